@@ -1,0 +1,54 @@
+"""Perceptual image similarity from the intermediate features of frozen foundation models.
+
+Everything loads when it is first used: importing the package itself costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from torchmetrics_fmiqa.comparator import FeatureComparator
+    from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
+    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map
+    from torchmetrics_fmiqa.losses import FeatureDistanceLoss
+    from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
+    from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.recipes import RECIPES, Recipe
+
+_HOMES = {
+    "FeatureDistance": "metrics.feature_distance",
+    "FeatureMetricCollection": "metrics.collection",
+    "FeatureDistanceLoss": "losses",
+    "FeatureComparator": "comparator",
+    "Recipe": "recipes",
+    "RECIPES": "recipes",
+    "WeightsUnavailableError": "features.weights",
+    "feature_distance": "functional",
+    "feature_distance_map": "functional",
+}
+
+__all__ = [
+    "RECIPES",
+    "FeatureComparator",
+    "FeatureDistance",
+    "FeatureDistanceLoss",
+    "FeatureMetricCollection",
+    "Recipe",
+    "WeightsUnavailableError",
+    "feature_distance",
+    "feature_distance_map",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

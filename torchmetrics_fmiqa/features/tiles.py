@@ -1,0 +1,201 @@
+"""The tile plan of any H x W: where the tiles lie and how many pixels each of their tokens stands for.
+
+Everything is separable, so a plan is two :class:`Axis`. A pixel under several tiles is shared among them, padding
+counts for nothing, and a token weighs as much as the pixels of its cell: the score is then the mean over the image,
+and the mean of the map that :func:`paint` draws is that same score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+#: ``even``: as few tiles as cover the axis, evenly spaced. ``published``: ZS-IQA's windows of 224 at stride 200.
+Spacing = Literal["even", "published"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a tile plan.
+
+    Args:
+        length: pixels along the axis.
+        starts: where each tile begins.
+        tile: pixels that each tile takes from the image.
+        padded: pixels that each tile has once mirrored up to what the network needs.
+        shared: whether overlapping tiles share their pixels (else each tile counts in full).
+    """
+
+    length: int
+    starts: tuple[int, ...]
+    tile: int
+    padded: int
+    shared: bool = True
+
+    def shares(self) -> list[list[float]]:
+        """For each tile, the share of each of its pixels that it stands for; all shares sum to ``length``."""
+        if not self.shared:
+            return [[self.length / (len(self.starts) * self.tile)] * self.tile] * len(self.starts)
+        cover = [0] * self.length
+        for start in self.starts:
+            for pixel in range(start, start + self.tile):
+                cover[pixel] += 1
+        return [[1 / cover[pixel] for pixel in range(start, start + self.tile)] for start in self.starts]
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Where the tiles of an image lie: rows outer, columns inner."""
+
+    rows: Axis
+    cols: Axis
+
+    @property
+    def corners(self) -> tuple[tuple[int, int], ...]:
+        """``(y, x)`` of each tile."""
+        return tuple((y, x) for y in self.rows.starts for x in self.cols.starts)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the one tile is the image as it is."""
+        return len(self.corners) == 1 and self.rows.padded == self.rows.length and self.cols.padded == self.cols.length
+
+
+def even_starts(length: int, tile: int) -> tuple[int, ...]:
+    """As few starts as let tiles of ``tile`` pixels cover ``length``, evenly spaced.
+
+    >>> even_starts(512, 224), even_starts(224, 224), even_starts(100, 224)
+    ((0, 144, 288), (0,), (0,))
+    """
+    if length <= tile:
+        return (0,)
+    count = -(-length // tile)
+    return tuple(round(i * (length - tile) / (count - 1)) for i in range(count))
+
+
+def published_starts(length: int, tile: int = 224, stride: int = 200) -> tuple[int, ...]:
+    """Window starts of the published ZS-IQA code: near-duplicates at the end included.
+
+    >>> published_starts(512), published_starts(425), published_starts(224)
+    ((0, 200, 288), (0, 200, 201), (0,))
+
+    Raises:
+        ValueError: below one window, where the published code breaks.
+    """
+    if length < tile:
+        raise ValueError(f"the zsiqa protocol needs images of at least {tile}x{tile} pixels, got a side of {length}")
+    return (*range(0, length - tile, stride), length - tile)
+
+
+@lru_cache(maxsize=1024)
+def plan_tiles(
+    height: int, width: int, tile: int | None, multiple: int = 1, minimum: int = 1, spacing: Spacing = "even"
+) -> TilePlan:
+    """Plan the tiles of a ``height`` x ``width`` image.
+
+    Args:
+        height: rows of the image.
+        width: columns of the image.
+        tile: side of a tile; ``None`` takes the image whole. A side shorter than a tile is taken whole too.
+        multiple: the network's patch or stride; tiles are mirrored up to a multiple of it.
+        minimum: the least side that the network can take.
+        spacing: ``"even"`` or ``"published"``.
+    """
+
+    def axis(length: int) -> Axis:
+        if spacing == "published" and tile is not None:
+            return Axis(length, published_starts(length, tile), tile, tile, shared=False)
+        side = length if tile is None else min(tile, length)
+        padded = -(-max(side, minimum) // multiple) * multiple
+        return Axis(length, even_starts(length, side), side, padded)
+
+    return TilePlan(axis(height), axis(width))
+
+
+def mirror_index(length: int, padded: int, device: torch.device, shift: Tensor | int = 0) -> Tensor:
+    """Indices that extend ``length`` pixels to ``padded`` by mirroring, any number of times; one pixel replicates.
+
+    With ``shift`` they start that many pixels further on.
+
+    Indexing, not ``F.pad``: that cannot reflect more than the image holds and has no deterministic backward on CUDA.
+
+    >>> mirror_index(3, 8, torch.device("cpu")).tolist()
+    [0, 1, 2, 1, 0, 1, 2, 1]
+    """
+    if length == 1:
+        return torch.zeros(padded, dtype=torch.long, device=device)
+    period = 2 * (length - 1)
+    index = (torch.arange(padded, device=device) + shift) % period
+    return torch.minimum(index, period - index)
+
+
+def cut(images: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
+    """Cut tiles ``(K, C, h, w)`` out of ``(N, C, H, W)``; ``picks`` are pairs (image, tile)."""
+    if plan.whole and [image for image, _ in picks] == list(range(images.shape[0])):
+        return images
+    corners, height, width = plan.corners, plan.rows.tile, plan.cols.tile
+    tiles = torch.stack(
+        [images[i, :, y : y + height, x : x + width] for i, (y, x) in ((i, corners[t]) for i, t in picks)]
+    )
+    if plan.rows.padded != height:
+        tiles = tiles.index_select(2, mirror_index(height, plan.rows.padded, images.device))
+    if plan.cols.padded != width:
+        tiles = tiles.index_select(3, mirror_index(width, plan.cols.padded, images.device))
+    return tiles
+
+
+def cells(count: int, padded: int, real: int, like: Tensor) -> Tensor:
+    """Overlap in pixels of ``count`` equal cells over ``padded`` pixels with each of the first ``real`` pixels.
+
+    ``(count, real)``. Each column sums to 1: a pixel is all there, spread over the cells that meet in it.
+
+    >>> cells(2, 3, 3, torch.zeros(())).tolist()
+    [[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]
+    """
+    size = padded / count
+    pixel = torch.arange(real, device=like.device, dtype=like.dtype)
+    cell = torch.arange(count, device=like.device, dtype=like.dtype)[:, None] * size
+    return (torch.minimum(pixel + 1, cell + size) - torch.maximum(pixel, cell)).clamp(min=0)
+
+
+def position_weights(plan: TilePlan, grid: tuple[int, int], like: Tensor) -> Tensor:
+    """Share of the image that each position of each tile stands for, ``(tiles, h * w)``, summing to 1."""
+
+    def along(axis: Axis, count: int) -> Tensor:
+        shares = torch.tensor(axis.shares(), device=like.device, dtype=like.dtype)
+        return shares @ cells(count, axis.padded, axis.tile, like).T / axis.length
+
+    rows, cols = along(plan.rows, grid[0]), along(plan.cols, grid[1])
+    return torch.einsum("ah,bw->abhw", rows, cols).flatten(2).flatten(0, 1)
+
+
+def masked_weights(plan: TilePlan, grid: tuple[int, int], picks: list[tuple[int, int]], mask: Tensor) -> Tensor:
+    """Like :func:`position_weights`, for each pick, with every pixel weighed by ``mask`` ``(N, 1, H, W)``."""
+    shares = pixel_shares(plan, mask)
+    height, width = plan.rows.tile, plan.cols.tile
+    tiles = torch.stack(
+        [mask[i, 0, y : y + height, x : x + width] * shares[t] for i, t in picks for y, x in [plan.corners[t]]]
+    )
+    rows = cells(grid[0], plan.rows.padded, height, mask)
+    cols = cells(grid[1], plan.cols.padded, width, mask)
+    totals = mask.sum((1, 2, 3))[torch.tensor([i for i, _ in picks], device=mask.device)]
+    return (rows @ tiles @ cols.T).flatten(1) / totals[:, None]
+
+
+def pixel_shares(plan: TilePlan, like: Tensor) -> Tensor:
+    """Share of each pixel of each tile, ``(tiles, h, w)``: what :meth:`Axis.shares` says, in two dimensions."""
+    rows = torch.tensor(plan.rows.shares(), device=like.device, dtype=like.dtype)
+    cols = torch.tensor(plan.cols.shares(), device=like.device, dtype=like.dtype)
+    return torch.einsum("ah,bw->abhw", rows, cols).flatten(0, 1)
+
+
+def paint(values: Tensor, plan: TilePlan, grid: tuple[int, int]) -> Tensor:
+    """Spread position values ``(K, h * w)`` of tiles over their pixels, ``(K, height, width)``."""
+    rows = cells(grid[0], plan.rows.padded, plan.rows.tile, values)
+    cols = cells(grid[1], plan.cols.padded, plan.cols.tile, values)
+    painted: Tensor = rows.T @ values.unflatten(1, grid) @ cols
+    return painted

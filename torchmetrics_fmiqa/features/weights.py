@@ -1,0 +1,148 @@
+"""Weights: where they come from, how they are read without running anybody's pickle, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PRETRAINED = "pretrained"
+RANDOM = "random:"
+
+
+class WeightsUnavailableError(RuntimeError):
+    """Pretrained weights could not be downloaded; the message says how to give a file instead."""
+
+
+@contextmanager
+def built_in_the_open() -> Iterator[None]:
+    """Build or copy a network untouched by the context that it happens to be built in.
+
+    A network first used in ``trainer.validate`` would otherwise be made of inference tensors and never serve a loss,
+    and Lightning's ``init_module`` (meta device, half default dtype, skipped initialisation) would leak in.
+    """
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.no_grad(), torch._C.DisableTorchFunction():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def parse_weights(weights: str) -> tuple[str, str | int]:
+    """Split the ``weights`` field into its kind and argument: pretrained, random (with a seed) or file (with a path).
+
+    >>> parse_weights("random:3")
+    ('random', 3)
+
+    Raises:
+        ValueError: if it is none of the three.
+    """
+    if weights == PRETRAINED:
+        return PRETRAINED, ""
+    if weights.startswith(RANDOM):
+        try:
+            return "random", int(weights.removeprefix(RANDOM))
+        except ValueError:
+            raise ValueError(f"`weights` must be 'random:SEED' with a whole number, got {weights!r}") from None
+    path = Path(weights)
+    if not path.is_file():
+        raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a file; there is no file {weights!r}")
+    if path.suffix not in {".safetensors", ".pth", ".pt", ".bin"}:
+        raise ValueError(f"`weights` files are .safetensors or .pth (.pt, .bin), got {weights!r}")
+    return "file", str(path)
+
+
+def weights_identity(weights: str) -> str:
+    """What makes two weights the same: the content of a file (not its path), else the words themselves."""
+    kind, argument = parse_weights(weights)
+    if kind != "file":
+        return weights
+    stat = Path(str(argument)).stat()
+    return f"sha256:{_file_digest(str(argument), stat.st_size, stat.st_mtime_ns)}"
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: str, size: int, modified: int) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 22):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+def module_identity(module: nn.Module) -> str:
+    """Digest of a module's structure and of every tensor in its state."""
+    digest = hashlib.sha256(f"{type(module).__module__}.{type(module).__qualname__}\n{module}".encode())
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        if isinstance(value, Tensor):
+            flat = value.detach().cpu().contiguous().flatten()
+            digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return f"sha256:{digest.hexdigest()}"
+
+
+def read_state_dict(path: str) -> dict[str, Tensor]:
+    """Read a state dict from ``.safetensors``, or from a ``.pth`` that holds tensors alone (no pickled code is run).
+
+    A checkpoint's own wrapping (``state_dict``, ``model``, a ``module.`` prefix) is undone, as timm does.
+
+    Raises:
+        ValueError: if the file is broken or would need code to be unpickled.
+    """
+    from safetensors import SafetensorError
+    from timm.models import load_state_dict
+
+    try:
+        state = load_state_dict(path, use_ema=True, device="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, KeyError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"cannot read weights from {path!r}: {first_line} (only tensors are loaded, never pickled code: "
+            "save the state dict with safetensors.torch.save_file)"
+        ) from error
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def strict_load(network: nn.Module, state: Mapping[str, Tensor], source: str, optional: str) -> None:
+    """Load a state dict, leaving out the classifier where it does not fit; any other mismatch is an error.
+
+    Args:
+        network: what to load into.
+        state: the state dict.
+        source: the file, for the message.
+        optional: prefix of the classifier, which no tap needs.
+
+    Raises:
+        ValueError: naming the missing, the unexpected and the misshapen keys.
+    """
+    own: dict[str, Any] = dict(network.state_dict())
+    misshapen = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
+    fitting = {name: value for name, value in state.items() if name in own and name not in misshapen}
+    problems = {
+        "missing": sorted(own.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - own.keys()),
+        "of another shape": sorted(misshapen),
+    }
+    problems = {what: [name for name in names if not name.startswith(optional)] for what, names in problems.items()}
+    if any(problems.values()):
+        raise ValueError(f"{source!r} does not fit {type(network).__name__}: {describe_keys(problems)}")
+    network.load_state_dict(fitting, strict=False)
+
+
+def describe_keys(problems: Mapping[str, list[str]]) -> str:
+    """Name the first few keys of each kind of mismatch."""
+
+    def few(names: list[str]) -> str:
+        return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+    return "; ".join(f"{what}: {few(names)}" for what, names in problems.items() if names)

@@ -1,0 +1,158 @@
+"""The stateless twins of the metric: a distance and a map for a batch of pairs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
+from torchmetrics_fmiqa.features.images import DataRange
+from torchmetrics_fmiqa.recipes import Recipe, as_recipe
+
+Reduction = Literal["mean", "sum", "none"]
+
+# Networks that calls in a row share. Few, since each may hold hundreds of megabytes; metrics hold their own.
+_KEPT = 2
+
+
+def check_reduction(reduction: str | None) -> Reduction:
+    """Return the reduction (``None`` means ``"none"``, as in torchmetrics).
+
+    Raises:
+        ValueError: if it is none of the three.
+    """
+    reduction = "none" if reduction is None else reduction
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"`reduction` must be one of {', '.join(get_args(Reduction))}; got {reduction!r}")
+    return reduction  # type: ignore[return-value]
+
+
+def reduce(values: Tensor, reduction: Reduction) -> Tensor:
+    """Reduce values ``(N,)`` over images."""
+    if reduction == "none":
+        return values
+    return values.mean() if reduction == "mean" else values.sum()
+
+
+@lru_cache(maxsize=_KEPT)
+def _comparator(recipe: Recipe, precision: Precision) -> FeatureComparator:
+    return FeatureComparator(recipe, precision=precision)
+
+
+def clear_cache() -> None:
+    """Let go of the networks that the last calls used."""
+    _comparator.cache_clear()
+
+
+def feature_distance(
+    preds: Images,
+    target: Images,
+    recipe: str | Path | Recipe = "default",
+    reduction: Reduction = "mean",
+    per_layer: bool = False,
+    mask: Images | None = None,
+    data_range: DataRange = 1.0,
+    crop_border: int = 0,
+    precision: Precision = "float32",
+    validate: bool = True,
+    **overrides: Any,
+) -> Tensor | dict[str, Tensor]:
+    """Perceptual distance between images by the intermediate features of a frozen network. Lower is better.
+
+    The functional twin of :class:`~torchmetrics_fmiqa.FeatureDistance`; differentiable with respect to ``preds``.
+
+    Args:
+        preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``.
+        target: the pristine references, likewise.
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        per_layer: return each tap's distance instead of the score.
+        mask: ``(N, 1, H, W)`` weights of pixels, for pointwise distances.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        precision: ``"float32"``, ``"float64"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
+        validate: look at the values of images too.
+        overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
+
+    Returns:
+        0-dim, or ``(N,)`` with ``reduction="none"``; a dict by tap, by distance, or by ``"distance/tap"``.
+
+    Raises:
+        ValueError: for arguments, images or weights that do not fit, naming the value and the fix.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> import torch
+    >>> from torchmetrics_fmiqa import feature_distance
+    >>> target = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> vit = {"backbone": "vit_tiny_patch16_224", "weights": "random:0"}
+    >>> feature_distance(target, target, **vit)
+    tensor(0.)
+    >>> feature_distance(0.9 * target, target, reduction="none", **vit).shape
+    torch.Size([2])
+    """
+    reduction = check_reduction(reduction)
+    comparator = _comparator(as_recipe(recipe, **overrides), precision)
+    measured = comparator(preds, target, mask, data_range, crop_border, validate)[0]
+    if not per_layer:
+        values = measured.scores()
+    else:
+        several = len(measured.per_tap) > 1
+        values = {
+            f"{name}/{label}" if several else label: columns[:, column]
+            for name, columns in measured.per_tap.items()
+            for column, label in enumerate(measured.labels[name])
+        }
+    reduced = {name: reduce(value, reduction) for name, value in values.items()}
+    return reduced if per_layer or len(reduced) > 1 else next(iter(reduced.values()))
+
+
+def feature_distance_map(
+    preds: Tensor,
+    target: Tensor,
+    recipe: str | Path | Recipe = "default",
+    per_layer: bool = False,
+    data_range: DataRange = 1.0,
+    crop_border: int = 0,
+    precision: Precision = "float32",
+    validate: bool = True,
+    **overrides: Any,
+) -> Tensor | dict[str, Tensor]:
+    """Where images differ perceptually: the distance of each pixel's patch. Its mean is the patch-token score.
+
+    Args:
+        preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16.
+        target: the pristine references, likewise.
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a pointwise distance (l2,
+            cosine or angular).
+        per_layer: return each tap's map beside the ``"score"``.
+        data_range: range of floating point images.
+        crop_border: pixels to cut off each side first; the map is as small as what is left.
+        precision: as in :func:`feature_distance`.
+        validate: look at the values of images too.
+        overrides: fields of the recipe.
+
+    Returns:
+        ``(N, 1, H, W)``, at least 0; a dict by tap, by distance, or by ``"distance/tap"``.
+
+    Raises:
+        ValueError: for images that do not fit, and for distances without a map.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> import torch
+    >>> from torchmetrics_fmiqa import feature_distance_map
+    >>> target = torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    >>> feature_distance_map(0.9 * target, target, backbone="vit_tiny_patch16_224", weights="random:0").shape
+    torch.Size([1, 1, 64, 80])
+    """
+    comparator = _comparator(as_recipe(recipe, **overrides), precision)
+    maps = comparator.maps(preds, target, data_range, crop_border, validate, per_layer)
+    if not per_layer:
+        scores = {name: drawn["score"] for name, drawn in maps.items()}
+        return scores if len(scores) > 1 else next(iter(scores.values()))
+    several = len(maps) > 1
+    return {
+        f"{name}/{label}" if several else label: value for name, drawn in maps.items() for label, value in drawn.items()
+    }

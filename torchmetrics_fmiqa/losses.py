@@ -1,0 +1,121 @@
+"""FeatureDistanceLoss: the corridor as a differentiable loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
+from torchmetrics_fmiqa.features.images import DataRange, check_mask, check_pair, crop
+from torchmetrics_fmiqa.features.tiles import mirror_index
+from torchmetrics_fmiqa.functional import Reduction, check_reduction, reduce
+from torchmetrics_fmiqa.recipes import Recipe, as_recipe
+
+
+class FeatureDistanceLoss(nn.Module):
+    """Perceptual distance as a loss: the same number as :class:`FeatureDistance`, with gradients to ``preds`` only.
+
+    The backbone is frozen and no submodule: it is in no ``parameters()``, ``state_dict`` or checkpoint, and nothing
+    that is done to the loss changes its weights. Gradients are finite everywhere, also for equal and black images.
+
+    As input to ``forward`` the loss accepts ``preds`` and ``target``, ``(N, 3, H, W)`` in ``data_range``, and an
+    optional ``mask`` ``(N, 1, H, W)``. It returns a 0-dim tensor, or ``(N,)`` with ``reduction="none"``, in float32
+    (float64 for float64 images).
+
+    Args:
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with one distance.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        precision: ``"auto"`` runs the backbone in the surrounding autocast's dtype where there is one (mixed precision
+            training); ``"float32"``, ``"bfloat16"``, ``"float16"`` and ``"float64"`` fix it. Distances are taken in
+            at least float32.
+        grad_checkpointing: recompute the backbone's stages in the backward pass: less memory, more time.
+        random_shift: shift both images alike by up to so many pixels, at random, while training: a network whose
+            stride equals the patch size otherwise learns to hide speckles where the patch grid does not look. ``True``
+            takes half a patch. Borders are mirrored.
+        tile_batch: tiles of a side that go through the network at once.
+        validate: look at the values of images too (on a GPU this waits for the device).
+        overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
+
+    Raises:
+        ValueError: for arguments, images or weights that do not fit, naming the value and the fix.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> from torchmetrics_fmiqa import FeatureDistanceLoss
+    >>> loss = FeatureDistanceLoss(backbone="vit_tiny_patch16_224", weights="random:0", taps=[0, 1])
+    >>> target = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> preds = (0.9 * target).requires_grad_()
+    >>> loss(preds, target).backward()
+    >>> bool(preds.grad.isfinite().all()), list(loss.parameters()), dict(loss.state_dict())
+    (True, [], {})
+    """
+
+    def __init__(
+        self,
+        recipe: str | Path | Recipe = "default",
+        reduction: Reduction = "mean",
+        data_range: DataRange = 1.0,
+        crop_border: int = 0,
+        precision: Precision = "auto",
+        grad_checkpointing: bool = False,
+        random_shift: int | bool = False,
+        tile_batch: int = 32,
+        validate: bool = True,
+        **overrides: Any,
+    ) -> None:
+        super().__init__()
+        self.recipe = as_recipe(recipe, **overrides)
+        if len(self.recipe.distances) != 1:
+            raise ValueError(f"a loss has one `distance`, got {self.recipe.distance!r}: add up several losses")
+        self.reduction = check_reduction(reduction)
+        self.data_range = data_range
+        self.crop_border = crop_border
+        self.validate = validate
+        self.comparator = FeatureComparator(self.recipe, precision, grad_checkpointing, tile_batch)
+        network = self.comparator.backbone.network
+        half = (network.patch or (network.multiple,))[0] // 2
+        self.random_shift = half if random_shift is True else int(random_shift)
+        if not 0 <= self.random_shift <= half:
+            raise ValueError(f"`random_shift` must be 0 to half a patch ({half} pixels), got {random_shift!r}")
+
+    def forward(self, preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the distance of a batch of pairs, see the class."""
+        check_pair(preds, target)
+        check_mask(mask, preds)
+        preds, target = crop(preds, self.crop_border), crop(target, self.crop_border)
+        mask = None if mask is None else crop(mask, self.crop_border)
+        if self.training and self.random_shift:
+            shift = torch.ops.torchmetrics_fmiqa.draw_shift(preds, self.random_shift)
+            preds, target = _shifted(preds, shift), _shifted(target, shift)
+            mask = None if mask is None else _shifted(mask, shift)
+        measured = self.comparator(preds, target, mask, self.data_range, 0, self.validate)[0]
+        return reduce(next(iter(measured.scores().values())), self.reduction)
+
+    def extra_repr(self) -> str:
+        """Show the recipe when the loss is printed."""
+        return f"{self.recipe}, reduction={self.reduction!r}"
+
+
+# An operator of its own, so that a compiled step calls it: drawn inside the graph, the shift would be frozen in it or
+# make a new graph each step.
+@torch.library.custom_op("torchmetrics_fmiqa::draw_shift", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+def _draw_shift(images: Tensor, limit: int) -> Tensor:
+    """Draw a shift (rows, columns) of up to ``limit`` pixels either way."""
+    return torch.randint(-limit, limit + 1, (2,)).to(images.device)
+
+
+@_draw_shift.register_fake
+def _(images: Tensor, limit: int) -> Tensor:
+    return images.new_empty(2, dtype=torch.int64)
+
+
+def _shifted(images: Tensor, shift: Tensor) -> Tensor:
+    """Shift ``(N, C, H, W)`` by a tensor (rows, columns), mirroring at the borders."""
+    for dim in (2, 3):
+        length = images.shape[dim]
+        images = images.index_select(dim, mirror_index(length, length, images.device, shift[dim - 2]))
+    return images

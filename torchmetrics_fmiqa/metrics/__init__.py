@@ -1,0 +1,1 @@
+"""Metrics: torchmetrics' own contract over the corridor; no arithmetic of their own."""

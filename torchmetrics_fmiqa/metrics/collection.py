@@ -1,0 +1,103 @@
+"""FeatureMetricCollection: several metrics, one forward pass for those that share a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torchmetrics import Metric, MetricCollection
+
+from torchmetrics_fmiqa.comparator import FeatureComparator, Images
+from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+from torchmetrics_fmiqa.recipes import Recipe
+
+
+class FeatureMetricCollection(MetricCollection):
+    """A ``MetricCollection`` whose :class:`FeatureDistance` members of one backbone share one forward pass.
+
+    Members share it that have equal backbone, weights, normalisation, resolution, data range, border and precision;
+    taps, distances, tokens and reductions are each one's own. Other metrics (PSNR, SSIM ...) are members as usual. A
+    plain ``MetricCollection`` gives the same numbers, with one forward pass a member.
+
+    As input to ``forward`` and ``update`` the collection accepts what its members do: ``preds``, ``target`` and, by
+    keyword, ``mask`` and ``sample_ids``. As output of ``forward`` and ``compute`` it returns a dict by name.
+
+    Args:
+        metrics: as for ``torchmetrics.MetricCollection``.
+        additional_metrics: likewise.
+        prefix: in front of each name in the output.
+        postfix: behind each name in the output.
+
+    >>> from torchmetrics.image import PeakSignalNoiseRatio
+    >>> from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
+    >>> vit = {"backbone": "vit_tiny_patch16_224", "weights": "random:0"}
+    >>> metrics = FeatureMetricCollection({
+    ...     "early": FeatureDistance(**vit, taps=[0, 1]),
+    ...     "late_l2": FeatureDistance(**vit, taps=[3], distance="l2"),
+    ...     "psnr": PeakSignalNoiseRatio(data_range=1.0),
+    ... })
+    >>> target = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    >>> sorted(metrics(0.9 * target, target))
+    ['early', 'late_l2', 'psnr']
+    """
+
+    def __init__(
+        self,
+        metrics: Metric | Sequence[Metric] | dict[str, Metric],
+        *additional_metrics: Metric,
+        prefix: str | None = None,
+        postfix: str | None = None,
+    ) -> None:
+        super().__init__(metrics, *additional_metrics, prefix=prefix, postfix=postfix, compute_groups=False)  # type: ignore[arg-type]
+        self._shared: dict[tuple[Any, ...], FeatureComparator] = {}
+
+    def update(self, preds: Images, target: Images, **kwargs: Any) -> None:  # type: ignore[override]
+        """Update every member, with one forward pass for each backbone."""
+        with self._serving(preds, target, kwargs.get("mask")):
+            super().update(preds, target, **kwargs)
+
+    def forward(self, preds: Images, target: Images, **kwargs: Any) -> dict[str, Any]:
+        """Update every member, with one forward pass for each backbone, and return the batch's own results."""
+        with self._serving(preds, target, kwargs.get("mask")):
+            return super().forward(preds, target, **kwargs)
+
+    @contextmanager
+    def _serving(self, preds: Images, target: Images, mask: Images | None) -> Iterator[None]:
+        """Hand every member of a group its share of one measurement, until the block ends."""
+        groups: dict[tuple[Any, ...], list[FeatureDistance]] = {}
+        for metric in self.values(copy_state=False):
+            if isinstance(metric, FeatureDistance):
+                groups.setdefault(_forward_pass(metric), []).append(metric)
+        served = [metric for members in groups.values() for metric in members]
+        try:
+            for members in groups.values():
+                first = members[0]
+                with torch.no_grad():
+                    measured = self._comparator(members)(
+                        preds, target, mask, first.data_range, first.crop_border, first.validate
+                    )
+                for metric, distances in zip(members, measured, strict=True):
+                    metric._served = distances
+            yield
+        finally:
+            for metric in served:
+                metric._served = None
+
+    def _comparator(self, members: list[FeatureDistance]) -> FeatureComparator:
+        first = members[0].comparator
+        if len(members) == 1:
+            return first
+        recipes: tuple[Recipe, ...] = tuple(metric.recipe for metric in members)
+        key = (recipes, first.precision, first.tile_batch)
+        if key not in self._shared:
+            self._shared[key] = FeatureComparator(recipes, precision=first.precision, tile_batch=first.tile_batch)
+        return self._shared[key]
+
+
+def _forward_pass(metric: FeatureDistance) -> tuple[Any, ...]:
+    """What members must have in common for one forward pass to serve them."""
+    comparator = metric.comparator
+    images = (metric.data_range, metric.crop_border, metric.validate)
+    return (metric.recipe.trunk, comparator.precision, comparator.tile_batch, *images)
