@@ -1,0 +1,40 @@
+"""What the tests share: where the real weights and images are, and seeded pairs of images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[1] / ".." / "shared" / "assets")).resolve()
+VIT_TINY = ASSETS / "weights" / "vit_tiny_patch16_224.safetensors"
+SQUEEZENET = ASSETS / "weights" / "squeezenet1_1.safetensors"
+
+
+def needs(path: Path) -> Path:
+    """Skip the test where a file of the assets is absent."""
+    if not path.exists():
+        pytest.skip(f"needs {path.name} of FMIQA_ASSETS, which is not at {path}")
+    return path
+
+
+@pytest.fixture
+def vit_tiny() -> dict[str, str]:
+    """The real ViT-Tiny, as keywords of a door."""
+    return {"backbone": "vit_tiny_patch16_224", "weights": str(needs(VIT_TINY))}
+
+
+#: A quick backbone for mechanics: random weights, its first two blocks.
+RANDOM_VIT = {"backbone": "vit_tiny_patch16_224", "weights": "random:0", "taps": [0, 1]}
+
+
+def make_pair(n: int = 2, height: int = 64, width: int = 64, seed: int = 0, noise: float = 0.1) -> tuple[Tensor, Tensor]:
+    """Smooth random targets and noisy predictions, both in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(n, 3, 8, 8, generator=generator)
+    target = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+    preds = (target + noise * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    return preds, target

@@ -1,0 +1,87 @@
+"""Image files as tensors: 8 and 16 bits, nothing converted in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+#: File name endings that are taken for images when a folder is searched.
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+
+#: What to do with a pair of two sizes: cut both to the common top left part, or resize the image under test.
+Match = Literal["crop", "resize"]
+
+
+def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
+    """Read an image file as ``(3, H, W)``, uint8 or uint16 as it is stored.
+
+    Args:
+        path: PNG, JPEG, WebP, BMP, TIFF or PPM.
+        to_rgb: repeat the channel of a grey image, and drop an alpha channel that is opaque everywhere.
+
+    Raises:
+        ValueError: if there is no such file, it cannot be read, or it is not RGB and ``to_rgb`` does not help.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {str(path)!r}")
+    try:
+        image = _decode(path)
+    except (RuntimeError, OSError, ValueError, SyntaxError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise ValueError(f"cannot read the image {str(path)!r}: {reason}") from error
+    if image.ndim != 3:
+        raise ValueError(f"{str(path)!r} holds {image.shape[0]} frames: save the one to score")
+    if image.shape[0] == 3:
+        return image
+    kind = {1: "grey", 2: "grey with alpha", 4: "RGB with alpha"}.get(image.shape[0], f"{image.shape[0]}-channel")
+    if not to_rgb:
+        raise ValueError(f"{str(path)!r} is {kind}: save it as RGB, or convert it on the way (--to-rgb, to_rgb=True)")
+    if image.shape[0] in (2, 4):
+        if int(image[-1].min()) < (255 if image.dtype == torch.uint8 else 65535):
+            raise ValueError(f"{str(path)!r} is {kind} and not opaque: composite it on the background of your choice")
+        image = image[:-1]
+    return image.expand(3, -1, -1).contiguous()
+
+
+def _decode(path: Path) -> Tensor:
+    from torchvision.io import ImageReadMode, decode_image
+
+    if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif"}:
+        image: Tensor = decode_image(str(path), ImageReadMode.UNCHANGED)
+        return image
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        array = np.array(picture.convert("RGB") if picture.mode in ("P", "1", "CMYK") else picture)
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"{array.dtype} values: save it with 8 or 16 bits")
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+def match_sizes(preds: Tensor, target: Tensor, match: Match | None) -> tuple[Tensor, Tensor]:
+    """Bring a pair ``(3, H, W)`` to one size, if it was asked for.
+
+    ``"crop"`` keeps the top left part that both have: super-resolved images lack the rows and columns at the end that
+    their factor does not divide. ``"resize"`` resizes ``preds`` to the size of ``target`` (antialiased bicubic), which
+    gives float32 in [0, 1] and may leave that range a little.
+
+    Raises:
+        ValueError: if sizes differ and ``match`` is ``None``, naming both.
+    """
+    if preds.shape[1:] == target.shape[1:]:
+        return preds, target
+    if match == "crop":
+        height, width = (min(one, other) for one, other in zip(preds.shape[1:], target.shape[1:], strict=True))
+        return preds[:, :height, :width], target[:, :height, :width]
+    if match == "resize":
+        unit = preds.float() / (255 if preds.dtype == torch.uint8 else 65535)
+        resized = F.interpolate(unit[None], target.shape[1:], mode="bicubic", antialias=True, align_corners=False)
+        return resized[0], target
+    sizes = " and ".join(f"{image.shape[1]}x{image.shape[2]}" for image in (target, preds))
+    raise ValueError(f"reference and distorted image differ in size, {sizes} (H x W): give --match crop or resize")
