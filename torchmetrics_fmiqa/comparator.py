@@ -6,15 +6,13 @@ Every door (metric, loss, functional, map, command line) calls a :class:`Feature
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
+from torchmetrics_fmiqa.distances import POINTWISE, zsiqa
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.images import (
     DataRange,
@@ -32,13 +30,13 @@ from torchmetrics_fmiqa.features.tiles import (
     TilePlan,
     cells,
     cut,
-    masked_weights,
     paint,
     pixel_shares,
     plan_tiles,
-    position_weights,
 )
-from torchmetrics_fmiqa.features.tokens import TokenChoice, Tokens
+from torchmetrics_fmiqa.features.tokens import Tokens
+from torchmetrics_fmiqa.features.weighing import Weigher
+from torchmetrics_fmiqa.jobs import ALL_TAPS, Distances, Job
 from torchmetrics_fmiqa.recipes import Recipe, distance_name
 
 #: A batch ``(N, 3, H, W)``, or images ``(3, H, W)`` of sizes of their own.
@@ -47,72 +45,6 @@ Images = Tensor | Sequence[Tensor]
 Precision = Literal["float32", "float64", "bfloat16", "float16", "auto"]
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _PRECISIONS = ("float32", "float64", "bfloat16", "float16", "auto")
-
-#: Label of the one value that a distance over all taps at once gives.
-ALL_TAPS = "all_taps"
-
-
-@dataclass(frozen=True)
-class Distances:
-    """What a comparator measured for one recipe.
-
-    Args:
-        per_tap: for each distance ``(N, L)``, one column a tap.
-        labels: for each distance the names of its columns: taps, in the recipe's order.
-        weights: for each distance the weight of each column in the score.
-    """
-
-    per_tap: dict[str, Tensor]
-    labels: dict[str, tuple[str, ...]]
-    weights: dict[str, tuple[float, ...]]
-
-    def scores(self) -> dict[str, Tensor]:
-        """The score ``(N,)`` of each distance; higher is more different."""
-        return {name: combine(values, self.weights[name]) for name, values in self.per_tap.items()}
-
-
-def combine(values: Tensor, weights: Sequence[float]) -> Tensor:
-    """Weigh columns ``(..., L)`` into scores ``(...)``; linear, so that sums can be combined as well as images."""
-    return values @ torch.tensor(weights, dtype=values.dtype, device=values.device)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A distance to take at one tap (an index), or over several (a tuple), whoever of the recipes asks for it."""
-
-    taps: tuple[int, ...]
-    distance: str | Distance
-    tokens: TokenChoice
-
-    def measure(self, preds: Sequence[Tokens], target: Sequence[Tokens], protocol: str) -> Tensor:
-        """The distance, ``(n, T)`` if it is pointwise, else ``(n,)``; in at least float32 whatever the context."""
-        one, other = [[_raise(tokens) for tokens in side] for side in (preds, target)]
-        with torch.autocast(one[0].values.device.type, enabled=False):
-            if protocol == "zsiqa":
-                name = str(self.distance)
-                return (
-                    zsiqa.PER_TAP[name](one[0], other[0]) if name in zsiqa.PER_TAP else zsiqa.STACKED[name](one, other)
-                )
-            pair = (one[0].select(self.tokens), other[0].select(self.tokens))
-            if callable(self.distance):
-                return _checked(self.distance(*pair), self.distance, one[0].values.shape[0])
-            return {**POINTWISE, **DISTRIBUTION}[self.distance](*pair)
-
-    @property
-    def pointwise(self) -> bool:
-        return isinstance(self.distance, str) and self.distance in POINTWISE
-
-
-def _raise(tokens: Tokens) -> Tokens:
-    values = tokens.values
-    return tokens._replace(values=values.float()) if values.dtype in (torch.float16, torch.bfloat16) else tokens
-
-
-def _checked(value: Any, distance: Distance, count: int) -> Tensor:
-    if not isinstance(value, Tensor) or value.shape != (count,):
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"`distance` {distance_name(distance)} must return a tensor ({count},), got {shape}")
-    return value
 
 
 class FeatureComparator:
@@ -161,8 +93,9 @@ class FeatureComparator:
             self._resolution = "tile" if network.transformer else "native"
         if first.protocol == "fmiqa" and self._resolution == "tile" and self._tile % network.multiple:
             raise ValueError(f"`tile` must be a multiple of {network.multiple} for {network.name}, got {self._tile}")
-        self._jobs: list[_Job] = []
+        self._jobs: list[Job] = []
         self._columns = [self._plan_jobs(recipe, names) for recipe, names in zip(self.recipes, taps_of, strict=True)]
+        self._weights = [self._bind_weights(position, recipe) for position, recipe in enumerate(self.recipes)]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FeatureComparator:
         return self
@@ -179,9 +112,9 @@ class FeatureComparator:
         for distance in recipe.distances:
             stacked = recipe.protocol == "zsiqa" and distance in zsiqa.STACKED
             wanted = (
-                [_Job(indices, distance, recipe.tokens)]
+                [Job(indices, distance, recipe.tokens)]
                 if stacked
-                else [_Job((index,), distance, recipe.tokens) for index in indices]
+                else [Job((index,), distance, recipe.tokens) for index in indices]
             )
             for job in wanted:
                 if job not in self._jobs:
@@ -195,12 +128,10 @@ class FeatureComparator:
         return {name: labels for name, (labels, _) in self._columns[position].items()}
 
     def weights(self, position: int = 0) -> dict[str, tuple[float, ...]]:
-        """For each distance of a recipe, the weights that make its columns a score: they sum to 1, or are 1 each.
+        """For each distance of a recipe, the weights that make its columns a score: they sum to 1, or are 1 each."""
+        return self._weights[position]
 
-        Raises:
-            ValueError: if the recipe's tap weights name other taps than its taps.
-        """
-        recipe = self.recipes[position]
+    def _bind_weights(self, position: int, recipe: Recipe) -> dict[str, tuple[float, ...]]:
         given: dict[str, float] | None = None
         if recipe.tap_weights is not None:
             keys = self.backbone.network.resolve(list(recipe.tap_weights))
@@ -250,20 +181,35 @@ class FeatureComparator:
             return self._lists(preds, target, mask, data_range, crop_border, validate)
         if mask is not None and not isinstance(mask, Tensor):
             raise ValueError(f"`mask` must be a tensor (N, 1, H, W) beside tensors, got {type(mask).__name__}")
-        preds, target, mask = self._prepare(preds, target, mask, data_range, crop_border, validate)
-        plan, sums = self._plan(preds), [preds.new_zeros(preds.shape[0]) for _ in self._jobs]
-        for picks in self._chunks(plan, preds.shape[0]):
-            weigh = _Weigher(plan, picks, mask, preds)
+        dtype = self._backbone_dtype(preds)
+        with _full_precision(preds):
+            return self._batch(preds, target, mask, data_range, crop_border, validate, dtype)
 
-            def take(number: int, value: Tensor, tokens: Tokens, weigh: _Weigher = weigh) -> None:
+    def _batch(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        mask: Tensor | None,
+        data_range: DataRange,
+        border: int,
+        validate: bool,
+        dtype: torch.dtype | None,
+    ) -> list[Distances]:
+        preds, target, mask = self._prepare(preds, target, mask, data_range, border, validate)
+        plan, sums = self._plan(preds), [preds.new_zeros(preds.shape[0]) for _ in self._jobs]
+        known: dict[tuple[int, int], Tensor] = {}
+        for picks in self._chunks(plan, preds.shape[0]):
+            weigh = Weigher(plan, picks, mask, preds, known)
+
+            def take(number: int, value: Tensor, tokens: Tokens, weigh: Weigher = weigh) -> None:
                 job = self._jobs[number]
                 if value.ndim == 2:
                     value = weigh.positions(value, tokens, job.tokens)
                 else:
-                    value = weigh.tiles(value, job.distance)
+                    value = weigh.tiles(value)
                 sums[number] = sums[number] + weigh.to_images(value.to(preds.dtype))
 
-            self._measure(cut(preds, plan, picks), cut(target, plan, picks), take)
+            self._measure(cut(preds, plan, picks), cut(target, plan, picks), dtype, take)
         return [
             Distances(
                 {name: torch.stack([sums[job] for job in jobs], 1) for name, (_, jobs) in columns.items()},
@@ -328,8 +274,16 @@ class FeatureComparator:
                 )
         if recipe.tokens == "prefix":
             raise ValueError("prefix tokens have no place in the image, so no map: take tokens='patch'")
-        size = (preds.shape[-2] - 2 * crop_border, preds.shape[-1] - 2 * crop_border)
-        preds, target, _ = self._prepare(preds, target, None, data_range, crop_border, validate)
+        dtype = self._backbone_dtype(preds)
+        with _full_precision(preds):
+            pair = self._prepare(preds, target, None, data_range, crop_border, validate)[:2]
+            size = (preds.shape[-2] - 2 * crop_border, preds.shape[-1] - 2 * crop_border)
+            return self._draw(*pair, size, dtype, per_layer)
+
+    def _draw(
+        self, preds: Tensor, target: Tensor, size: tuple[int, int], dtype: torch.dtype | None, per_layer: bool
+    ) -> dict[str, dict[str, Tensor]]:
+        recipe = self.recipes[0]
         plan, weights = self._plan(preds), self.weights()
         shares = pixel_shares(plan, preds)
         blank = preds.new_zeros(preds.shape[0], *preds.shape[-2:])
@@ -355,7 +309,7 @@ class FeatureComparator:
                 if per_layer:
                     maps[labels[column]] = _add_tiles(maps[labels[column]], painted, plan, picks)
 
-            self._measure(cut(preds, plan, picks), cut(target, plan, picks), take)
+            self._measure(cut(preds, plan, picks), cut(target, plan, picks), dtype, take)
         return {
             name: {label: _stretch(drawn, size)[:, None] for label, drawn in maps.items()}
             for name, maps in canvas.items()
@@ -420,16 +374,22 @@ class FeatureComparator:
         for start in range(0, len(picks), size):
             yield picks[start : start + size]
 
-    def _measure(self, preds: Tensor, target: Tensor, take: Callable[[int, Tensor, Tokens], None]) -> None:
+    def _measure(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        dtype: torch.dtype | None,
+        take: Callable[[int, Tensor, Tokens], None],
+    ) -> None:
         """Run both sides through the network and hand over each job's distances as soon as its taps exist."""
         if torch.is_grad_enabled() and preds.requires_grad:
             reference: dict[int, Tokens] = {}
             with torch.no_grad():
-                self._run(target, lambda index, tokens: reference.__setitem__(index, tokens.detach()))
-            self._run(preds, self._consumer(take, lambda index, tokens: (tokens, reference.pop(index))))
+                self._run(target, dtype, lambda index, tokens: reference.__setitem__(index, tokens.detach()))
+            self._run(preds, dtype, self._consumer(take, lambda index, tokens: (tokens, reference.pop(index))))
         else:
             with torch.no_grad():
-                self._run(torch.cat([preds, target]), self._consumer(take, lambda index, tokens: tokens.chunk()))
+                self._run(torch.cat([preds, target]), dtype, self._consumer(take, lambda _, tokens: tokens.chunk()))
 
     def _consumer(
         self,
@@ -455,64 +415,41 @@ class FeatureComparator:
 
         return consume
 
-    def _check_tokens(self, job: _Job, tokens: Tokens, index: int) -> None:
+    def _check_tokens(self, job: Job, tokens: Tokens, index: int) -> None:
         name, patches = self.backbone.taps[index], tokens.grid != (0, 0)
         if job.tokens == "prefix" and tokens.prefix == 0:
             raise ValueError(f"`tokens='prefix'` but the tap {name!r} has no prefix tokens: take 'patch' or 'all'")
         if job.tokens == "patch" and not patches:
             raise ValueError(f"`tokens='patch'` but the tap {name!r} is a pooled embedding: take 'all'")
 
-    def _run(self, images: Tensor, consume: Callable[[int, Tokens], None]) -> None:
+    def _run(self, images: Tensor, dtype: torch.dtype | None, consume: Callable[[int, Tokens], None]) -> None:
         if self._mean_std is not None:
             mean, std = (
                 torch.tensor(v, dtype=images.dtype, device=images.device)[:, None, None] for v in self._mean_std
             )
             images = (images - mean) / std
-        with self._autocast(images.device.type):
+        if dtype is None:
             self.backbone(images, consume)
+            return
 
-    def _autocast(self, device: str) -> Any:
-        if self.precision in _AUTOCAST:
-            return torch.autocast(device, _AUTOCAST[self.precision])
-        return nullcontext() if self.precision == "auto" else torch.autocast(device, enabled=False)
+        def consume_outside(index: int, tokens: Tokens) -> None:
+            with _full_precision(images):  # the hooks run inside the backbone's autocast
+                consume(index, tokens)
+
+        with torch.autocast(images.device.type, dtype):
+            self.backbone(images, consume_outside)
+
+    def _backbone_dtype(self, images: Tensor) -> torch.dtype | None:
+        """What the backbone computes in under autocast, ``None`` for full precision."""
+        device = images.device.type
+        if self.precision == "auto" and torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+        return _AUTOCAST.get(self.precision)
 
 
-class _Weigher:
-    """What each measured value counts for in its image's score, for one portion of tiles."""
-
-    def __init__(self, plan: TilePlan, picks: list[tuple[int, int]], mask: Tensor | None, images: Tensor) -> None:
-        self.plan, self.picks, self.mask, self.images = plan, picks, mask, images
-        self.plain = mask is None and plan.whole
-
-    def positions(self, values: Tensor, tokens: Tokens, choice: TokenChoice) -> Tensor:
-        """Weigh pointwise values ``(n, T)`` of the chosen tokens into ``(n,)``."""
-        if self.plain:
-            return values.mean(1)
-        if tokens.grid == (0, 0) or choice == "prefix":
-            return values.mean(1) * self._patches((1, 1)).sum(1)
-        weights = self._patches(tokens.grid)
-        if choice == "all" and tokens.prefix:
-            # A prefix token counts as much as an average patch of its tile.
-            prefix = weights.mean(1, keepdim=True).expand(-1, tokens.prefix)
-            weights = torch.cat([prefix, weights], 1) / (1 + tokens.prefix / weights.shape[1])
-        return (values * weights.to(values.dtype)).sum(1)
-
-    def tiles(self, values: Tensor, distance: str | Distance) -> Tensor:
-        """Weigh values ``(n,)`` of whole tiles."""
-        return values if self.plain else values * self._patches((1, 1)).sum(1).to(values.dtype)
-
-    def to_images(self, values: Tensor) -> Tensor:
-        """Sum ``(n,)`` over the tiles of each image, ``(N,)``."""
-        count = self.images.shape[0]
-        if len(self.plan.corners) == 1 and len(self.picks) == count:
-            return values
-        index = torch.tensor([image for image, _ in self.picks], device=values.device)
-        return values.new_zeros(count).index_add(0, index, values)
-
-    def _patches(self, grid: tuple[int, int]) -> Tensor:
-        if self.mask is not None:
-            return masked_weights(self.plan, grid, self.picks, self.mask)
-        return position_weights(self.plan, grid, self.images)[[tile for _, tile in self.picks]]
+def _full_precision(images: Tensor) -> torch.autocast:
+    """Everything but the backbone computes in the dtype that it is given."""
+    return torch.autocast(images.device.type, enabled=False)
 
 
 def _mean_std(recipe: Recipe, network: Network) -> tuple[Sequence[float], Sequence[float]] | None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator import Distances, FeatureComparator
+from torchmetrics_fmiqa.comparator import FeatureComparator
 from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
 from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.features.images import share_outside
+from torchmetrics_fmiqa.jobs import Distances
 
 _READERS = 2
 _AHEAD = 4  # pairs in memory beyond those being scored; a 4K pair takes 50 MB

@@ -8,7 +8,6 @@ and the mean of the map that :func:`paint` draws is that same score.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -91,7 +90,6 @@ def published_starts(length: int, tile: int = 224, stride: int = 200) -> tuple[i
     return (*range(0, length - tile, stride), length - tile)
 
 
-@lru_cache(maxsize=1024)
 def plan_tiles(
     height: int, width: int, tile: int | None, multiple: int = 1, minimum: int = 1, spacing: Spacing = "even"
 ) -> TilePlan:

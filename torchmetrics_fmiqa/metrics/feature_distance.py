@@ -15,9 +15,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.wrappers import BootStrapper
 
-from torchmetrics_fmiqa.comparator import Distances, FeatureComparator, Images, Precision, combine
+from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.features.images import DataRange, data_limits
 from torchmetrics_fmiqa.functional import Reduction, check_reduction
+from torchmetrics_fmiqa.jobs import Distances, combine
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
 
 # What torchmetrics.Metric takes; every other keyword is a field of the recipe.

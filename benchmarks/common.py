@@ -1,0 +1,45 @@
+"""What the benchmarks share: the assets, timing by interleaved repeats, the real LPIPS-squeeze."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
+VIT_TINY = ASSETS / "weights" / "vit_tiny_patch16_224.safetensors"
+SQUEEZENET = ASSETS / "weights" / "squeezenet1_1.safetensors"
+
+
+def medians(calls: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, float]:
+    """Median seconds of each call; the calls take turns, so that a busy moment hits all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for repeat in range(repeats + 1):
+        for name, call in calls.items():
+            if device != "cpu":
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            call()
+            if device != "cpu":
+                torch.cuda.synchronize()
+            if repeat:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def lpips_squeeze(pretrained: bool = True) -> nn.Module:
+    """The LPIPS-squeeze of torchmetrics; its trunk from the assets' file, so that nothing is downloaded."""
+    from safetensors.torch import load_file
+    from torchmetrics.functional.image.lpips import _LPIPS
+
+    metric = _LPIPS(net="squeeze", pnet_rand=True).eval()
+    if pretrained:
+        trunk = load_file(SQUEEZENET)
+        own = metric.net.state_dict()  # "slice2.4.squeeze.weight" is torchvision's "features.4.squeeze.weight"
+        metric.net.load_state_dict({name: trunk["features." + name.split(".", 1)[1]] for name in own})
+    return metric
