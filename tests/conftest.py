@@ -31,7 +31,9 @@ def vit_tiny() -> dict[str, str]:
 RANDOM_VIT = {"backbone": "vit_tiny_patch16_224", "weights": "random:0", "taps": [0, 1]}
 
 
-def make_pair(n: int = 2, height: int = 64, width: int = 64, seed: int = 0, noise: float = 0.1) -> tuple[Tensor, Tensor]:
+def make_pair(
+    n: int = 2, height: int = 64, width: int = 64, seed: int = 0, noise: float = 0.1
+) -> tuple[Tensor, Tensor]:
     """Smooth random targets and noisy predictions, both in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(n, 3, 8, 8, generator=generator)

@@ -43,11 +43,15 @@ RgbOption = Annotated[bool, typer.Option("--to-rgb", help="Take grey and opaque 
 
 def main() -> None:
     """Run the command line; errors are one line on standard error, and exit status 2."""
-    from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
-
     try:
         app()
-    except (ValueError, WeightsUnavailableError, ModuleNotFoundError) as error:
+    except (ValueError, ModuleNotFoundError) as error:
+        _fail(str(error))
+    except RuntimeError as error:
+        from torchmetrics_fmiqa.features.weights import WeightsUnavailableError  # loads torch: not for --help
+
+        if not isinstance(error, WeightsUnavailableError):
+            raise
         _fail(str(error))
 
 
@@ -86,6 +90,8 @@ def score(
 
     if out is not None:
         check_table_path(out)
+    if root is not None and pairs is None:
+        raise ValueError("`--root` is for the paths of a table: give --pairs TABLE.csv too")
     if pairs is not None and ref is None:
         found, problems = read_pairs(pairs, root), list[Problem]()
     elif ref is not None and dist is not None and pairs is None:
@@ -104,7 +110,7 @@ def score(
             else:
                 done.append(result)
     finally:  # what was scored before an interruption is not lost
-        if out is not None and done:
+        if out is not None:
             rows = [{"ref": one.pair.ref, "dist": one.pair.dist, **one.values} for one in done]
             write_table(out, rows, ["ref", "dist", *names])
     _summarise(done, columns(comparator, False), comparator.recipes[0])
@@ -165,7 +171,7 @@ def recipes(
         distance = ", ".join(map(str, entry.recipe.distances))
         backbone = str(entry.recipe.backbone)
         table.add_row(title, backbone, f"{entry.parameters:.1f}", entry.licence, distance, entry.note)
-    wide = Console(width=max(_out.width, 140)) if not _out.is_terminal else _out
+    wide = Console(width=max(_out.width, 160)) if not _out.is_terminal else _out
     wide.print(table)
 
 
@@ -200,7 +206,7 @@ def _device(name: str) -> Any:
 
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"`--device {name}` cannot be used: {str(error).splitlines()[0]}") from error
     return device

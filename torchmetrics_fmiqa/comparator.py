@@ -203,10 +203,7 @@ class FeatureComparator:
 
             def take(number: int, value: Tensor, tokens: Tokens, weigh: Weigher = weigh) -> None:
                 job = self._jobs[number]
-                if value.ndim == 2:
-                    value = weigh.positions(value, tokens, job.tokens)
-                else:
-                    value = weigh.tiles(value)
+                value = weigh.positions(value, tokens, job.tokens) if value.ndim == 2 else weigh.tiles(value)
                 sums[number] = sums[number] + weigh.to_images(value.to(preds.dtype))
 
             self._measure(cut(preds, plan, picks), cut(target, plan, picks), dtype, take)

@@ -63,6 +63,7 @@ class Job:
 
     @property
     def pointwise(self) -> bool:
+        """Whether the distance compares position by position."""
         return isinstance(self.distance, str) and self.distance in POINTWISE
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
+from torchmetrics_fmiqa.features.identity import content_of
 from torchmetrics_fmiqa.features.network import UserModule
 from torchmetrics_fmiqa.features.tokens import TokenChoice
 from torchmetrics_fmiqa.features.weights import PRETRAINED, weights_identity
@@ -93,7 +93,7 @@ class Recipe:
         if isinstance(self.backbone, UserModule) and self.weights != PRETRAINED:
             raise ValueError(f"`weights={self.weights!r}` with a module as backbone: load them into the module instead")
         if not isinstance(self.taps, str):
-            if isinstance(self.taps, int):
+            if not isinstance(self.taps, Sequence):
                 raise ValueError(f"`taps` must be 'all' or a list of indices and module names, got {self.taps!r}")
             self._set(taps=tuple(self.taps))
         self._check_tap_weights()
@@ -125,7 +125,10 @@ class Recipe:
                 f"`tap_weights` must map each tap (index or name) to its weight, got {self.tap_weights!r}: "
                 "weights bind by name, not by position"
             )
-        weights = {key: float(value) for key, value in self.tap_weights.items()}
+        try:
+            weights = {key: float(value) for key, value in self.tap_weights.items()}
+        except (TypeError, ValueError):
+            raise ValueError(f"`tap_weights` must be numbers, got {dict(self.tap_weights)!r}") from None
         if not all(0 <= weight < float("inf") for weight in weights.values()) or not any(weights.values()):
             raise ValueError(f"`tap_weights` must be finite, at least 0 and not all 0, got {weights!r}")
         self._set(tap_weights=weights)
@@ -147,7 +150,10 @@ class Recipe:
 
     def _check_distance(self) -> None:
         if not isinstance(self.distance, str) and not callable(self.distance):
-            self._set(distance=tuple(self.distance))
+            given = tuple(self.distance) if isinstance(self.distance, Sequence) else (None,)
+            if not all(isinstance(distance, str) or callable(distance) for distance in given):
+                raise ValueError(f"`distance` must be a name, a callable or a list of them, got {self.distance!r}")
+            self._set(distance=given)
         names = [distance_name(distance) for distance in self.distances]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"`distance` must name one or more different distances, got {names!r}")
@@ -332,18 +338,10 @@ def distance_name(distance: Any) -> str:
 
 def _callable_identity(distance: Distance) -> str:
     """Digest of a user's distance: its code where it has some, else its pickled content."""
-    code = getattr(distance, "__code__", None)
-    if code is not None:
-        closure = [repr(cell.cell_contents) for cell in getattr(distance, "__closure__", None) or ()]
-        constants = [repr(constant) for constant in code.co_consts]
-        content = repr((code.co_code.hex(), constants, code.co_names, closure, getattr(distance, "__defaults__", None)))
-    else:
-        try:
-            content = pickle.dumps(distance).hex()
-        except Exception as error:
-            raise ValueError(
-                f"`distance` {distance!r} cannot be pickled, so it has no digest: give a function"
-            ) from error
+    try:
+        content = content_of(distance)
+    except Exception as error:
+        raise ValueError(f"`distance` {distance!r} cannot be pickled, so it has no digest: give a function") from error
     return f"{distance_name(distance)}:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
@@ -422,8 +420,8 @@ def named(name: str) -> Recipe:
     Raises:
         ValueError: if there is none, with the nearest names.
     """
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, 3)
+    if not isinstance(name, str) or name not in RECIPES:
+        near = difflib.get_close_matches(str(name), RECIPES, 3)
         hint = f"; close: {', '.join(near)}" if near else ""
         raise ValueError(
             f"there is no recipe {name!r}{hint} (`fmiqa recipes` lists them; a .yaml file or backbone=NAME works too)"

@@ -15,10 +15,12 @@ def check_table_path(path: Path) -> None:
     """Check that a table can be written there, before any work is done for it.
 
     Raises:
-        ValueError: for an ending that is not known, and for a folder that is not there.
+        ValueError: for an ending that is not known, and for a folder that is not there, or in its place.
     """
     if path.suffix.lower() not in _ENDINGS:
         raise ValueError(f"a table ends in {', '.join(_ENDINGS)}; got {str(path)!r}")
+    if path.is_dir():
+        raise ValueError(f"{str(path)!r} is a folder: give the name of a file")
     if not path.resolve().parent.is_dir():
         raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
 

@@ -32,8 +32,9 @@ def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
         raise ValueError(f"there is no file {str(path)!r}")
     try:
         image = _decode(path)
-    except (RuntimeError, OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # decoders raise all sorts; a broken file must not end a long run
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        reason = reason.split(".cpp:", 1)[-1].partition(", ")[2] if ".cpp:" in reason else reason
         raise ValueError(f"cannot read the image {str(path)!r}: {reason}") from error
     if image.ndim != 3:
         raise ValueError(f"{str(path)!r} holds {image.shape[0]} frames: save the one to score")
@@ -43,7 +44,7 @@ def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
     if not to_rgb:
         raise ValueError(f"{str(path)!r} is {kind}: save it as RGB, or convert it on the way (--to-rgb, to_rgb=True)")
     if image.shape[0] in (2, 4):
-        if int(image[-1].min()) < (255 if image.dtype == torch.uint8 else 65535):
+        if int(image[-1].int().min()) < (255 if image.dtype == torch.uint8 else 65535):
             raise ValueError(f"{str(path)!r} is {kind} and not opaque: composite it on the background of your choice")
         image = image[:-1]
     return image.expand(3, -1, -1).contiguous()
@@ -52,16 +53,27 @@ def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
 def _decode(path: Path) -> Tensor:
     from torchvision.io import ImageReadMode, decode_image
 
-    if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif"}:
+    if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif"} and not _has_palette(path):
         image: Tensor = decode_image(str(path), ImageReadMode.UNCHANGED)
         return image
     from PIL import Image
 
     with Image.open(path) as picture:
-        array = np.array(picture.convert("RGB") if picture.mode in ("P", "1", "CMYK") else picture)
+        frames = getattr(picture, "n_frames", 1)
+        if frames > 1:
+            raise ValueError(f"it holds {frames} frames: save the one to score")
+        mode = {"1": "L", "CMYK": "RGB", "P": "RGBA" if "transparency" in picture.info else "RGB"}.get(picture.mode)
+        array = np.array(picture.convert(mode) if mode else picture)
     if array.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"{array.dtype} values: save it with 8 or 16 bits")
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+def _has_palette(path: Path) -> bool:
+    """Whether a PNG holds colour numbers, which torchvision gives as they stand, without the palette."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[25:26] == b"\x03"
 
 
 def match_sizes(preds: Tensor, target: Tensor, match: Match | None) -> tuple[Tensor, Tensor]:

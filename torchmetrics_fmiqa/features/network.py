@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchmetrics_fmiqa.features.identity import module_identity
 from torchmetrics_fmiqa.features.weights import (
     PRETRAINED,
     WeightsUnavailableError,
     built_in_the_open,
-    module_identity,
     parse_weights,
     read_state_dict,
     strict_load,
@@ -50,7 +50,12 @@ class UserModule:
     def __init__(self, module: nn.Module) -> None:
         with built_in_the_open():
             self.module = _freeze(copy.deepcopy(module).cpu())
-        self.identity = module_identity(self.module)
+        try:
+            self.identity = module_identity(self.module)
+        except Exception as error:
+            raise ValueError(
+                f"`backbone` {type(module).__name__} holds something that cannot be pickled: {error}"
+            ) from error
 
     def __deepcopy__(self, memo: dict[int, Any]) -> UserModule:
         return self

@@ -49,10 +49,10 @@ def parse_weights(weights: str) -> tuple[str, str | int]:
     if weights == PRETRAINED:
         return PRETRAINED, ""
     if weights.startswith(RANDOM):
-        try:
-            return "random", int(weights.removeprefix(RANDOM))
-        except ValueError:
-            raise ValueError(f"`weights` must be 'random:SEED' with a whole number, got {weights!r}") from None
+        seed = weights.removeprefix(RANDOM)
+        if not seed.isdecimal() or int(seed) >= 2**63:
+            raise ValueError(f"`weights` must be 'random:SEED' with a whole number from 0 to 2^63 - 1, got {weights!r}")
+        return "random", int(seed)
     path = Path(weights)
     if not path.is_file():
         raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a file; there is no file {weights!r}")
@@ -79,18 +79,6 @@ def _file_digest(path: str, size: int, modified: int) -> str:
         return digest.hexdigest()
 
 
-def module_identity(module: nn.Module) -> str:
-    """Digest of a module's structure and of every tensor in its state."""
-    digest = hashlib.sha256(f"{type(module).__module__}.{type(module).__qualname__}\n{module}".encode())
-    for name, value in module.state_dict().items():
-        digest.update(name.encode())
-        if isinstance(value, Tensor):
-            flat = value.detach().cpu().contiguous().flatten()
-            digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-    return f"sha256:{digest.hexdigest()}"
-
-
 def read_state_dict(path: str) -> dict[str, Tensor]:
     """Read a state dict from ``.safetensors``, or from a ``.pth`` that holds tensors alone (no pickled code is run).
 
@@ -104,13 +92,16 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
 
     try:
         state = load_state_dict(path, use_ema=True, device="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, KeyError) as error:
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, KeyError, AttributeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"cannot read weights from {path!r}: {first_line} (only tensors are loaded, never pickled code: "
             "save the state dict with safetensors.torch.save_file)"
         ) from error
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:  # timm would take none for "not given" and look for pretrained weights
+        raise ValueError(f"{path!r} holds no tensors: give a state dict")
+    return tensors
 
 
 def strict_load(network: nn.Module, state: Mapping[str, Tensor], source: str, optional: str) -> None:

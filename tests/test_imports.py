@@ -1,0 +1,72 @@
+"""What importing costs: nothing until something is used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import torchmetrics_fmiqa
+
+HEAVY = {"torch", "lightning", "kornia", "matplotlib", "typer", "pandas", "timm", "torchvision", "pyarrow", "PIL"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level packages in a fresh process after some code."""
+    report = "import json, sys; print('\\n' + json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_package_itself_loads_nothing_heavy():
+    assert not loaded_after("import torchmetrics_fmiqa") & HEAVY
+
+
+def test_the_metric_loads_no_more_than_torchmetrics_does():
+    # torchmetrics itself loads torchvision, PIL and, where it is installed, matplotlib.
+    loaded = loaded_after("from torchmetrics_fmiqa import FeatureDistance")
+    assert not loaded & (HEAVY - {"torch", "torchvision", "PIL", "matplotlib"})
+    assert "pytorch_lightning" not in loaded
+
+
+def test_help_loads_no_torch():
+    code = """
+import sys
+from torchmetrics_fmiqa.cli import app
+sys.argv = ["fmiqa", "--help"]
+try:
+    app()
+except SystemExit as end:
+    assert not end.code
+"""
+    assert not loaded_after(code) & (HEAVY - {"typer"})
+
+
+def test_help_through_the_console_script_loads_no_torch():
+    code = """
+import sys
+from torchmetrics_fmiqa.cli import main
+sys.argv = ["fmiqa", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+"""
+    assert "torch" not in loaded_after(code)
+
+
+@pytest.mark.parametrize("name", torchmetrics_fmiqa.__all__)
+def test_every_public_name_resolves(name):
+    assert getattr(torchmetrics_fmiqa, name) is not None
+    assert name in dir(torchmetrics_fmiqa)
+
+
+def test_all_is_every_lazy_name():
+    assert set(torchmetrics_fmiqa.__all__) == set(torchmetrics_fmiqa._HOMES)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'FeatureDistence'"):
+        _ = torchmetrics_fmiqa.FeatureDistence
