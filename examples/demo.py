@@ -80,9 +80,7 @@ def main() -> None:
     for kind, scores in ours.items():
         psnr, ssim = (sum(values) / len(values) for values in zip(*usual[kind], strict=True))
         table.add_row(kind, *(f"{score:.4f}" for score in scores), f"{psnr:.1f}", f"{ssim:.3f}")
-    console.print(
-        "Perceptual distance (cosine of ViT-Tiny's features): lower is closer, 0 is equal."
-    )
+    console.print("Perceptual distance (cosine of ViT-Tiny's features): lower is closer, 0 is equal.")
     console.print(table)
     console.print(f"pictures: {folder}/demo.png, {folder}/jpeg.png", highlight=False)
 

@@ -34,7 +34,7 @@ def l2(preds: Tokens, target: Tokens) -> Tensor:
 def cos(preds: Tokens, target: Tokens) -> Tensor:
     """One minus the cosine over channels; over the width, not the channels, for the map of a convolution."""
     one, other = preds.values, target.values
-    if preds.prefix == 0 and preds.grid != (0, 0):
+    if preds.is_map:
         # (N, h * w, C) -> (N, C, h, w): the published code leaves the map as it is and takes dim=-1
         one, other = (tokens.transpose(1, 2).unflatten(2, preds.grid) for tokens in (one, other))
     return (1 - F.cosine_similarity(one, other, dim=-1)).flatten(1).mean(1)
@@ -100,6 +100,11 @@ def _columns(stack: Tensor) -> Tensor:
     """
     rows, cols = (round(side / _WINDOW) * _WINDOW - side for side in stack.shape[2:])
     padded = F.pad(stack, (cols, 0, 0, rows))
+    if padded.numel() == 0:
+        raise ValueError(
+            "the zsiqa distances jsd, skld and wsd regroup tokens by 8 and need at least 5 of them with 5 channels, "
+            f"got (T, C) of {tuple(stack.shape[2:])}"
+        )
     return padded.reshape(stack.shape[0], _WINDOW * _WINDOW, -1)
 
 
@@ -110,9 +115,9 @@ def _squared_term(one: Tensor, other: Tensor, distance: Tensor) -> Tensor:
 
 def _compress(columns: Tensor) -> Tensor:
     """``log(1 + mean)^(1/4)``, with a finite gradient at zero."""
-    value = torch.log(columns.mean(1) + 1)
-    positive = value > 0
-    return torch.where(positive, torch.where(positive, value, 1.0) ** 0.25, 0.0)
+    value = torch.log(columns.mean(1) + 1).clamp(min=0)
+    zero = value == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, value) ** 0.25)
 
 
 @lru_cache(maxsize=32)

@@ -17,11 +17,13 @@ class Tokens(NamedTuple):
         values: ``(N, T, C)``; the ``prefix`` first tokens have no place in the image.
         grid: ``(h, w)`` of the rest, rows outer; ``(0, 0)`` for a pooled embedding.
         prefix: how many prefix tokens there are.
+        is_map: whether a convolution gave them as a map.
     """
 
     values: Tensor
     grid: tuple[int, int]
     prefix: int
+    is_map: bool = False
 
     def select(self, choice: TokenChoice) -> Tensor:
         """Return the chosen tokens, ``(N, T', C)``."""
@@ -32,11 +34,11 @@ class Tokens(NamedTuple):
     def chunk(self) -> tuple[Tokens, Tokens]:
         """Split a batch of predictions followed by their targets."""
         preds, target = self.values.chunk(2)
-        return Tokens(preds, self.grid, self.prefix), Tokens(target, self.grid, self.prefix)
+        return self._replace(values=preds), self._replace(values=target)
 
     def detach(self) -> Tokens:
         """Return the same tokens without their graph."""
-        return Tokens(self.values.detach(), self.grid, self.prefix)
+        return self._replace(values=self.values.detach())
 
 
 def to_tokens(
@@ -61,7 +63,7 @@ def to_tokens(
     if output.ndim == 4:
         if channels_last:
             return Tokens(output.flatten(1, 2), (output.shape[1], output.shape[2]), 0)
-        return Tokens(output.flatten(2).transpose(1, 2), (output.shape[2], output.shape[3]), 0)
+        return Tokens(output.flatten(2).transpose(1, 2), (output.shape[2], output.shape[3]), 0, is_map=True)
     if output.ndim == 3:
         grid = _grid(output.shape[1] - prefix, size, patch)
         if grid is not None:

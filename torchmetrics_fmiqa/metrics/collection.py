@@ -10,7 +10,7 @@ import torch
 from torchmetrics import Metric, MetricCollection
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
-from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance, check_ids
 from torchmetrics_fmiqa.recipes import Recipe
 
 
@@ -55,21 +55,24 @@ class FeatureMetricCollection(MetricCollection):
 
     def update(self, preds: Images, target: Images, **kwargs: Any) -> None:  # type: ignore[override]
         """Update every member, with one forward pass for each backbone."""
-        with self._serving(preds, target, kwargs.get("mask")):
+        with self._serving(preds, target, kwargs):
             super().update(preds, target, **kwargs)
 
     def forward(self, preds: Images, target: Images, **kwargs: Any) -> dict[str, Any]:
         """Update every member, with one forward pass for each backbone, and return the batch's own results."""
-        with self._serving(preds, target, kwargs.get("mask")):
+        with self._serving(preds, target, kwargs):
             return super().forward(preds, target, **kwargs)
 
     @contextmanager
-    def _serving(self, preds: Images, target: Images, mask: Images | None) -> Iterator[None]:
+    def _serving(self, preds: Images, target: Images, others: dict[str, Any]) -> Iterator[None]:
         """Hand every member of a group its share of one measurement, until the block ends."""
+        mask, sample_ids = others.get("mask"), others.get("sample_ids")
         groups: dict[tuple[Any, ...], list[FeatureDistance]] = {}
         for metric in self.values(copy_state=False):
             if isinstance(metric, FeatureDistance):
                 groups.setdefault(_forward_pass(metric), []).append(metric)
+                if sample_ids is not None:  # wrong ones must fail before any member has counted the batch
+                    check_ids(sample_ids, len(preds), metric.device)
         served = [metric for members in groups.values() for metric in members]
         try:
             for members in groups.values():

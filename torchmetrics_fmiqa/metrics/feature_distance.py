@@ -113,7 +113,9 @@ class FeatureDistance(Metric):
         self.comparator = FeatureComparator(self.recipe, precision=precision, tile_batch=tile_batch)
         self._served: Distances | None = None
         # The digest in the names keeps a MetricCollection from merging states of metrics that measure differently.
-        what = f"{self.recipe.digest}|{data_limits(data_range)}|{crop_border}|{precision}"
+        # "none" keeps values where "mean" and "sum" add up, so it is told apart too.
+        kind = "values" if self.reduction == "none" else "sums"
+        what = f"{self.recipe.digest}|{data_limits(data_range)}|{crop_border}|{precision}|{kind}"
         digest = hashlib.sha256(what.encode()).hexdigest()[:12]
         self._count, self._ids = f"count_{digest}", f"ids_{digest}"
         self._names = {name: f"{name}_{digest}" for name in self.comparator.labels()}
@@ -132,7 +134,7 @@ class FeatureDistance(Metric):
         sample_ids: Tensor | Sequence[int] | None = None,
     ) -> None:
         """Measure a batch of pairs and add it to the state."""
-        ids = None if sample_ids is None else _check_ids(sample_ids, len(preds), self.device)
+        ids = None if sample_ids is None else check_ids(sample_ids, len(preds), self.device)
         with torch.no_grad():
             measured = self._measure(preds, target, mask)
         per_image = ids is not None or self.reduction == "none"
@@ -183,6 +185,13 @@ class FeatureDistance(Metric):
             self._update_count, self.compute_on_cpu, self._computed = count, on_cpu, None
             self._to_sync, self._should_unsync, self._enable_grad = self.sync_on_compute, True, False
             raise
+
+    def reset(self) -> None:
+        """Forget all images. Lists are replaced, not emptied: ``forward`` and ``Running`` hold on to them."""
+        for name, default in self._defaults.items():
+            if isinstance(default, list):
+                setattr(self, name, [])
+        super().reset()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Plot one or several results of the metric (needs matplotlib).
@@ -258,7 +267,12 @@ def _first_of_each(ids: Tensor) -> Tensor:
     return torch.cat([free, order[new & (ordered >= 0)]])
 
 
-def _check_ids(sample_ids: Tensor | Sequence[int], count: int, device: torch.device) -> Tensor:
+def check_ids(sample_ids: Tensor | Sequence[int], count: int, device: torch.device) -> Tensor:
+    """Return ``(N,)`` sample ids as int64.
+
+    Raises:
+        ValueError: for ids that are no whole numbers of at least 0, of another count, or resampled by a bootstrap.
+    """
     ids = torch.as_tensor(sample_ids, device=device)
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or ids.shape != (count,):
         raise ValueError(f"`sample_ids` must be {count} whole numbers, got {ids.dtype} of shape {tuple(ids.shape)}")

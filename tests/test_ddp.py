@@ -1,0 +1,257 @@
+"""Two gloo processes give the result of one, whatever the shards: uneven, padded with repeats, or empty."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import distributed
+from torch import multiprocessing as mp
+from torch.utils.data import DistributedSampler
+from torchmetrics import MetricCollection
+from torchmetrics.image import PeakSignalNoiseRatio
+
+from tests.conftest import RANDOM_VIT, make_pair
+from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
+from torchmetrics_fmiqa.features.network import load_network
+
+RANKS = 2
+TIMEOUT = 120
+
+# Positions of images, by rank and update.
+Shards = tuple[tuple[tuple[int, ...], ...], ...]
+SHARDS: dict[str, Shards] = {
+    "uneven": (((0, 1), (2,)), ((3,),)),
+    "rank_1_empty": (((0,), (1, 2, 3)), ()),
+    "rank_0_empty": ((), ((0, 1, 2, 3),)),
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "mean": {},
+    "sum": {"reduction": "sum"},
+    "none": {"reduction": "none"},
+    "per_layer": {"per_layer": True},
+    "several": {"distance": ["cosine", "wasserstein"]},
+    "both_none": {"distance": ["l2", "jensen_shannon"], "per_layer": True, "reduction": "none"},
+}
+CASES = [(way, None) for way in WAYS] + [(way, torch.float64) for way in ("mean", "none", "both_none")]
+# The ids of the images where they have some, by rank; no ids where None.
+WITH_IDS: dict[str, tuple[Shards, tuple[bool, ...]]] = {
+    "repeats": ((((0, 1), (2, 1)), ((3, 0), (2,))), (True, True)),
+    "rank_1_empty": ((((3, 2), (1, 0, 3)), ()), (True, True)),
+    "rank_0_empty": (((), ((3, 2, 1, 0, 3),)), (True, True)),
+    "rank_1_without": ((((0, 1, 1), (0,)), ((2, 3),)), (True, False)),
+}
+
+
+def _sampled(count: int) -> Shards:
+    """What ``DistributedSampler`` hands to each rank in batches of 2, with its padding by repeats."""
+    shards = []
+    for rank in range(RANKS):
+        places = list(DistributedSampler(range(count), RANKS, rank, shuffle=False))
+        shards.append(tuple(tuple(places[start : start + 2]) for start in range(0, len(places), 2)))
+    return tuple(shards)
+
+
+def _pair(places: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    preds, target = make_pair(9, 32, 32)
+    return preds[list(places)], target[list(places)]
+
+
+def _metric(way: dict[str, Any], dtype: torch.dtype | None = None, **options: Any) -> FeatureDistance:
+    metric = FeatureDistance(**RANDOM_VIT, **way, **options)
+    return metric if dtype is None else metric.set_dtype(dtype)
+
+
+def _collection() -> FeatureMetricCollection:
+    return FeatureMetricCollection(
+        {
+            "early": FeatureDistance(**{**RANDOM_VIT, "taps": [0]}),
+            "per_image": FeatureDistance(**RANDOM_VIT, distance="l2", reduction="none"),
+            "psnr": PeakSignalNoiseRatio(data_range=1.0),
+        }
+    )
+
+
+def _reference(way: dict[str, Any], places: tuple[int, ...], dtype: torch.dtype | None = None) -> Any:
+    metric = _metric(way, dtype)
+    metric.update(*_pair(places))
+    return metric.compute()
+
+
+# What runs in the processes: rank in, results by case out
+
+
+def _sums_and_lists(rank: int) -> dict[str, Any]:
+    results = {}
+    for name, shards in SHARDS.items():
+        for way, dtype in CASES:
+            metric = _metric(WAYS[way], dtype)
+            for places in shards[rank]:
+                metric.update(*_pair(places))
+            results[name, way, dtype] = metric.compute()
+    return results
+
+
+def _ids(rank: int) -> dict[str, Any]:
+    results = {}
+    for way, fields in WAYS.items():
+        for name, (shards, has_ids) in WITH_IDS.items():
+            metric = _metric(fields, torch.float64 if way == "sum" else None)
+            for places in shards[rank]:
+                metric.update(*_pair(places), sample_ids=places if has_ids[rank] else None)
+            results[name, way] = metric.compute()
+        metric = _metric(fields)
+        for places in _sampled(9)[rank]:
+            metric(*_pair(places), sample_ids=torch.tensor(places))
+        results["sampler", way] = metric.compute()
+    return results
+
+
+def _life_goes_on(rank: int) -> dict[str, Any]:
+    results = {}
+    for way, fields in WAYS.items():
+        metric = _metric(fields)
+        if rank == 0:
+            metric.update(*_pair((0, 1)))
+        results["first", way] = metric.compute()
+        metric.update(*_pair((2 + rank,)))
+        results["second", way] = metric.compute()
+        metric.reset()
+        metric.update(*_pair((rank,)))
+        results["after_reset", way] = metric.compute()
+        results["on_step", way] = _metric(fields, dist_sync_on_step=True)(*_pair((rank,)))
+        local = _metric(fields, sync_on_compute=False)
+        local.update(*_pair((rank,)))
+        results["local", way, rank] = local.compute()
+    return results
+
+
+def _collections(rank: int) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    for name, shards in SHARDS.items():
+        collection = _collection()
+        for places in shards[rank]:
+            collection.update(*_pair(places))
+        results[name] = collection.compute()
+    collection = _collection()
+    for places in _sampled(9)[rank]:
+        collection(*_pair(places), sample_ids=places)
+    results["sampler"] = collection.compute()
+    plain = MetricCollection(
+        {"mean": _metric({}), "sum": _metric({"reduction": "sum"}), "l2": _metric({"distance": "l2"})}
+    )
+    for places in SHARDS["uneven"][rank]:
+        plain.update(*_pair(places))
+    results["plain"] = plain.compute()
+    return results
+
+
+WORKS = (_sums_and_lists, _ids, _life_goes_on, _collections)
+
+
+def _process(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", f"file://{folder}/meeting", rank=rank, world_size=RANKS, timeout=timedelta(seconds=TIMEOUT)
+    )
+    kept = load_network(RANDOM_VIT["backbone"], RANDOM_VIT["weights"])
+    try:
+        for work in WORKS:
+            torch.save(work(rank), f"{folder}/{work.__name__}.{rank}.pt")
+    except Exception:
+        Path(folder, f"{rank}.error").write_text(traceback.format_exc())
+        raise
+    del kept
+    distributed.destroy_process_group()
+
+
+Outcome = Callable[[Callable[[int], dict[Any, Any]]], list[dict[Any, Any]]]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Run all the work in one pair of processes (starting them takes longest); hand out what each rank found."""
+    folder = tmp_path_factory.mktemp("ddp")
+    processes = mp.start_processes(_process, (str(folder),), RANKS, join=False, start_method="spawn")
+    deadline = time.monotonic() + TIMEOUT
+    failure = "no result"
+    try:
+        while not processes.join(timeout=1):
+            if time.monotonic() > deadline:
+                failure = "it hangs: the ranks do not agree on what to gather"
+                break
+    except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
+        failure = "\n".join([str(error), *(path.read_text() for path in folder.glob("*.error"))])
+    finally:
+        for process in processes.processes:
+            if process.is_alive():
+                process.kill()
+
+    def found(work: Callable[[int], dict[Any, Any]]) -> list[dict[Any, Any]]:
+        files = [folder / f"{work.__name__}.{rank}.pt" for rank in range(RANKS)]
+        if not all(file.exists() for file in files):
+            pytest.fail(failure)
+        return [torch.load(file) for file in files]
+
+    return found
+
+
+def assert_same(got: Any, expected: Any, case: Any) -> None:
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9, msg=lambda text: f"{case}: {text}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network() -> Any:
+    """Keep the network for the references, which are computed in this process."""
+    return load_network(RANDOM_VIT["backbone"], RANDOM_VIT["weights"])
+
+
+def test_uneven_and_empty_ranks_equal_one_process(outcome: Outcome) -> None:
+    references = {(way, dtype): _reference(WAYS[way], (0, 1, 2, 3), dtype) for way, dtype in CASES}
+    for result in outcome(_sums_and_lists):
+        assert len(result) == len(SHARDS) * len(CASES)
+        for (name, way, dtype), value in result.items():
+            assert_same(value, references[way, dtype], (name, way, dtype))
+
+
+def test_repeated_ids_count_once_over_all_ranks(outcome: Outcome) -> None:
+    assert sum(len(places) for shard in _sampled(9) for places in shard) == 10
+    for result in outcome(_ids):
+        assert len(result) == len(WAYS) * (len(WITH_IDS) + 1)
+        for (name, way), value in result.items():
+            dtype = torch.float64 if way == "sum" and name != "sampler" else None
+            # Images without ids come first.
+            order = {"sampler": tuple(range(9)), "rank_1_without": (2, 3, 0, 1)}.get(name, (0, 1, 2, 3))
+            assert_same(value, _reference(WAYS[way], order, dtype), (name, way))
+        assert result["sampler", "none"].shape == (9,)
+
+
+def test_a_metric_goes_on_after_a_synchronised_compute(outcome: Outcome) -> None:
+    for rank, result in enumerate(outcome(_life_goes_on)):
+        for way, fields in WAYS.items():
+            assert_same(result["first", way], _reference(fields, (0, 1)), ("first", way))
+            assert_same(result["second", way], _reference(fields, (0, 1, 2, 3)), ("second", way))
+            assert_same(result["after_reset", way], _reference(fields, (0, 1)), ("after_reset", way))
+            assert_same(result["on_step", way], _reference(fields, (0, 1)), ("on_step", way))
+            assert_same(result["local", way, rank], _reference(fields, (rank,)), ("local", way))
+
+
+def test_collections_equal_one_process(outcome: Outcome) -> None:
+    whole, padded = _collection(), _collection()
+    whole.update(*_pair((0, 1, 2, 3)))
+    padded.update(*_pair((*range(9), 0)), sample_ids=(*range(9), 0))
+    plain = {
+        "mean": _reference({}, (0, 1, 2, 3)),
+        "sum": _reference({"reduction": "sum"}, (0, 1, 2, 3)),
+        "l2": _reference({"distance": "l2"}, (0, 1, 2, 3)),
+    }
+    for result in outcome(_collections):
+        for name, value in result.items():
+            expected = {"sampler": padded.compute(), "plain": plain}.get(name, whole.compute())
+            assert_same(value, expected, name)
