@@ -40,6 +40,6 @@ def lpips_squeeze(pretrained: bool = True) -> nn.Module:
     metric = _LPIPS(net="squeeze", pnet_rand=True).eval()
     if pretrained:
         trunk = load_file(SQUEEZENET)
-        own = metric.net.state_dict()  # "slice2.4.squeeze.weight" is torchvision's "features.4.squeeze.weight"
-        metric.net.load_state_dict({name: trunk["features." + name.split(".", 1)[1]] for name in own})
+        own = metric.net.state_dict()  # "slices.1.3.squeeze.weight" is torchvision's "features.3.squeeze.weight"
+        metric.net.load_state_dict({name: trunk["features." + name.split(".", 2)[2]] for name in own})
     return metric

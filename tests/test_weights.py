@@ -247,3 +247,21 @@ def test_the_real_files_load(backbone, path):
     own = dict(net.state_dict())
     assert torch.equal(own[FIRST[backbone]], state[FIRST[backbone]])
     assert (score(backbone, str(path)) > 0).all()
+
+
+def test_without_a_network_a_download_fails_at_once_and_says_what_to_do(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    def no_address(*_):
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", no_address)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("the hub was asked, and asked again"))
+    with pytest.raises(WeightsUnavailableError, match=r"vit_base_patch16_224\.dino is not cached.*give a file"):
+        load_network("vit_base_patch16_224.dino", "pretrained")
+    (tmp_path / "models--timm--vit_base_patch16_224.dino").mkdir()
+    with pytest.raises(pytest.fail.Exception):
+        load_network("vit_base_patch16_224.dino", "pretrained")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchmetrics_fmiqa.features.hub import check_reachable
 from torchmetrics_fmiqa.features.identity import module_identity
 from torchmetrics_fmiqa.features.weights import (
     PRETRAINED,
@@ -222,6 +223,8 @@ def _build_timm(name: str, kind: str, path: str) -> nn.Module:
     if kind == "file":
         overlay["state_dict"] = read_state_dict(path)
     try:
+        if kind == PRETRAINED:
+            _check_hub(name)
         return _create_timm(name, overlay, options)
     except RuntimeError as error:
         if "Unknown model" in str(error):
@@ -235,6 +238,15 @@ def _build_timm(name: str, kind: str, path: str) -> nn.Module:
         if kind == PRETRAINED:
             raise _unavailable(name, error) from error
         raise
+
+
+def _check_hub(name: str) -> None:
+    import timm
+
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    repository = getattr(config, "hf_hub_id", None)
+    if isinstance(repository, str):  # "timm/" stands for the model's own name
+        check_reachable(f"{repository}{config.architecture}.{config.tag}" if repository.endswith("/") else repository)
 
 
 def _create_timm(name: str, overlay: dict[str, Any], options: dict[str, Any]) -> nn.Module:
