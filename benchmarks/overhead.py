@@ -58,8 +58,7 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
     fields = {"backbone": options.backbone, "weights": "random:0", "precision": options.precision}
     metric, loss = FeatureDistance(**fields).to(options.device), FeatureDistanceLoss(**fields)
     preds, target = images(options)
-    dtype = torch.float32
-    net = metric.comparator.backbone.network.on(torch.device(options.device), dtype)
+    net = metric.comparator.backbone.network.on(preds.device, torch.float32)
     both, learned = torch.cat([preds, target]), preds.clone().requires_grad_()
     half = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[options.precision]
 
