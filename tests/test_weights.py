@@ -46,7 +46,7 @@ def score(backbone: str, weights: str) -> Tensor:
 
 @pytest.fixture
 def offline(monkeypatch):
-    """A hub that cannot be reached."""
+    """A hub that has an address, and whose downloads fail."""
 
     def set_error(error: Exception) -> None:
         def refuse(*_args, **_options):
@@ -54,6 +54,7 @@ def offline(monkeypatch):
 
         from torchvision import models
 
+        monkeypatch.setattr(networks, "check_reachable", lambda _: None)
         monkeypatch.setattr(timm, "create_model", refuse)
         monkeypatch.setattr(models, "get_model", refuse)
 
