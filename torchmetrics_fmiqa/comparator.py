@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from torchmetrics_fmiqa.distances import POINTWISE, zsiqa
 from torchmetrics_fmiqa.features.backbone import Backbone
@@ -26,9 +25,10 @@ from torchmetrics_fmiqa.features.images import (
     to_unit,
 )
 from torchmetrics_fmiqa.features.network import Network, load_network
+from torchmetrics_fmiqa.features.sizes import resize, shrink_mask, stretch_map
 from torchmetrics_fmiqa.features.tiles import (
     TilePlan,
-    cells,
+    add_tiles,
     cut,
     paint,
     pixel_shares,
@@ -302,13 +302,13 @@ class FeatureComparator:
                 painted = paint(patches.to(preds.dtype), plan, tokens.grid)
                 painted = painted * shares[[tile for _, tile in picks]]
                 maps = canvas[name]
-                maps["score"] = _add_tiles(maps["score"], painted * weights[name][column], plan, picks)
+                maps["score"] = add_tiles(maps["score"], painted * weights[name][column], plan, picks)
                 if per_layer:
-                    maps[labels[column]] = _add_tiles(maps[labels[column]], painted, plan, picks)
+                    maps[labels[column]] = add_tiles(maps[labels[column]], painted, plan, picks)
 
             self._measure(cut(preds, plan, picks), cut(target, plan, picks), dtype, take)
         return {
-            name: {label: _stretch(drawn, size)[:, None] for label, drawn in maps.items()}
+            name: {label: stretch_map(drawn, size)[:, None] for label, drawn in maps.items()}
             for name, maps in canvas.items()
         }
 
@@ -333,8 +333,8 @@ class FeatureComparator:
             mask = crop(mask, border).to(dtype)
             if validate and not torch.compiler.is_compiling():
                 check_mask_values(mask)
-            mask = _shrink(mask, size)
-        return _resize(preds, size), _resize(target, size), mask
+            mask = shrink_mask(mask, size)
+        return resize(preds, size), resize(target, size), mask
 
     def _dtype(self, preds: Tensor) -> torch.dtype:
         if self.precision == "float64":
@@ -460,36 +460,6 @@ def _mean_std(recipe: Recipe, network: Network) -> tuple[Sequence[float], Sequen
             "or (mean, std) with three values each"
         )
     return network.mean, network.std
-
-
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    if images.shape[-2:] == size:
-        return images
-    return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
-
-
-def _shrink(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring a mask to the working size by area, so that a pixel's weight is the mean of what it covers."""
-    height, width = mask.shape[-2:]
-    if (height, width) == size:
-        return mask
-    return cells(size[0], height, height, mask) @ mask @ cells(size[1], width, width, mask).T
-
-
-def _stretch(drawn: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring a map ``(N, h, w)`` to ``size`` by area: its mean stays what it was."""
-    if drawn.shape[-2:] == size:
-        return drawn
-    rows, cols = (cells(count, length, length, drawn) for count, length in zip(drawn.shape[-2:], size, strict=True))
-    return rows.T @ drawn @ cols
-
-
-def _add_tiles(canvas: Tensor, painted: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
-    canvas = canvas.clone()
-    for tile, (image, number) in zip(painted, picks, strict=True):
-        y, x = plan.corners[number]
-        canvas[image, y : y + plan.rows.tile, x : x + plan.cols.tile] += tile
-    return canvas
 
 
 def _rebuild(recipes: tuple[Recipe, ...], digests: list[str], options: tuple[Any, ...]) -> FeatureComparator:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.features.images import DataRange
+from torchmetrics_fmiqa.jobs import column_name
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
 
 Reduction = Literal["mean", "sum", "none"]
@@ -101,7 +102,7 @@ def feature_distance(
     else:
         several = len(measured.per_tap) > 1
         values = {
-            f"{name}/{label}" if several else label: columns[:, column]
+            column_name(name, label, several): columns[:, column]
             for name, columns in measured.per_tap.items()
             for column, label in enumerate(measured.labels[name])
         }
@@ -153,6 +154,4 @@ def feature_distance_map(
         scores = {name: drawn["score"] for name, drawn in maps.items()}
         return scores if len(scores) > 1 else next(iter(scores.values()))
     several = len(maps) > 1
-    return {
-        f"{name}/{label}" if several else label: value for name, drawn in maps.items() for label, value in drawn.items()
-    }
+    return {column_name(name, label, several): value for name, drawn in maps.items() for label, value in drawn.items()}

@@ -36,6 +36,11 @@ class Distances:
         return {name: combine(values, self.weights[name]) for name, values in self.per_tap.items()}
 
 
+def column_name(distance: str, tap: str, several: bool) -> str:
+    """Name of a tap's column in a result: with the distance in front where there are several."""
+    return f"{distance}/{tap}" if several else tap
+
+
 def combine(values: Tensor, weights: Sequence[float]) -> Tensor:
     """Weigh columns ``(..., L)`` into scores ``(...)``; linear, so that sums can be combined as well as images."""
     # No matrix product: autocast would take it in half precision.

@@ -14,7 +14,7 @@ from torchmetrics_fmiqa.comparator import FeatureComparator
 from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
 from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.features.images import share_outside
-from torchmetrics_fmiqa.jobs import Distances
+from torchmetrics_fmiqa.jobs import Distances, column_name
 
 _READERS = 2
 _AHEAD = 4  # pairs in memory beyond those being scored; a 4K pair takes 50 MB
@@ -49,7 +49,7 @@ def columns(comparator: FeatureComparator, layers: bool) -> list[str]:
     labels = comparator.labels()
     several = len(labels) > 1
     scores = [f"score_{name}" for name in labels] if several else ["score"]
-    taps = [f"{name}/{tap}" if several else tap for name, names in labels.items() for tap in names]
+    taps = [column_name(name, tap, several) for name, names in labels.items() for tap in names]
     return scores + (taps if layers else [])
 
 

@@ -197,3 +197,12 @@ def paint(values: Tensor, plan: TilePlan, grid: tuple[int, int]) -> Tensor:
     cols = cells(grid[1], plan.cols.padded, plan.cols.tile, values)
     painted: Tensor = rows.T @ values.unflatten(1, grid) @ cols
     return painted
+
+
+def add_tiles(canvas: Tensor, painted: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
+    """Add painted tiles ``(K, h, w)`` to a canvas ``(N, H, W)`` at the places of their picks (image, tile)."""
+    canvas = canvas.clone()
+    for tile, (image, number) in zip(painted, picks, strict=True):
+        y, x = plan.corners[number]
+        canvas[image, y : y + plan.rows.tile, x : x + plan.cols.tile] += tile
+    return canvas

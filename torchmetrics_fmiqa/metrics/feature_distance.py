@@ -18,7 +18,7 @@ from torchmetrics.wrappers import BootStrapper
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.features.images import DataRange, data_limits
 from torchmetrics_fmiqa.functional import Reduction, check_reduction
-from torchmetrics_fmiqa.jobs import Distances, combine
+from torchmetrics_fmiqa.jobs import Distances, column_name, combine
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
 
 # What torchmetrics.Metric takes; every other keyword is a field of the recipe.
@@ -167,7 +167,7 @@ class FeatureDistance(Metric):
             if self.per_layer:
                 taps = {label: values[..., column] for column, label in enumerate(labels)}
                 several = len(self._names) > 1
-                result.update({f"{name}/{label}" if several else label: value for label, value in taps.items()})
+                result.update({column_name(name, label, several): value for label, value in taps.items()})
             else:
                 result[name] = combine(values, weights[name])
         result = {name: value.to(dtype) for name, value in result.items()}
