@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from torchmetrics_fmiqa.callbacks.monitor import ImageQualityMonitor
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
     from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map
@@ -23,6 +24,7 @@ _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
     "FeatureMetricCollection": "metrics.collection",
     "FeatureDistanceLoss": "losses",
+    "ImageQualityMonitor": "callbacks.monitor",
     "FeatureComparator": "comparator",
     "Recipe": "recipes",
     "RECIPES": "recipes",
@@ -37,6 +39,7 @@ __all__ = [
     "FeatureDistance",
     "FeatureDistanceLoss",
     "FeatureMetricCollection",
+    "ImageQualityMonitor",
     "Recipe",
     "WeightsUnavailableError",
     "feature_distance",

@@ -5,6 +5,7 @@ Every door (metric, loss, functional, map, command line) calls a :class:`Feature
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.distances import POINTWISE, zsiqa
 from torchmetrics_fmiqa.features.backbone import Backbone
+from torchmetrics_fmiqa.features.cache import References, Shelf
 from torchmetrics_fmiqa.features.images import (
     DataRange,
     check_lists,
@@ -21,10 +23,11 @@ from torchmetrics_fmiqa.features.images import (
     check_pair,
     check_values,
     crop,
+    data_limits,
     group_by_size,
     to_unit,
 )
-from torchmetrics_fmiqa.features.network import Network, load_network
+from torchmetrics_fmiqa.features.network import Network, UserModule, load_network
 from torchmetrics_fmiqa.features.sizes import resize, shrink_mask, stretch_map
 from torchmetrics_fmiqa.features.tiles import (
     TilePlan,
@@ -93,6 +96,7 @@ class FeatureComparator:
             self._resolution = "tile" if network.transformer else "native"
         if first.protocol == "fmiqa" and self._resolution == "tile" and self._tile % network.multiple:
             raise ValueError(f"`tile` must be a multiple of {network.multiple} for {network.name}, got {self._tile}")
+        self._scope = hashlib.sha256(f"{_trunk_identity(first)}|{taps}|{precision}".encode()).hexdigest()[:16]
         self._jobs: list[Job] = []
         self._columns = [self._plan_jobs(recipe, names) for recipe, names in zip(self.recipes, taps_of, strict=True)]
         self._weights = [self._bind_weights(position, recipe) for position, recipe in enumerate(self.recipes)]
@@ -156,6 +160,7 @@ class FeatureComparator:
         data_range: DataRange = 1.0,
         crop_border: int = 0,
         validate: bool = True,
+        references: References | None = None,
     ) -> list[Distances]:
         """Measure a batch of pairs.
 
@@ -170,6 +175,7 @@ class FeatureComparator:
             data_range: range of floating point images.
             crop_border: pixels to cut off each side first.
             validate: look at the values too, not just the shapes (on a GPU this waits for the device).
+            references: where to find and keep the targets' features; not used where a gradient is asked for.
 
         Returns:
             For each recipe its distances, each ``(N, L)`` in float32 or float64.
@@ -178,12 +184,12 @@ class FeatureComparator:
             ValueError: for images or masks that do not fit, naming the value and the fix.
         """
         if not isinstance(preds, Tensor) or not isinstance(target, Tensor):
-            return self._lists(preds, target, mask, data_range, crop_border, validate)
+            return self._lists(preds, target, mask, data_range, crop_border, validate, references)
         if mask is not None and not isinstance(mask, Tensor):
             raise ValueError(f"`mask` must be a tensor (N, 1, H, W) beside tensors, got {type(mask).__name__}")
         dtype = self._backbone_dtype(preds)
         with _full_precision(preds):
-            return self._batch(preds, target, mask, data_range, crop_border, validate, dtype)
+            return self._batch(preds, target, mask, data_range, crop_border, validate, references, dtype)
 
     def _batch(
         self,
@@ -193,8 +199,11 @@ class FeatureComparator:
         data_range: DataRange,
         border: int,
         validate: bool,
+        references: References | None,
         dtype: torch.dtype | None,
     ) -> list[Distances]:
+        # Features depend on these too where an image goes by its id.
+        scope = (self._scope, dtype, preds.shape[2:], data_limits(data_range), border)
         preds, target, mask = self._prepare(preds, target, mask, data_range, border, validate)
         plan, sums = self._plan(preds), [preds.new_zeros(preds.shape[0]) for _ in self._jobs]
         known: dict[tuple[int, int], Tensor] = {}
@@ -206,7 +215,9 @@ class FeatureComparator:
                 value = weigh.positions(value, tokens, job.tokens) if value.ndim == 2 else weigh.tiles(value)
                 sums[number] = sums[number] + weigh.to_images(value.to(preds.dtype))
 
-            self._measure(cut(preds, plan, picks), cut(target, plan, picks), dtype, take)
+            tiles = cut(target, plan, picks)
+            shelf = None if references is None else references.shelf(scope, tiles, picks)
+            self._measure(cut(preds, plan, picks), tiles, dtype, take, shelf)
         return [
             Distances(
                 {name: torch.stack([sums[job] for job in jobs], 1) for name, (_, jobs) in columns.items()},
@@ -217,7 +228,14 @@ class FeatureComparator:
         ]
 
     def _lists(
-        self, preds: Images, target: Images, mask: Images | None, data_range: DataRange, border: int, validate: bool
+        self,
+        preds: Images,
+        target: Images,
+        mask: Images | None,
+        data_range: DataRange,
+        border: int,
+        validate: bool,
+        references: References | None,
     ) -> list[Distances]:
         """Measure images of different sizes: those of one size together, the results in the order given."""
         check_lists(preds, target, mask)
@@ -230,6 +248,7 @@ class FeatureComparator:
                 data_range,
                 border,
                 validate,
+                None if references is None else references.pick(group),
             )
             for group in groups
         ]
@@ -243,6 +262,26 @@ class FeatureComparator:
             )
             for same in zip(*parts, strict=True)
         ]
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the first recipe's distances have maps."""
+        try:
+            self._check_mappable()
+        except ValueError:
+            return False
+        return True
+
+    def _check_mappable(self) -> None:
+        recipe = self.recipes[0]
+        for distance in recipe.distances:
+            if recipe.protocol != "fmiqa" or not isinstance(distance, str) or distance not in POINTWISE:
+                raise ValueError(
+                    f"the {recipe.protocol} distance {distance_name(distance)!r} has no map: "
+                    f"take distance={' or '.join(map(repr, POINTWISE))}"
+                )
+        if recipe.tokens == "prefix":
+            raise ValueError("prefix tokens have no place in the image, so no map: take tokens='patch'")
 
     def maps(
         self,
@@ -262,15 +301,7 @@ class FeatureComparator:
         Raises:
             ValueError: for images that do not fit and for distances without a map.
         """
-        recipe = self.recipes[0]
-        for distance in recipe.distances:
-            if recipe.protocol != "fmiqa" or not isinstance(distance, str) or distance not in POINTWISE:
-                raise ValueError(
-                    f"the {recipe.protocol} distance {distance_name(distance)!r} has no map: "
-                    f"take distance={' or '.join(map(repr, POINTWISE))}"
-                )
-        if recipe.tokens == "prefix":
-            raise ValueError("prefix tokens have no place in the image, so no map: take tokens='patch'")
+        self._check_mappable()
         dtype = self._backbone_dtype(preds)
         with _full_precision(preds):
             pair = self._prepare(preds, target, None, data_range, crop_border, validate)[:2]
@@ -377,6 +408,7 @@ class FeatureComparator:
         target: Tensor,
         dtype: torch.dtype | None,
         take: Callable[[int, Tensor, Tokens], None],
+        shelf: Shelf | None = None,
     ) -> None:
         """Run both sides through the network and hand over each job's distances as soon as its taps exist."""
         if torch.is_grad_enabled() and preds.requires_grad:
@@ -384,9 +416,30 @@ class FeatureComparator:
             with torch.no_grad():
                 self._run(target, dtype, lambda index, tokens: reference.__setitem__(index, tokens.detach()))
             self._run(preds, dtype, self._consumer(take, lambda index, tokens: (tokens, reference.pop(index))))
-        else:
+        elif shelf is None:
             with torch.no_grad():
                 self._run(torch.cat([preds, target]), dtype, self._consumer(take, lambda _, tokens: tokens.chunk()))
+        else:
+            with torch.no_grad():
+                self._measure_known(preds, target, dtype, take, shelf)
+
+    def _measure_known(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        dtype: torch.dtype | None,
+        take: Callable[[int, Tensor, Tokens], None],
+        shelf: Shelf,
+    ) -> None:
+        """Run predictions, and of the targets those whose features are not on the shelf."""
+
+        def pair(index: int, tokens: Tokens) -> tuple[Tokens, Tokens]:
+            ours, fresh = tokens.split(len(preds))
+            return ours, ours._replace(values=shelf.references(index, fresh))
+
+        images = torch.cat([preds, target[shelf.missing]]) if shelf.missing else preds
+        self._run(images, dtype, self._consumer(take, pair))
+        shelf.close()
 
     def _consumer(
         self,
@@ -447,6 +500,11 @@ class FeatureComparator:
 def _full_precision(images: Tensor) -> torch.autocast:
     """Everything but the backbone computes in the dtype that it is given."""
     return torch.autocast(images.device.type, enabled=False)
+
+
+def _trunk_identity(recipe: Recipe) -> tuple[Any, ...]:
+    module = recipe.backbone
+    return (module.identity if isinstance(module, UserModule) else module, *recipe.trunk[1:])
 
 
 def _mean_std(recipe: Recipe, network: Network) -> tuple[Sequence[float], Sequence[float]] | None:

@@ -145,6 +145,22 @@ def share_outside(images: Tensor, data_range: DataRange = 1.0) -> float:
     return float(((images < low) | (images > high)).double().mean())
 
 
+def finite_images(preds: Tensor | Sequence[Tensor]) -> list[int]:
+    """Positions of the images of ``(N, ...)`` or of a list that hold no NaN and nothing infinite.
+
+    >>> finite_images(torch.tensor([[0.5, 1.0], [float("nan"), 0.0]]))
+    [0]
+    """
+    if isinstance(preds, Tensor):
+        return preds.flatten(1).isfinite().all(1).nonzero().flatten().tolist()
+    return [position for position, image in enumerate(preds) if bool(image.isfinite().all())]
+
+
+def select_images(images: Tensor | Sequence[Tensor], positions: list[int]) -> Tensor | list[Tensor]:
+    """The images at some positions of a batch ``(N, ...)`` or of a list."""
+    return images[positions] if isinstance(images, Tensor) else [images[position] for position in positions]
+
+
 def crop(images: Tensor, border: int) -> Tensor:
     """Cut ``border`` pixels off each side of ``(..., H, W)``, as super-resolution papers do before they measure.
 

@@ -32,9 +32,12 @@ class Tokens(NamedTuple):
         return self.values[:, : self.prefix] if choice == "prefix" else self.values
 
     def chunk(self) -> tuple[Tokens, Tokens]:
-        """Split a batch of predictions followed by their targets."""
-        preds, target = self.values.chunk(2)
-        return self._replace(values=preds), self._replace(values=target)
+        """Split a batch of predictions followed by as many targets."""
+        return self.split(self.values.shape[0] // 2)
+
+    def split(self, count: int) -> tuple[Tokens, Tokens]:
+        """Split a batch of ``count`` predictions followed by targets."""
+        return self._replace(values=self.values[:count]), self._replace(values=self.values[count:])
 
     def detach(self) -> Tokens:
         """Return the same tokens without their graph."""

@@ -10,7 +10,14 @@ import torch
 from torchmetrics import Metric, MetricCollection
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
-from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance, check_ids
+from torchmetrics_fmiqa.features.cache import References
+from torchmetrics_fmiqa.jobs import Distances
+from torchmetrics_fmiqa.metrics.feature_distance import (
+    FeatureDistance,
+    check_ids,
+    finite_positions,
+    select_finite,
+)
 from torchmetrics_fmiqa.recipes import Recipe
 
 
@@ -52,10 +59,18 @@ class FeatureMetricCollection(MetricCollection):
     ) -> None:
         super().__init__(metrics, *additional_metrics, prefix=prefix, postfix=postfix, compute_groups=False)  # type: ignore[arg-type]
         self._shared: dict[tuple[Any, ...], FeatureComparator] = {}
+        #: What the last batch gave, by the name of each :class:`FeatureDistance`.
+        self.measured: dict[str, Distances] = {}
 
-    def update(self, preds: Images, target: Images, **kwargs: Any) -> None:  # type: ignore[override]
-        """Update every member, with one forward pass for each backbone."""
-        with self._serving(preds, target, kwargs):
+    def update(  # type: ignore[override]
+        self, preds: Images, target: Images, references: References | None = None, **kwargs: Any
+    ) -> None:
+        """Update every member, with one forward pass for each backbone.
+
+        With ``references`` the targets' features are looked up and kept, see
+        :class:`~torchmetrics_fmiqa.features.cache.References`.
+        """
+        with self._serving(preds, target, kwargs, references):
             super().update(preds, target, **kwargs)
 
     def forward(self, preds: Images, target: Images, **kwargs: Any) -> dict[str, Any]:
@@ -64,25 +79,35 @@ class FeatureMetricCollection(MetricCollection):
             return super().forward(preds, target, **kwargs)
 
     @contextmanager
-    def _serving(self, preds: Images, target: Images, others: dict[str, Any]) -> Iterator[None]:
+    def _serving(
+        self, preds: Images, target: Images, others: dict[str, Any], references: References | None = None
+    ) -> Iterator[None]:
         """Hand every member of a group its share of one measurement, until the block ends."""
         mask, sample_ids = others.get("mask"), others.get("sample_ids")
-        groups: dict[tuple[Any, ...], list[FeatureDistance]] = {}
-        for metric in self.values(copy_state=False):
+        groups: dict[tuple[Any, ...], list[tuple[str, FeatureDistance]]] = {}
+        self.measured = {}
+        for name, metric in self.items(keep_base=True, copy_state=False):
             if isinstance(metric, FeatureDistance):
-                groups.setdefault(_forward_pass(metric), []).append(metric)
+                groups.setdefault(_forward_pass(metric), []).append((name, metric))
                 if sample_ids is not None:  # wrong ones must fail before any member has counted the batch
                     check_ids(sample_ids, len(preds), metric.device)
-        served = [metric for members in groups.values() for metric in members]
+        served = [metric for members in groups.values() for _, metric in members]
         try:
             for members in groups.values():
-                first = members[0]
+                first = members[0][1]
+                batch, known = (preds, target, mask), references
+                kept = finite_positions(preds, first.nan_strategy)
+                if kept is not None:
+                    if not kept:
+                        continue
+                    batch = select_finite(kept, *batch)
+                    known = None if references is None else references.pick(kept)
                 with torch.no_grad():
-                    measured = self._comparator(members)(
-                        preds, target, mask, first.data_range, first.crop_border, first.validate
+                    measured = self._comparator([metric for _, metric in members])(
+                        *batch, first.data_range, first.crop_border, first.validate, known
                     )
-                for metric, distances in zip(members, measured, strict=True):
-                    metric._served = distances
+                for (name, metric), distances in zip(members, measured, strict=True):
+                    metric._served = self.measured[name] = distances
             yield
         finally:
             for metric in served:
@@ -103,4 +128,4 @@ def _forward_pass(metric: FeatureDistance) -> tuple[Any, ...]:
     """What members must have in common for one forward pass to serve them."""
     comparator = metric.comparator
     images = (metric.data_range, metric.crop_border, metric.validate)
-    return (metric.recipe.trunk, comparator.precision, comparator.tile_batch, *images)
+    return (metric.recipe.trunk, comparator.precision, comparator.tile_batch, metric.nan_strategy, *images)

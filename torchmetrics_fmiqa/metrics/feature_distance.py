@@ -7,19 +7,22 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from lightning_utilities import apply_to_collection
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import rank_zero_warn
 from torchmetrics.wrappers import BootStrapper
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
-from torchmetrics_fmiqa.features.images import DataRange, data_limits
+from torchmetrics_fmiqa.features.images import DataRange, data_limits, finite_images, select_images
 from torchmetrics_fmiqa.functional import Reduction, check_reduction
 from torchmetrics_fmiqa.jobs import Distances, column_name, combine
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
+
+NanStrategy = Literal["error", "warn", "ignore"]
 
 # What torchmetrics.Metric takes; every other keyword is a field of the recipe.
 _METRIC_OPTIONS = {
@@ -67,6 +70,9 @@ class FeatureDistance(Metric):
         precision: ``"float32"``; ``"bfloat16"`` and ``"float16"`` are faster and wrong at small distances.
         tile_batch: tiles a side of the pair that go through the network at once; less takes less memory.
         validate: look at the values of images too (on a GPU this waits for the device).
+        nan_strategy: what to do with predictions that hold NaN or infinite values. ``"error"`` raises before anything
+            is counted (where ``validate`` looks), ``"warn"`` leaves those images out and says how many, ``"ignore"``
+            leaves them out. The references must be finite.
         kwargs: fields of the recipe to override (``backbone=``, ``weights=``, ``distance=`` ...) and options of
             ``torchmetrics.Metric``.
 
@@ -98,6 +104,7 @@ class FeatureDistance(Metric):
         precision: Precision = "float32",
         tile_batch: int = 32,
         validate: bool = True,
+        nan_strategy: NanStrategy = "error",
         **kwargs: Any,
     ) -> None:
         super().__init__(**{name: kwargs.pop(name) for name in _METRIC_OPTIONS & kwargs.keys()})
@@ -110,12 +117,13 @@ class FeatureDistance(Metric):
         self.data_range = data_range
         self.crop_border = crop_border
         self.validate = validate
+        self.nan_strategy = check_nan_strategy(nan_strategy)
         self.comparator = FeatureComparator(self.recipe, precision=precision, tile_batch=tile_batch)
         self._served: Distances | None = None
         # The digest in the names keeps a MetricCollection from merging states of metrics that measure differently.
         # "none" keeps values where "mean" and "sum" add up, so it is told apart too.
         kind = "values" if self.reduction == "none" else "sums"
-        what = f"{self.recipe.digest}|{data_limits(data_range)}|{crop_border}|{precision}|{kind}"
+        what = f"{self.recipe.digest}|{data_limits(data_range)}|{crop_border}|{precision}|{kind}|{nan_strategy}"
         digest = hashlib.sha256(what.encode()).hexdigest()[:12]
         self._count, self._ids = f"count_{digest}", f"ids_{digest}"
         self._names = {name: f"{name}_{digest}" for name in self.comparator.labels()}
@@ -135,6 +143,12 @@ class FeatureDistance(Metric):
     ) -> None:
         """Measure a batch of pairs and add it to the state."""
         ids = None if sample_ids is None else check_ids(sample_ids, len(preds), self.device)
+        kept = finite_positions(preds, self.nan_strategy)
+        if kept is not None:
+            if not kept:
+                return
+            preds, target, mask = select_finite(kept, preds, target, mask)
+            ids = None if ids is None else ids[kept]
         with torch.no_grad():
             measured = self._measure(preds, target, mask)
         per_image = ids is not None or self.reduction == "none"
@@ -249,6 +263,38 @@ class FeatureDistance(Metric):
             return apply_to_collection(value, Tensor, lambda v: v.reshape(-1)) if self.reduction == "none" else value
 
         return shaped
+
+
+def check_nan_strategy(nan_strategy: str) -> NanStrategy:
+    """Return the strategy.
+
+    Raises:
+        ValueError: if it is none of the three.
+    """
+    if nan_strategy not in get_args(NanStrategy):
+        raise ValueError(f"`nan_strategy` must be one of {', '.join(get_args(NanStrategy))}; got {nan_strategy!r}")
+    return nan_strategy  # type: ignore[return-value]
+
+
+def finite_positions(preds: Images, nan_strategy: NanStrategy) -> list[int] | None:
+    """Positions of the images to count, or ``None`` for all of them."""
+    if nan_strategy == "error":
+        return None  # the comparator looks for itself
+    kept, count = finite_images(preds), len(preds)
+    if len(kept) == count:
+        return None
+    if nan_strategy == "warn":
+        rank_zero_warn(f"{count - len(kept)} of {count} predictions hold NaN or infinite values and are left out")
+    return kept
+
+
+def select_finite(
+    kept: list[int], preds: Images, target: Images, mask: Images | None
+) -> tuple[Images, Images, Images | None]:
+    """The images to count of a batch."""
+    sides = (preds, target, mask)
+    preds, target, mask = (None if images is None else select_images(images, kept) for images in sides)  # type: ignore[assignment]
+    return preds, target, mask
 
 
 def _joined(state: Any, dtype: torch.dtype, device: torch.device) -> Tensor:

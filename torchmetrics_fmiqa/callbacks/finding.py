@@ -1,0 +1,94 @@
+"""Find the images of a step in what the step returned and in its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from torchmetrics_fmiqa.comparator import Images
+
+#: A key, the index of a tuple batch, or a callable ``(outputs, batch) -> images``.
+Source = str | int | Callable[[Any, Any], Images]
+
+
+def check_source(source: Any, name: str) -> Source:
+    """Return a source.
+
+    Raises:
+        ValueError: if it is no key, index or callable.
+    """
+    if (isinstance(source, (str, int)) and not isinstance(source, bool)) or callable(source):
+        return source  # type: ignore[no-any-return]
+    raise ValueError(f"`{name}` must be a key, an index or a callable (outputs, batch) -> images, got {source!r}")
+
+
+def find_images(source: Source, name: str, outputs: Any, batch: Any) -> Images:
+    """Return the images of a step.
+
+    A key is looked up in the outputs, then in the batch; an index in a batch that is a tuple or a list.
+
+    Args:
+        source: where to look.
+        name: ``"preds"`` or ``"target"``, for the message.
+        outputs: what the step returned.
+        batch: what the step was given.
+
+    Raises:
+        ValueError: if nothing is there, with the keys that are, and the ways out.
+    """
+    found: Any
+    if callable(source):
+        found = source(outputs, batch)
+    elif isinstance(source, str):
+        places = [place for place in (outputs, batch) if isinstance(place, Mapping) and source in place]
+        found = places[0][source] if places else None
+    else:
+        fits = isinstance(batch, (tuple, list)) and -len(batch) <= source < len(batch)
+        found = batch[source] if fits else None
+    if isinstance(found, Tensor) or (isinstance(found, (list, tuple)) and all(isinstance(i, Tensor) for i in found)):
+        return found if isinstance(found, Tensor) else list(found)
+    what = "nothing was found" if found is None else f"a {type(found).__name__} was found, which is no tensor,"
+    raise ValueError(
+        f"no images for `{name}={_shown(source)}`: {what} in the step's output, {describe(outputs)}, or its batch, "
+        f"{describe(batch)}. {_ways_out(name)}"
+    )
+
+
+def _shown(source: Source) -> str:
+    return getattr(source, "__name__", type(source).__name__) if callable(source) else repr(source)
+
+
+def _ways_out(name: str) -> str:
+    ways = [
+        f"return {{'{name}': images, ...}} from the step",
+        f"give {name}=KEY, {name}=INDEX of a tuple batch, or {name}=callable(outputs, batch)",
+    ]
+    if name == "preds":
+        ways.append("give predict=callable(pl_module, batch), which computes them")
+    else:
+        ways.append("let the dataset give a dict with that key")
+    return "Ways out: " + "; or ".join(ways)
+
+
+def describe(value: Any) -> str:
+    """What a step's output or batch holds, for a message.
+
+    >>> import torch
+    >>> describe({"lq": torch.zeros(1, 3, 8, 8), "name": ["a"]})
+    "a dict with 'lq' (1, 3, 8, 8), 'name' list"
+    """
+    if value is None:
+        return "None"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key!r} {_brief(item)}" for key, item in value.items())
+        return f"a dict with {inner}" if inner else "an empty dict"
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(f"[{place}] {_brief(item)}" for place, item in enumerate(value[:8]))
+        return f"a {type(value).__name__} with {inner}"
+    return f"a {type(value).__name__} {_brief(value)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _brief(item: Any) -> str:
+    return str(tuple(item.shape)) if isinstance(item, Tensor) else type(item).__name__

@@ -1,0 +1,43 @@
+"""Send a picture to whatever logger a trainer has. Loggers are told by what they offer, so none is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def log_picture(logger: Any, name: str, picture: np.ndarray[Any, Any], caption: str, step: int, file: str) -> None:
+    """Log one picture.
+
+    Weights & Biases, TensorBoard, MLflow and Comet take it themselves; beside any other logger that has a folder (as
+    CSVLogger) it becomes a PNG file.
+
+    Args:
+        logger: a Lightning logger.
+        name: name of the picture, equal from step to step.
+        picture: ``(h, w, 3)``, uint8.
+        caption: a line of text.
+        step: the trainer's step.
+        file: where it goes below a folder, without the extension.
+    """
+    if hasattr(logger, "log_image"):  # Weights & Biases
+        logger.log_image(key=name, images=[picture], caption=[caption], step=step)
+        return
+    experiment = logger.experiment
+    if hasattr(experiment, "add_image"):  # TensorBoard
+        experiment.add_image(name, picture, step, dataformats="HWC")
+    elif hasattr(logger, "run_id") and hasattr(experiment, "log_image"):  # MLflow
+        experiment.log_image(logger.run_id, picture, artifact_file=f"{file}.png")
+    elif hasattr(experiment, "log_image"):  # Comet
+        experiment.log_image(picture, name=name, step=step)
+    elif logger.log_dir is not None:
+        _write_png(Path(logger.log_dir) / f"{file}.png", picture)
+
+
+def _write_png(path: Path, picture: np.ndarray[Any, Any]) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)

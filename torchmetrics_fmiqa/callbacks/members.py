@@ -1,0 +1,57 @@
+"""The metrics of a monitor, in whatever form they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torchmetrics import Metric, MetricCollection
+
+from torchmetrics_fmiqa.features.images import DataRange
+from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
+from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+from torchmetrics_fmiqa.recipes import Recipe
+
+#: A metric, a collection, the name of a recipe, or several of these.
+Metrics = str | Path | Recipe | Metric | Sequence[Any] | Mapping[str, Any] | MetricCollection
+
+
+def as_collection(metrics: Metrics, data_range: DataRange) -> FeatureMetricCollection:
+    """Return copies of the metrics as one collection.
+
+    Args:
+        metrics: what the monitor was given.
+        data_range: range of images, for the metrics that are made here from the name of a recipe.
+
+    Raises:
+        ValueError: for what is no metric, and for two metrics of one name.
+    """
+    if isinstance(metrics, MetricCollection):
+        members = dict(metrics.clone().items(keep_base=True, copy_state=False))
+        return FeatureMetricCollection(members, prefix=metrics.prefix, postfix=metrics.postfix)
+    if isinstance(metrics, Mapping):
+        named = {str(name): metric for name, metric in metrics.items()}
+    else:
+        several = isinstance(metrics, Sequence) and not isinstance(metrics, str)
+        given = list(metrics) if several else [metrics]  # type: ignore[arg-type]
+        named = {_name(metric): metric for metric in given}
+        if len(named) < len(given):
+            raise ValueError(f"two metrics have one name ({', '.join(named)}): give a dict with a name for each")
+    if not named:
+        raise ValueError("`metrics` is empty: give a metric or the name of a recipe")
+    return FeatureMetricCollection({name: _as_metric(metric, data_range) for name, metric in named.items()})
+
+
+def _name(metric: Any) -> str:
+    if isinstance(metric, (str, Path)):
+        return Path(metric).stem
+    return type(metric).__name__
+
+
+def _as_metric(metric: Any, data_range: DataRange) -> Metric:
+    if isinstance(metric, Metric):
+        return metric.clone()
+    if isinstance(metric, (str, Path, Recipe)):
+        return FeatureDistance(metric, data_range=data_range)
+    raise ValueError(f"a metric must be a torchmetrics.Metric or the name of a recipe, got {metric!r}")

@@ -1,0 +1,406 @@
+"""ImageQualityMonitor: image quality as a Lightning callback, on a module that need not know of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
+from torch import Tensor, nn
+
+from torchmetrics_fmiqa.callbacks.account import Account
+from torchmetrics_fmiqa.callbacks.finding import Source, check_source, find_images
+from torchmetrics_fmiqa.callbacks.loggers import log_picture
+from torchmetrics_fmiqa.callbacks.members import Metrics, as_collection
+from torchmetrics_fmiqa.callbacks.pictures import common_top, side_by_side
+from torchmetrics_fmiqa.callbacks.sampling import flatten_loaders
+from torchmetrics_fmiqa.callbacks.worst import WorstImage, WorstImages, collect
+from torchmetrics_fmiqa.comparator import Images
+from torchmetrics_fmiqa.features.cache import ReferenceCache
+from torchmetrics_fmiqa.features.images import DataRange, check_lists, check_pair, data_limits
+from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance, NanStrategy, check_nan_strategy
+
+_STAGES = ("val", "test")
+
+
+class ImageQualityMonitor(Callback):
+    """Measures image quality in validation and test, logs it, and shows the worst images.
+
+    Add it to the callbacks of any ``Trainer``; the ``LightningModule`` stays as it is. Each result is logged as
+    ``<prefix><name>`` (with ``/dataloader_idx_<i>`` behind it where there are several dataloaders), so that
+    ``ModelCheckpoint`` and ``EarlyStopping`` can monitor it; beside the metrics ``<prefix>share_outside``, the share of
+    predicted values outside ``data_range``. Nothing is logged from the sanity check, which only looks whether the
+    images are found. Over several ranks every sample counts once: the padding of a ``DistributedSampler`` is left out.
+
+    Args:
+        metrics: what to measure: a ``torchmetrics.Metric`` of ``(preds, target)``, a ``MetricCollection``, the name of
+            a recipe (or a :class:`~torchmetrics_fmiqa.Recipe`), a list of these, or a dict of them by name.
+            :class:`~torchmetrics_fmiqa.FeatureDistance` members of one backbone share its forward pass.
+        preds: where the images under test are: a key of what the step returns, or else of the batch; the index of a
+            tuple batch; or a callable ``(outputs, batch) -> images``. They are ``(N, 3, H, W)`` in ``data_range``, or a
+            list of ``(3, H, W)``.
+        target: where the references are, likewise.
+        predict: ``callable(pl_module, batch) -> images`` for modules whose step returns no images. It runs in
+            evaluation mode, without gradient, under the trainer's own precision.
+        stages: ``"val"``, ``"test"`` or both.
+        prefix: in front of every name; ``{stage}`` in it becomes the stage.
+        every_n_epochs: validate image quality in every so manyth epoch of training.
+        worst: how many of the worst images to show, over all ranks: reference, prediction and heat map side by side,
+            to TensorBoard, Weights & Biases, MLflow or Comet, else as PNG files in the logger's folder.
+        maps: draw the heat maps.
+        worst_by: name of the metric that says which images are worst; by default the first ``FeatureDistance``, else
+            the first metric that knows its direction.
+        worst_side: longest side of a shown image in pixels; larger ones are shrunk.
+        crop_border: pixels to cut off each side before anything is measured, super-resolution's convention.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``. Metrics
+            that are given as objects have a range of their own.
+        nan_strategy: what to do with predictions that hold NaN or infinite values: ``"error"``, or ``"warn"`` or
+            ``"ignore"`` to leave them out and log ``<prefix>share_not_finite``.
+        cache_references: memory for the references' features, such as ``"8GiB"``; ``None`` for no cache. It pays
+            where the backbone is the bulk of validation and the set fits, see the guide.
+        cache_device: where these features are kept.
+        cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` keeps them
+            exact.
+        reference_version: a text that names the current state of the references. With it, features are looked up by
+            sample and version, without a look at the pixels: take it on a GPU, and change it whenever a reference, or
+            how it is prepared, changes. Without it they go by the pixels, so that no change can be missed.
+        prog_bar: show the metrics in the progress bar.
+
+    Raises:
+        ValueError: for arguments that do not fit; during a run, for images that are not found or do not fit.
+
+    >>> from torchmetrics.image import PeakSignalNoiseRatio
+    >>> from torchmetrics_fmiqa import FeatureDistance, ImageQualityMonitor
+    >>> vit = FeatureDistance(backbone="vit_tiny_patch16_224", weights="random:0")
+    >>> monitor = ImageQualityMonitor({"vit": vit, "psnr": PeakSignalNoiseRatio(data_range=1.0)}, target=1)
+    >>> monitor.names("val")
+    ['quality/psnr', 'quality/vit']
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics = "default",
+        preds: Source = "preds",
+        target: Source = "target",
+        predict: Callable[[Any, Any], Images] | None = None,
+        stages: Sequence[str] = _STAGES,
+        prefix: str = "quality/",
+        every_n_epochs: int = 1,
+        worst: int = 8,
+        maps: bool = True,
+        worst_by: str | None = None,
+        worst_side: int = 512,
+        crop_border: int = 0,
+        data_range: DataRange = 1.0,
+        nan_strategy: NanStrategy = "error",
+        cache_references: int | str | None = None,
+        cache_device: torch.device | str = "cpu",
+        cache_dtype: torch.dtype | str | None = None,
+        reference_version: str | None = None,
+        prog_bar: bool = False,
+    ) -> None:
+        super().__init__()
+        self.data_range = data_range
+        data_limits(data_range)
+        self.metrics = as_collection(metrics, data_range)
+        self.preds, self.target = check_source(preds, "preds"), check_source(target, "target")
+        if predict is not None and not callable(predict):
+            raise ValueError(f"`predict` must be a callable (pl_module, batch) -> images, got {predict!r}")
+        self.predict = predict
+        self.stages = _check_stages(stages)
+        self.prefix = prefix
+        self.every_n_epochs = _whole(every_n_epochs, "every_n_epochs", 1)
+        self.worst = _whole(worst, "worst", 0)
+        self.worst_side = _whole(worst_side, "worst_side", 1)
+        self.crop_border = _whole(crop_border, "crop_border", 0)
+        self.nan_strategy = check_nan_strategy(nan_strategy)
+        self.prog_bar = prog_bar
+        self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
+        self._members = dict(self.metrics.items(keep_base=True, copy_state=False))
+        self.worst_by = self._check_worst_by(worst_by)
+        self._drawer = self._find_drawer() if maps and self.worst else None
+        #: Features of references, or ``None``.
+        self.cache: ReferenceCache | None = None
+        if cache_references is not None:
+            if not any(isinstance(metric, FeatureDistance) for metric in self._members.values()):
+                raise ValueError("`cache_references` keeps features, but no metric is a FeatureDistance: leave it out")
+            self.cache = ReferenceCache(cache_references, cache_device, _as_dtype(cache_dtype))
+        self.reference_version = reference_version
+        #: Best value of each name in training's validation, and the epoch that it came from.
+        self.best: dict[str, dict[str, float]] = {}
+        self._accounts: dict[str, list[Account]] = {}
+        self._warned: set[str] = set()
+
+    def _check_worst_by(self, worst_by: str | None) -> str:
+        if worst_by is not None:
+            if worst_by not in self._members:
+                raise ValueError(f"`worst_by={worst_by!r}` is no metric: take one of {', '.join(self._members)}")
+            if self._members[worst_by].higher_is_better is None:
+                raise ValueError(f"`worst_by={worst_by!r}` does not say whether higher is better: take another metric")
+            return worst_by
+        known = [name for name, metric in self._members.items() if metric.higher_is_better is not None]
+        features = [name for name in known if isinstance(self._members[name], FeatureDistance)]
+        if self.worst and not known:
+            raise ValueError("no metric says whether higher is better, so no images are worst: give worst=0")
+        return (features or known or list(self._members))[0]
+
+    def _find_drawer(self) -> FeatureDistance | None:
+        """The metric whose maps are drawn: the one that ranks, or the first that has maps."""
+        metrics = [self._members[self.worst_by], *self._members.values()]
+        return next((m for m in metrics if isinstance(m, FeatureDistance) and m.comparator.has_maps), None)
+
+    def names(self, stage: str = "val") -> list[str]:
+        """Names of the metrics as they are logged, without the suffix of a dataloader or of a dict's keys."""
+        prefix = self.prefix.replace("{stage}", stage)
+        return [f"{prefix}{name}" for name, _ in self.metrics.items(copy_state=False)]
+
+    # Lightning's hooks, in the order of a run
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Check that no two monitors log one name."""
+        for other in trainer.callbacks:
+            if other is not self and isinstance(other, ImageQualityMonitor):
+                for own_stage in set(self.stages) & set(other.stages):
+                    both = set(self.names(own_stage)) & set(other.names(own_stage))
+                    if both:
+                        raise ValueError(f"two monitors log {min(both)!r}: give one of them another prefix=")
+
+    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start an epoch of validation."""
+        self._start(trainer, pl_module, "val", lambda: trainer.val_dataloaders)
+
+    def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start an epoch of test."""
+        self._start(trainer, pl_module, "test", lambda: trainer.test_dataloaders)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count a batch of validation."""
+        self._add(trainer, pl_module, "val", outputs, batch, batch_idx, dataloader_idx)
+
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count a batch of test."""
+        self._add(trainer, pl_module, "test", outputs, batch, batch_idx, dataloader_idx)
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log an epoch of validation."""
+        self._end(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log an epoch of test."""
+        self._end(trainer, pl_module, "test")
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Let go of the epoch's states. Backbones belong to nobody here: a loss that shares them keeps them."""
+        self._accounts = {}
+        if self.cache is not None and self.cache.report()["wanted_bytes"]:
+            rank_zero_info(f"references' features: {self.describe_cache()}")
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Let go of the epoch's states."""
+        self._accounts = {}
+
+    @property
+    def state_key(self) -> str:
+        """What tells this monitor's state in a checkpoint from another monitor's."""
+        return self._generate_state_key(prefix=self.prefix, stages=list(self.stages), metrics=list(self._members))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best values so far: numbers, no tensors."""
+        return {"best": {name: dict(entry) for name, entry in self.best.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best values of a checkpoint."""
+        self.best = {name: dict(entry) for name, entry in state_dict["best"].items()}
+
+    # What they do
+
+    def _active(self, trainer: Any, stage: str) -> bool:
+        if stage not in self.stages:
+            return False
+        # As ModelCheckpoint counts, so that the two meet in the same epochs.
+        return bool(trainer.state.fn != "fit" or (trainer.current_epoch + 1) % self.every_n_epochs == 0)
+
+    def _start(self, trainer: Any, pl_module: Any, stage: str, dataloaders: Callable[[], Any]) -> None:
+        if trainer.sanity_checking or not self._active(trainer, stage):
+            return
+        loaders = flatten_loaders(dataloaders())
+        accounts = self._accounts.setdefault(stage, [])
+        if len(accounts) != len(loaders):
+            accounts[:] = [self._new_account(number) for number in range(len(loaders))]
+        for account, loader in zip(accounts, loaders, strict=True):
+            account.start(loader, trainer.world_size, pl_module.device)
+        if self.cache is not None:
+            self.cache.start_epoch()
+
+    def _new_account(self, number: int) -> Account:
+        higher = bool(self._members[self.worst_by].higher_is_better)
+        # Built outside inference mode, which trainer.validate and trainer.test run in.
+        with torch.inference_mode(False):
+            return Account(
+                self.metrics.clone(),  # type: ignore[arg-type]
+                WorstImages(self.worst, higher),
+                self.worst_by,
+                self.data_range,
+                self.crop_border,
+                self.nan_strategy,
+                self.cache,
+                self.reference_version,
+                number,
+            )
+
+    def _add(
+        self, trainer: Any, pl_module: Any, stage: str, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
+    ) -> None:
+        if trainer.sanity_checking and stage in self.stages:
+            self._find(trainer, pl_module, outputs, batch)  # a mistake shows now, not after an epoch of training
+        elif self._active(trainer, stage):
+            preds, target = self._find(trainer, pl_module, outputs, batch)
+            account = self._accounts[stage][dataloader_idx]
+            account.add(preds, target, batch_idx)
+            if account.samples is not None and not account.samples.certain:
+                self._warn_once(
+                    "sampler",
+                    "the dataloader's sampler does not tell which samples of a rank are padding, so all are counted: a "
+                    "torch DistributedSampler (Lightning's own choice) with one image a sample is counted exactly",
+                )
+
+    def _find(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any) -> tuple[Images, Images]:
+        target = find_images(self.target, "target", outputs, batch)
+        if self.predict is None:
+            preds = find_images(self.preds, "preds", outputs, batch)
+        else:
+            with _evaluating(pl_module), torch.no_grad(), trainer.precision_plugin.forward_context():
+                found = self.predict(pl_module, batch)
+            preds = find_images(lambda *_: found, "preds", outputs, batch)
+        preds = preds.detach() if isinstance(preds, Tensor) else [image.detach() for image in preds]
+        if isinstance(preds, Tensor) and isinstance(target, Tensor):
+            check_pair(preds, target)
+        else:
+            preds, target = (list(images) for images in (preds, target))
+            check_lists(preds, target, None)
+        return preds, target
+
+    def _end(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if trainer.sanity_checking or not self._active(trainer, stage):
+            return
+        accounts = self._accounts[stage]
+        for number, account in enumerate(accounts):
+            suffix = f"/dataloader_idx_{number}" if len(accounts) > 1 else ""
+            for name, value in account.values().items():
+                self._log(trainer, pl_module, stage, name, suffix, value)
+            if self.worst:
+                self._show_worst(trainer, stage, account, suffix)
+        if self.cache is not None and self.cache.full:
+            self._warn_once("cache", f"the references' features do not all fit: {self.describe_cache()}")
+
+    def _log(self, trainer: Any, pl_module: Any, stage: str, name: str, suffix: str, value: Any) -> None:
+        full = self.prefix.replace("{stage}", stage) + name + suffix
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            self._warn_once(full, f"{full!r} is no single number but {shape}, and is not logged")
+            return
+        # Every rank has the same value, which a maximum over ranks keeps to the last digit (a mean would not).
+        pl_module.log(
+            full,
+            value.detach().reshape(()),
+            on_step=False,
+            on_epoch=True,
+            prog_bar=self.prog_bar and not name.startswith("share_"),
+            sync_dist=True,
+            reduce_fx="max",
+            add_dataloader_idx=False,
+        )
+        if trainer.state.fn == "fit" and self._higher.get(name) is not None:
+            number, best = float(value), self.best.get(full, {}).get("value")
+            if number == number and (best is None or (number > best if self._higher[name] else number < best)):
+                self.best[full] = {"value": number, "epoch": trainer.current_epoch}
+
+    def _show_worst(self, trainer: Any, stage: str, account: Account, suffix: str) -> None:
+        """Draw the worst images and send them to the loggers. Every rank takes part; rank 0 draws and sends."""
+        chosen = account.worst.chosen()
+        images = collect([(place, self._with_heat(image, account)) for place, image in chosen])
+        if not trainer.is_global_zero or not trainer.loggers:
+            return
+        top, prefix = common_top(images), self.prefix.replace("{stage}", stage)
+        folder = f"{prefix}{stage}-epoch={trainer.current_epoch:04d}-step={trainer.global_step}{suffix}"
+        for place, image in enumerate(images, 1):
+            picture = side_by_side(image, self.worst_side, top)
+            caption = f"{image.name}, {self.worst_by} {image.score:.6g}"
+            file = f"{folder.lstrip('/')}/worst_{place:02d}_{re.sub('[^0-9A-Za-z-]+', '_', image.name)}"
+            for logger in trainer.loggers:
+                self._send(logger, f"{prefix}worst{suffix}/{place}", picture, caption, trainer.global_step, file)
+
+    def _send(self, logger: Any, name: str, picture: Any, caption: str, step: int, file: str) -> None:
+        try:
+            log_picture(logger, name, picture, caption, step, file)
+        except Exception as error:  # no picture is worth a training run
+            kind = type(logger).__name__
+            self._warn_once(kind, f"{kind} did not take a picture, training goes on: {error!r}")
+
+    def _with_heat(self, image: WorstImage, account: Account) -> WorstImage:
+        if self._drawer is None:
+            return image
+        try:
+            preds, target = (side[None].to(account.count.device) for side in (image.preds, image.target))
+            heat = next(iter(self._drawer.comparator.maps(preds, target).values()))["score"]
+            return dataclasses.replace(image, heat=heat[0, 0].to("cpu", torch.float16))
+        except Exception as error:  # nor is a map, and the other ranks are waiting
+            self._warn_once("maps", f"the heat maps could not be drawn, training goes on: {error!r}")
+            return image
+
+    def describe_cache(self) -> str:
+        """How the cache of references does, in a line."""
+        if self.cache is None:
+            return "no cache"
+        report = self.cache.report()
+        kept, wanted, budget = (report[f"{name}_bytes"] / 2**30 for name in ("kept", "wanted", "budget"))
+        return (
+            f"hit rate {report['hit_rate']:.0%} in the last epoch; {kept:.2f} GiB kept of {budget:.2f} GiB allowed, "
+            f"the whole set takes {wanted:.2f} GiB"
+        )
+
+    def _warn_once(self, key: str, message: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            rank_zero_warn(f"ImageQualityMonitor: {message}")
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and each of its parts back into its own mode afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not isinstance(found, torch.dtype):
+        raise ValueError(f"`cache_dtype` must be 'float16', 'bfloat16', 'float32' or None, got {dtype!r}")
+    return found
+
+
+def _check_stages(stages: Sequence[str]) -> tuple[str, ...]:
+    given = (stages,) if isinstance(stages, str) else tuple(stages)
+    if not given or any(stage not in _STAGES for stage in given):
+        raise ValueError(f"`stages` must be of 'val' and 'test', got {stages!r}")
+    return given
+
+
+def _whole(value: Any, name: str, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
+    return value

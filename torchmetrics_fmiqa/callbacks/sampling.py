@@ -1,0 +1,82 @@
+"""Which samples of a batch are real, and which of the dataset they are: what the dataloader's sampler tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
+
+
+def flatten_loaders(loaders: Any) -> list[Any]:
+    """The dataloaders of a trainer in the order of ``dataloader_idx``, whatever they were given in."""
+    if loaders is None:
+        return []
+    if isinstance(loaders, Mapping):
+        return [loader for part in loaders.values() for loader in flatten_loaders(part)]
+    if isinstance(loaders, (list, tuple)):
+        return [loader for part in loaders for loader in flatten_loaders(part)]
+    return [loaders]
+
+
+class Samples:
+    """The samples that a rank gets from a dataloader during one epoch.
+
+    A ``DistributedSampler`` that does not drop the last pads: of N samples on W ranks, rank r's first
+    ``len(range(r, N, W))`` are real, and the rest repeats others. That holds for any batch size, shuffled or not.
+
+    Args:
+        loader: the dataloader, or any iterable of batches.
+        world_size: ranks that share the work.
+    """
+
+    def __init__(self, loader: Any, world_size: int) -> None:
+        self.sampler = _sampler(loader)
+        self.batch_size = getattr(loader, "batch_size", None)
+        self._order: list[int] | None = None
+        sampler = self.sampler
+        self.real: int | None = None
+        if isinstance(sampler, DistributedSampler) and _known(sampler):
+            if not sampler.drop_last:
+                self.real = len(range(sampler.rank, len(sampler.dataset), sampler.num_replicas))  # type: ignore[arg-type]
+            self.certain = True
+        else:
+            self.certain = world_size == 1
+
+    def take(self, batch_idx: int, count: int) -> tuple[int, list[int] | None]:
+        """How many of a batch's samples are real (they come first), and the dataset's index of each, if it is known.
+
+        Args:
+            batch_idx: number of the batch on this rank.
+            count: images in the batch.
+        """
+        first = batch_idx * (self.batch_size or 0)
+        if self.sampler is None or not self.batch_size or count != min(self.batch_size, len(self.sampler) - first):
+            # The step left samples out or added some, so nobody can say which ones these are.
+            self.certain = self.certain and self.real is None
+            return count, None
+        kept = count if self.real is None else max(0, min(count, self.real - first))
+        return kept, self._indices(first, kept)
+
+    def _indices(self, first: int, count: int) -> list[int] | None:
+        sampler = self.sampler
+        if type(sampler) is SequentialSampler:
+            return list(range(first, first + count))
+        if type(sampler) is not DistributedSampler:
+            return None  # asking another one for its order may draw random numbers that training relies on
+        if self._order is None:
+            self._order = list(sampler)
+        return self._order[first : first + count]
+
+
+def _sampler(loader: Any) -> Any:
+    """The sampler that decides the order of samples, or ``None`` where a batch sampler of its own kind does."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    if batch_sampler is None:
+        return None
+    return batch_sampler.sampler if type(batch_sampler) is BatchSampler else None
+
+
+def _known(sampler: DistributedSampler[Any]) -> bool:
+    """Whether the sampler deals samples out as torch does: torch's own, and Lightning's wrappers around it."""
+    return type(sampler).__module__.split(".")[0] in ("torch", "lightning", "pytorch_lightning")

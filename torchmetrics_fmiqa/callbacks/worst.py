@@ -1,0 +1,96 @@
+"""The worst images of an epoch, over all ranks."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True)
+class WorstImage:
+    """One of the worst images.
+
+    Args:
+        score: the score that it was chosen by.
+        name: which sample it is.
+        preds: prediction ``(3, H, W)``, uint8, on the CPU.
+        target: reference, likewise.
+        heat: where they differ, ``(H, W)``, or ``None``.
+    """
+
+    score: float
+    name: str
+    preds: Tensor
+    target: Tensor
+    heat: Tensor | None = None
+
+
+class WorstImages:
+    """Keeps the ``count`` worst images of a rank: no more than that are ever in memory.
+
+    Args:
+        count: how many.
+        higher_is_better: the direction of the score.
+    """
+
+    def __init__(self, count: int, higher_is_better: bool) -> None:
+        self.count = count
+        self.sign = -1.0 if higher_is_better else 1.0
+        self.clear()
+
+    def clear(self) -> None:
+        """Start a new epoch."""
+        self._heap: list[tuple[float, int, WorstImage]] = []
+        self._offered = 0
+
+    def offer(self, score: float, name: str, preds: Tensor, target: Tensor) -> None:
+        """Keep an image ``(3, H, W)`` in [0, 1] if it is among the worst so far."""
+        badness = self.sign * score
+        if self.count == 0 or badness != badness:
+            return
+        self._offered += 1  # tells equal scores apart: the earlier stays
+        if len(self._heap) == self.count and badness <= self._heap[0][0]:
+            return
+        entry = (badness, -self._offered, WorstImage(score, name, _bytes(preds), _bytes(target)))
+        (heapq.heappush if len(self._heap) < self.count else heapq.heapreplace)(self._heap, entry)
+
+    def chosen(self) -> list[tuple[int, WorstImage]]:
+        """Of all ranks' images, those of this rank that are among the worst ``count``, each with its place (0 first).
+
+        Every rank must call it.
+        """
+        own = [entry[2] for entry in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))]
+        everyone = _gather([(-self.sign * image.score, place) for place, image in enumerate(own)])
+        ranking = sorted((score, place, rank) for rank, scores in enumerate(everyone) for score, place in scores)
+        mine = distributed.get_rank() if _several() else 0
+        return [(n, own[place]) for n, (_, place, rank) in enumerate(ranking[: self.count]) if rank == mine]
+
+
+def collect(images: list[tuple[int, WorstImage]]) -> list[WorstImage]:
+    """All ranks' images in the order of their places, on rank 0; nothing on the others. Every rank must call it."""
+    if _several():
+        parts: list[list[tuple[int, WorstImage]]] | None = None
+        if distributed.get_rank() == 0:
+            parts = [[] for _ in range(distributed.get_world_size())]
+        distributed.gather_object(images, parts, dst=0)
+        images = [image for part in parts or [] for image in part]
+    return [image for _, image in sorted(images, key=lambda entry: entry[0])]
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _gather(value: list[tuple[float, int]]) -> list[list[tuple[float, int]]]:
+    if not _several():
+        return [value]
+    parts: list[list[tuple[float, int]]] = [[] for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(parts, value)
+    return parts
+
+
+def _bytes(image: Tensor) -> Tensor:
+    return (image.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8)

@@ -1,0 +1,196 @@
+"""ReferenceCache: features of references that come again, such as a validation set's each epoch.
+
+What is admitted stays: a validation set is walked in a circle, and a cache that evicts the oldest would throw each
+reference out just before it is wanted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.features.tokens import Tokens
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_bytes(size: int | str) -> int:
+    """Return a size such as ``"8GiB"``, ``"500MB"`` or a whole number in bytes.
+
+    >>> parse_bytes("8GiB"), parse_bytes("0.5 MB"), parse_bytes(1000)
+    (8589934592, 500000, 1000)
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
+        return size
+    match = (
+        re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMG]i?B|B)\s*", size, re.IGNORECASE) if isinstance(size, str) else None
+    )
+    if match is None:
+        raise ValueError(f"a size must be a number of bytes or a text such as '8GiB' or '500MB', got {size!r}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+class ReferenceCache:
+    """Features of reference tiles, within a budget of memory.
+
+    Args:
+        budget: memory for features: bytes, or a text such as ``"8GiB"``. Nothing is admitted beyond it, and nothing
+            that was admitted is evicted.
+        device: where features are kept.
+        dtype: what floating point type they are kept in; ``None`` keeps their own. Half types halve the memory and
+            round features, by a relative 2e-3 (bfloat16) or 2e-4 (float16).
+
+    Raises:
+        ValueError: for a budget that is no size, or a type that is no floating point.
+    """
+
+    def __init__(self, budget: int | str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> None:
+        self.budget = parse_bytes(budget)
+        self.device = torch.device(device)
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"features are kept in a floating point type, got {dtype}")
+        self.dtype = dtype
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all features and counts."""
+        self._kept: dict[Hashable, tuple[Tensor, ...]] = {}
+        self.size = 0
+        self.full = False
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Count hits, misses and the memory wanted anew."""
+        self.hits = self.misses = 0
+        self._seen: dict[Hashable, int] = {}
+
+    def report(self) -> dict[str, float]:
+        """What happened since :meth:`start_epoch`.
+
+        Returns:
+            ``hit_rate`` in [0, 1]; ``kept_bytes`` now; ``wanted_bytes``: what all references seen would take;
+            ``budget_bytes``.
+        """
+        asked = self.hits + self.misses
+        return {
+            "hit_rate": self.hits / asked if asked else 0.0,
+            "kept_bytes": self.size,
+            "wanted_bytes": sum(self._seen.values()),
+            "budget_bytes": self.budget,
+        }
+
+    def find(self, key: Hashable) -> tuple[Tensor, ...] | None:
+        """Return the features of a tile, one ``(T, C)`` a tap, or ``None`` where they are not known."""
+        found = self._kept.get(key)
+        if found is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+            self._seen[key] = _bytes(found)
+        return found
+
+    def offer(self, key: Hashable, size: int, features: tuple[Tensor, ...] | None) -> None:
+        """Note a tile's size in bytes, and keep its features where they are given and the budget allows."""
+        self._seen[key] = size
+        if features is None or self.full or key in self._kept:
+            return
+        if self.size + size > self.budget:
+            self.full = True
+            return
+        self._kept[key] = features
+        self.size += size
+
+
+@dataclass(frozen=True)
+class References:
+    """The references of one batch: where their features are kept, and what the images are known by.
+
+    Args:
+        cache: where features are kept.
+        ids: a name for each image, which must change when the image does; ``None`` to go by the pixels, which costs a
+            hash on the CPU.
+    """
+
+    cache: ReferenceCache
+    ids: tuple[Hashable, ...] | None = None
+
+    def pick(self, positions: Sequence[int]) -> References:
+        """The references at some positions of the batch."""
+        return self if self.ids is None else References(self.cache, tuple(self.ids[i] for i in positions))
+
+    def shelf(self, scope: Hashable, tiles: Tensor, picks: Sequence[tuple[int, int]]) -> Shelf:
+        """Look tiles up.
+
+        Args:
+            scope: all else that their features depend on: network, taps, precision, size of the image.
+            tiles: ``(n, 3, h, w)`` as the network sees them.
+            picks: which image, and which of its tiles, each one is.
+        """
+        if self.ids is None:
+            names: list[Hashable] = [_content(tile) for tile in tiles]
+        else:
+            names = [(self.ids[image], tile) for image, tile in picks]
+        return Shelf(self.cache, [(scope, tuple(tiles.shape[1:]), name) for name in names])
+
+
+def _content(tile: Tensor) -> bytes:
+    pixels = tile.detach().cpu().flatten().numpy()
+    return hashlib.blake2b(pixels.data, digest_size=16, key=str(pixels.dtype).encode()).digest()
+
+
+@dataclass
+class Shelf:
+    """What the cache has of one portion of tiles, and what the forward pass adds."""
+
+    cache: ReferenceCache
+    keys: list[Hashable]
+    known: list[tuple[Tensor, ...] | None] = field(init=False)
+    missing: list[int] = field(init=False)
+    _sizes: int = 0
+    _fresh: dict[int, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known = [self.cache.find(key) for key in self.keys]
+        self.missing = [position for position, features in enumerate(self.known) if features is None]
+
+    def references(self, index: int, fresh: Tokens) -> Tensor:
+        """All tiles' tokens ``(n, T, C)`` at a tap, of which the forward pass gave those that were missing."""
+        if self.missing:
+            self._add(index, fresh.values)
+        if len(self.missing) == len(self.keys):
+            return fresh.values
+        values = fresh.values
+        whole = values.new_empty(len(self.keys), *values.shape[1:])
+        for position, features in enumerate(self.known):
+            if features is not None:
+                whole[position] = features[index].to(values.device, values.dtype)
+        if self.missing:
+            whole[self.missing] = values
+        return whole
+
+    def _add(self, index: int, values: Tensor) -> None:
+        dtype = self.cache.dtype or values.dtype
+        self._sizes += values[0].numel() * dtype.itemsize
+        if not self.cache.full:
+            self._fresh[index] = values.to(self.cache.device, dtype, copy=True)
+
+    def close(self) -> None:
+        """Offer the cache what the forward pass added."""
+        for place, position in enumerate(self.missing):
+            # Clones, so that one tile's features do not keep the whole portion's memory.
+            features = (
+                None if self.cache.full else tuple(self._fresh[index][place].clone() for index in sorted(self._fresh))
+            )
+            self.cache.offer(self.keys[position], self._sizes, features)
+
+
+def _bytes(features: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in features)
