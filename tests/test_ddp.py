@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import distributed
-from torch import multiprocessing as mp
 from torch.utils.data import DistributedSampler
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from tests.conftest import RANDOM_VIT, make_pair
+from tests.processes import RANKS, Outcome, run_in_processes
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
 from torchmetrics_fmiqa.features.network import load_network
-
-RANKS = 2
-TIMEOUT = 120
 
 # Positions of images, by rank and update.
 Shards = tuple[tuple[tuple[int, ...], ...], ...]
@@ -155,51 +146,9 @@ def _collections(rank: int) -> dict[str, Any]:
 WORKS = (_sums_and_lists, _ids, _life_goes_on, _collections)
 
 
-def _process(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", f"file://{folder}/meeting", rank=rank, world_size=RANKS, timeout=timedelta(seconds=TIMEOUT)
-    )
-    kept = load_network(RANDOM_VIT["backbone"], RANDOM_VIT["weights"])
-    try:
-        for work in WORKS:
-            torch.save(work(rank), f"{folder}/{work.__name__}.{rank}.pt")
-    except Exception:
-        Path(folder, f"{rank}.error").write_text(traceback.format_exc())
-        raise
-    del kept
-    distributed.destroy_process_group()
-
-
-Outcome = Callable[[Callable[[int], dict[Any, Any]]], list[dict[Any, Any]]]
-
-
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """Run all the work in one pair of processes (starting them takes longest); hand out what each rank found."""
-    folder = tmp_path_factory.mktemp("ddp")
-    processes = mp.start_processes(_process, (str(folder),), RANKS, join=False, start_method="spawn")
-    deadline = time.monotonic() + TIMEOUT
-    failure = "no result"
-    try:
-        while not processes.join(timeout=1):
-            if time.monotonic() > deadline:
-                failure = "it hangs: the ranks do not agree on what to gather"
-                break
-    except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
-        failure = "\n".join([str(error), *(path.read_text() for path in folder.glob("*.error"))])
-    finally:
-        for process in processes.processes:
-            if process.is_alive():
-                process.kill()
-
-    def found(work: Callable[[int], dict[Any, Any]]) -> list[dict[Any, Any]]:
-        files = [folder / f"{work.__name__}.{rank}.pt" for rank in range(RANKS)]
-        if not all(file.exists() for file in files):
-            pytest.fail(failure)
-        return [torch.load(file) for file in files]
-
-    return found
+    return run_in_processes(WORKS, tmp_path_factory.mktemp("ddp"))
 
 
 def assert_same(got: Any, expected: Any, case: Any) -> None:
