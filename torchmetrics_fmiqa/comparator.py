@@ -216,7 +216,7 @@ class FeatureComparator:
                 sums[number] = sums[number] + weigh.to_images(value.to(preds.dtype))
 
             tiles = cut(target, plan, picks)
-            shelf = None if references is None else references.shelf(scope, tiles, picks)
+            shelf = None if references is None or _needs_grad(preds) else references.shelf(scope, tiles, picks)
             self._measure(cut(preds, plan, picks), tiles, dtype, take, shelf)
         return [
             Distances(
@@ -411,7 +411,7 @@ class FeatureComparator:
         shelf: Shelf | None = None,
     ) -> None:
         """Run both sides through the network and hand over each job's distances as soon as its taps exist."""
-        if torch.is_grad_enabled() and preds.requires_grad:
+        if _needs_grad(preds):
             reference: dict[int, Tokens] = {}
             with torch.no_grad():
                 self._run(target, dtype, lambda index, tokens: reference.__setitem__(index, tokens.detach()))
@@ -496,6 +496,10 @@ class FeatureComparator:
         if self.precision == "auto" and torch.is_autocast_enabled(device):
             return torch.get_autocast_dtype(device)
         return _AUTOCAST.get(self.precision)
+
+
+def _needs_grad(preds: Tensor) -> bool:
+    return torch.is_grad_enabled() and preds.requires_grad
 
 
 def _full_precision(images: Tensor) -> torch.autocast:

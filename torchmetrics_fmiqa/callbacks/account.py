@@ -42,7 +42,7 @@ class Account:
         nan_strategy: what to do with predictions that are not finite.
         cache: features of references, or ``None``.
         version: what, with a sample's index, names a reference in the cache; ``None`` to go by the pixels.
-        number: number of the dataloader.
+        place: what tells the dataloader's samples from others': the stage and the dataloader's number.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Account:
         nan_strategy: NanStrategy,
         cache: ReferenceCache | None,
         version: str | None,
-        number: int,
+        place: tuple[str, int],
     ) -> None:
         self.metrics, self.worst, self.worst_by = metrics, worst, worst_by
         self.data_range, self.crop_border, self.nan_strategy = data_range, crop_border, nan_strategy
-        self.cache, self.version, self.number = cache, version, number
+        self.cache, self.version, self.place = cache, version, place
         self.count, self.left_out, self.outside = SumMetric(), SumMetric(), MeanMetric()
         self.samples: Samples | None = None
         self._probe: Metric | None = None  # measures images one by one
@@ -117,7 +117,7 @@ class Account:
         references = None
         if self.cache is not None:
             by_name = indexed and self.version is not None
-            ids = tuple((self.version, self.number, name) for name in names) if by_name else None
+            ids = tuple((self.version, self.place, name) for name in names) if by_name else None
             references = References(self.cache, ids)
         self.metrics.update(preds, target, references=references)
         self.count.update(len(preds))
@@ -135,7 +135,7 @@ class Account:
             return next(iter(measured.scores().values())).tolist()
         if self._probe is None:
             self._probe = dict(self.metrics.items(keep_base=True, copy_state=False))[self.worst_by].clone()
-            self._probe.sync_on_compute = False
+            self._probe.distributed_available_fn = lambda: False  # each rank by itself: they hold different images
         scores = []
         for one, other in zip(preds, target, strict=True):
             self._probe.reset()

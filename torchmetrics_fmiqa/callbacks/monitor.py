@@ -34,8 +34,9 @@ class ImageQualityMonitor(Callback):
     Add it to the callbacks of any ``Trainer``; the ``LightningModule`` stays as it is. Each result is logged as
     ``<prefix><name>`` (with ``/dataloader_idx_<i>`` behind it where there are several dataloaders), so that
     ``ModelCheckpoint`` and ``EarlyStopping`` can monitor it; beside the metrics ``<prefix>share_outside``, the share of
-    predicted values outside ``data_range``. Nothing is logged from the sanity check, which only looks whether the
-    images are found. Over several ranks every sample counts once: the padding of a ``DistributedSampler`` is left out.
+    predicted values outside ``data_range`` (of several monitors with one prefix the first logs it).
+    Nothing is logged from the sanity check, which only looks whether the images are found. Over several ranks every
+    sample counts once: the padding of a ``DistributedSampler`` is left out.
 
     Args:
         metrics: what to measure: a ``torchmetrics.Metric`` of ``(preds, target)``, a ``MetricCollection``, the name of
@@ -120,6 +121,7 @@ class ImageQualityMonitor(Callback):
         self.crop_border = _whole(crop_border, "crop_border", 0)
         self.nan_strategy = check_nan_strategy(nan_strategy)
         self.prog_bar = prog_bar
+        # The direction of each metric by the name that it is logged under.
         self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
         self._members = dict(self.metrics.items(keep_base=True, copy_state=False))
         self.worst_by = self._check_worst_by(worst_by)
@@ -134,6 +136,7 @@ class ImageQualityMonitor(Callback):
         #: Best value of each name in training's validation, and the epoch that it came from.
         self.best: dict[str, dict[str, float]] = {}
         self._accounts: dict[str, list[Account]] = {}
+        self._logs_shares = dict.fromkeys(self.stages, True)
         self._warned: set[str] = set()
 
     def _check_worst_by(self, worst_by: str | None) -> str:
@@ -163,12 +166,16 @@ class ImageQualityMonitor(Callback):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Check that no two monitors log one name."""
-        for other in trainer.callbacks:
-            if other is not self and isinstance(other, ImageQualityMonitor):
-                for own_stage in set(self.stages) & set(other.stages):
-                    both = set(self.names(own_stage)) & set(other.names(own_stage))
-                    if both:
-                        raise ValueError(f"two monitors log {min(both)!r}: give one of them another prefix=")
+        monitors = [callback for callback in trainer.callbacks if isinstance(callback, ImageQualityMonitor)]
+        for own in self.stages:
+            others = [other for other in monitors if other is not self and own in other.stages]
+            for other in others:
+                both = set(self.names(own)) & set(other.names(own))
+                if both:
+                    raise ValueError(f"two monitors log {min(both)!r}: give one of them another prefix=")
+            # Of monitors with one prefix the first logs the shares.
+            rivals = [other for other in others if other.prefix == self.prefix]
+            self._logs_shares[own] = all(monitors.index(self) < monitors.index(other) for other in rivals)
 
     def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start an epoch of validation."""
@@ -235,13 +242,13 @@ class ImageQualityMonitor(Callback):
         loaders = flatten_loaders(dataloaders())
         accounts = self._accounts.setdefault(stage, [])
         if len(accounts) != len(loaders):
-            accounts[:] = [self._new_account(number) for number in range(len(loaders))]
+            accounts[:] = [self._new_account(stage, number) for number in range(len(loaders))]
         for account, loader in zip(accounts, loaders, strict=True):
             account.start(loader, trainer.world_size, pl_module.device)
         if self.cache is not None:
             self.cache.start_epoch()
 
-    def _new_account(self, number: int) -> Account:
+    def _new_account(self, stage: str, number: int) -> Account:
         higher = bool(self._members[self.worst_by].higher_is_better)
         # Built outside inference mode, which trainer.validate and trainer.test run in.
         with torch.inference_mode(False):
@@ -254,7 +261,7 @@ class ImageQualityMonitor(Callback):
                 self.nan_strategy,
                 self.cache,
                 self.reference_version,
-                number,
+                (stage, number),
             )
 
     def _add(
@@ -296,8 +303,10 @@ class ImageQualityMonitor(Callback):
         for number, account in enumerate(accounts):
             suffix = f"/dataloader_idx_{number}" if len(accounts) > 1 else ""
             for name, value in account.values().items():
+                if name not in self._higher and name.startswith("share_") and not self._logs_shares[stage]:
+                    continue
                 self._log(trainer, pl_module, stage, name, suffix, value)
-            if self.worst:
+            if self.worst and trainer.loggers:
                 self._show_worst(trainer, stage, account, suffix)
         if self.cache is not None and self.cache.full:
             self._warn_once("cache", f"the references' features do not all fit: {self.describe_cache()}")
@@ -328,16 +337,23 @@ class ImageQualityMonitor(Callback):
         """Draw the worst images and send them to the loggers. Every rank takes part; rank 0 draws and sends."""
         chosen = account.worst.chosen()
         images = collect([(place, self._with_heat(image, account)) for place, image in chosen])
-        if not trainer.is_global_zero or not trainer.loggers:
+        if not trainer.is_global_zero:
             return
         top, prefix = common_top(images), self.prefix.replace("{stage}", stage)
         folder = f"{prefix}{stage}-epoch={trainer.current_epoch:04d}-step={trainer.global_step}{suffix}"
         for place, image in enumerate(images, 1):
             picture = side_by_side(image, self.worst_side, top)
             caption = f"{image.name}, {self.worst_by} {image.score:.6g}"
-            file = f"{folder.lstrip('/')}/worst_{place:02d}_{re.sub('[^0-9A-Za-z-]+', '_', image.name)}"
+            file = f"{folder.lstrip('/')}/{self.worst_by}_worst_{place:02d}_{re.sub('[^0-9A-Za-z-]+', '_', image.name)}"
             for logger in trainer.loggers:
-                self._send(logger, f"{prefix}worst{suffix}/{place}", picture, caption, trainer.global_step, file)
+                self._send(
+                    logger,
+                    f"{prefix}worst{suffix}/{self.worst_by}/{place}",
+                    picture,
+                    caption,
+                    trainer.global_step,
+                    file,
+                )
 
     def _send(self, logger: Any, name: str, picture: Any, caption: str, step: int, file: str) -> None:
         try:

@@ -74,7 +74,8 @@ def _sampler(loader: Any) -> Any:
     batch_sampler = getattr(loader, "batch_sampler", None)
     if batch_sampler is None:
         return None
-    return batch_sampler.sampler if type(batch_sampler) is BatchSampler else None
+    sampler = batch_sampler.sampler if type(batch_sampler) is BatchSampler else None
+    return sampler if hasattr(sampler, "__len__") else None  # a stream of samples has no end to count to
 
 
 def _known(sampler: DistributedSampler[Any]) -> bool:

@@ -291,8 +291,17 @@ def finite_positions(preds: Images, nan_strategy: NanStrategy) -> list[int] | No
 def select_finite(
     kept: list[int], preds: Images, target: Images, mask: Images | None
 ) -> tuple[Images, Images, Images | None]:
-    """The images to count of a batch."""
+    """The images to count of a batch.
+
+    Raises:
+        ValueError: if the sides differ in length, which a selection would hide.
+    """
     sides = (preds, target, mask)
+    lengths = {
+        name: len(side) for name, side in zip(("preds", "target", "mask"), sides, strict=True) if side is not None
+    }
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"`preds`, `target` and `mask` must hold equally many images, got {lengths}")
     preds, target, mask = (None if images is None else select_images(images, kept) for images in sides)  # type: ignore[assignment]
     return preds, target, mask
 
