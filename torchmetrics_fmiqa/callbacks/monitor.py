@@ -132,11 +132,13 @@ class ImageQualityMonitor(Callback):
             if not any(isinstance(metric, FeatureDistance) for metric in self._members.values()):
                 raise ValueError("`cache_references` keeps features, but no metric is a FeatureDistance: leave it out")
             self.cache = ReferenceCache(cache_references, cache_device, _as_dtype(cache_dtype))
+        elif reference_version is not None or cache_dtype is not None:
+            raise ValueError("`reference_version` and `cache_dtype` belong to `cache_references`, which is None")
         self.reference_version = reference_version
         #: Best value of each name in training's validation, and the epoch that it came from.
         self.best: dict[str, dict[str, float]] = {}
         self._accounts: dict[str, list[Account]] = {}
-        self._logs_shares = dict.fromkeys(self.stages, True)
+        self._left_to_others: dict[str, set[str]] = {stage: set() for stage in self.stages}
         self._warned: set[str] = set()
 
     def _check_worst_by(self, worst_by: str | None) -> str:
@@ -159,8 +161,13 @@ class ImageQualityMonitor(Callback):
 
     def names(self, stage: str = "val") -> list[str]:
         """Names of the metrics as they are logged, without the suffix of a dataloader or of a dict's keys."""
-        prefix = self.prefix.replace("{stage}", stage)
-        return [f"{prefix}{name}" for name, _ in self.metrics.items(copy_state=False)]
+        return [f"{self._prefix(stage)}{name}" for name, _ in self.metrics.items(copy_state=False)]
+
+    def _prefix(self, stage: str) -> str:
+        return self.prefix.replace("{stage}", stage)
+
+    def _shares(self) -> list[str]:
+        return ["share_outside"] if self.nan_strategy == "error" else ["share_outside", "share_not_finite"]
 
     # Lightning's hooks, in the order of a run
 
@@ -173,9 +180,10 @@ class ImageQualityMonitor(Callback):
                 both = set(self.names(own)) & set(other.names(own))
                 if both:
                     raise ValueError(f"two monitors log {min(both)!r}: give one of them another prefix=")
-            # Of monitors with one prefix the first logs the shares.
-            rivals = [other for other in others if other.prefix == self.prefix]
-            self._logs_shares[own] = all(monitors.index(self) < monitors.index(other) for other in rivals)
+            # Of monitors with one prefix the first that has a share logs it.
+            before = monitors[: monitors.index(self)]
+            rivals = [other for other in before if other in others and other._prefix(own) == self._prefix(own)]
+            self._left_to_others[own] = {share for other in rivals for share in other._shares()}
 
     def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start an epoch of validation."""
@@ -303,7 +311,7 @@ class ImageQualityMonitor(Callback):
         for number, account in enumerate(accounts):
             suffix = f"/dataloader_idx_{number}" if len(accounts) > 1 else ""
             for name, value in account.values().items():
-                if name not in self._higher and name.startswith("share_") and not self._logs_shares[stage]:
+                if name not in self._higher and name in self._left_to_others[stage]:
                     continue
                 self._log(trainer, pl_module, stage, name, suffix, value)
             if self.worst and trainer.loggers:
@@ -312,7 +320,7 @@ class ImageQualityMonitor(Callback):
             self._warn_once("cache", f"the references' features do not all fit: {self.describe_cache()}")
 
     def _log(self, trainer: Any, pl_module: Any, stage: str, name: str, suffix: str, value: Any) -> None:
-        full = self.prefix.replace("{stage}", stage) + name + suffix
+        full = self._prefix(stage) + name + suffix
         if not isinstance(value, Tensor) or value.numel() != 1:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             self._warn_once(full, f"{full!r} is no single number but {shape}, and is not logged")
@@ -339,7 +347,7 @@ class ImageQualityMonitor(Callback):
         images = collect([(place, self._with_heat(image, account)) for place, image in chosen])
         if not trainer.is_global_zero:
             return
-        top, prefix = common_top(images), self.prefix.replace("{stage}", stage)
+        top, prefix = common_top(images), self._prefix(stage)
         folder = f"{prefix}{stage}-epoch={trainer.current_epoch:04d}-step={trainer.global_step}{suffix}"
         for place, image in enumerate(images, 1):
             picture = side_by_side(image, self.worst_side, top)

@@ -32,7 +32,8 @@ class Samples:
 
     def __init__(self, loader: Any, world_size: int) -> None:
         self.sampler = _sampler(loader)
-        self.batch_size = getattr(loader, "batch_size", None)
+        # Not the loader's, which has none where it was given a batch sampler.
+        self.batch_size = None if self.sampler is None else loader.batch_sampler.batch_size
         self._order: list[int] | None = None
         sampler = self.sampler
         self.real: int | None = None
@@ -51,7 +52,7 @@ class Samples:
             count: images in the batch.
         """
         first = batch_idx * (self.batch_size or 0)
-        if self.sampler is None or not self.batch_size or count != min(self.batch_size, len(self.sampler) - first):
+        if self.sampler is None or count != min(self.batch_size, len(self.sampler) - first):  # type: ignore[type-var]
             # The step left samples out or added some, so nobody can say which ones these are.
             self.certain = self.certain and self.real is None
             return count, None

@@ -1,0 +1,178 @@
+"""What came out of the super-resolution example: a table over the validation images, and a figure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from super_resolution_data import SCALE, InputError, Photograph, asset, enlarge, local_recipe, shrink
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+
+from torchmetrics_fmiqa import FeatureComparator
+from torchmetrics_fmiqa.features.images import crop
+from torchmetrics_fmiqa.figures import new_figure, show_image
+from torchmetrics_fmiqa.tables import write_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Upscaler = Callable[[Tensor], Tensor]
+Region = tuple[Photograph, tuple[int, int]]  # and the top left corner of what is shown of it
+
+# The measures, what they are called in the table, and whether more is better
+MEASURES = {
+    "psnr": ("PSNR (dB)", True),
+    "ssim": ("SSIM", True),
+    "lpips_squeeze": ("LPIPS-squeeze", False),
+    "squeezenet": ("SqueezeNet distance", False),
+    "vit_tiny": ("ViT-Tiny distance*", False),
+}
+METHODS = {"bicubic": "bicubic", "l1": "L1", "perceptual": "L1 + perceptual"}
+SHOWN = 120  # side of the regions in the figure, in pixels
+
+# Free photographs that come with scikit-image, and the top left corner of what is shown of each
+FREE = {"chelsea": (10, 130), "coffee": (195, 320), "astronaut": (20, 150), "rocket": (290, 240)}
+
+
+class Judges:
+    """Measures pairs ``(1, 3, H, W)`` in [0, 1]."""
+
+    def __init__(self, out: Path) -> None:
+        self.features = {
+            name: FeatureComparator(local_recipe(name.replace("_", "-"))) for name in ("squeezenet", "vit_tiny")
+        }
+        # LPIPS fetches its trunk from torch's hub: what FMIQA_ASSETS has is put where the hub looks first
+        trunk = asset("weights/squeezenet1_1.safetensors")
+        if trunk is not None:
+            from safetensors.torch import load_file
+
+            os.environ["TORCH_HOME"] = str((out / "torch_home").resolve())
+            place = out / "torch_home" / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+            if not place.is_file():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                torch.save(load_file(trunk), place)
+        try:
+            self.lpips = LearnedPerceptualImagePatchSimilarity(net_type="squeeze", normalize=True).eval()
+        except URLError as error:
+            raise InputError(f"the weights of LPIPS-squeeze cannot be downloaded: {error.reason}") from None
+
+    @torch.inference_mode()
+    def measure(self, preds: Tensor, target: Tensor) -> dict[str, float]:
+        """All measures of one pair, a border of the scale cut off as super-resolution papers do."""
+        preds, target = crop(preds, SCALE), crop(target, SCALE)
+        distances = {name: judge(preds, target)[0].scores()["cosine"] for name, judge in self.features.items()}
+        values = {
+            "psnr": peak_signal_noise_ratio(preds, target, data_range=1.0),
+            "ssim": structural_similarity_index_measure(preds, target, data_range=1.0),
+            "lpips_squeeze": self.lpips(preds, target),
+            **distances,
+        }
+        return {name: float(value) for name, value in values.items()}
+
+
+@torch.inference_mode()
+def restore(upscaler: Upscaler, target: Tensor) -> Tensor:
+    """Shrink an image and enlarge it again, clamped to [0, 1] as an image file would be."""
+    return upscaler(shrink(target)).clamp(0, 1)
+
+
+def report(l1: Upscaler, perceptual: Upscaler, val: list[Photograph], judges: Judges, out: Path, show: str) -> None:
+    """Measure, write table.csv and table.md, print the table, draw figure.png."""
+    upscalers = {"bicubic": enlarge, "l1": l1, "perceptual": perceptual}
+    rows = []
+    for photograph in track(val, "measuring", transient=True):
+        target = photograph.pixels[None].float() / 255
+        for method, upscaler in upscalers.items():
+            values = judges.measure(restore(upscaler, target), target)
+            rows.append({"image": photograph.name, "method": method, **values})
+    write_table(out / "table.csv", rows, list(rows[0]))
+
+    header, lines = table_of(rows)
+    note = (
+        f"Means of {len(val)} validation images, x{SCALE}, RGB, predictions clamped to [0, 1], {SCALE} pixels cut off "
+        "each side. SqueezeNet and ViT-Tiny are FeatureDistance. *The loss's own network; no other was in the loss."
+    )
+    table = Table(*header, box=None, pad_edge=False)
+    for line in lines:
+        table.add_row(*line)
+    console = Console()
+    console.print(table)
+    console.print(note, highlight=False)
+    ruled = [header, ["---"] * len(header), *lines]
+    (out / "table.md").write_text("".join(f"| {' | '.join(cells)} |\n" for cells in ruled) + f"\n{note}\n")
+
+    draw(upscalers, free_photographs() if show == "skimage" else textured(val), judges).savefig(
+        out / "figure.png", dpi=110
+    )
+    print(f"written: {out / 'table.md'}, {out / 'table.csv'}, {out / 'figure.png'}")
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """One line a measure: the mean of each method, and how L1 + perceptual differs from L1 image by image."""
+    header = ["measure", *METHODS.values(), "change from L1", "better"]
+    lines = []
+    for name, (label, more_is_better) in MEASURES.items():
+        of = {method: [row[name] for row in rows if row["method"] == method] for method in METHODS}
+        digits = 2 if name == "psnr" else 4
+        differences = [one - other for one, other in zip(of["perceptual"], of["l1"], strict=True)]
+        better = sum((difference > 0) == more_is_better and difference != 0 for difference in differences)
+        arrow = "↑" if more_is_better else "↓"
+        means = [f"{mean(values):.{digits}f}" for values in of.values()]
+        share = f"{better} of {len(differences)}"
+        lines.append([f"{label} {arrow}", *means, f"{mean(differences):+.{digits}f}", share])
+    return header, lines
+
+
+def free_photographs() -> list[Region]:
+    """Public domain and CC0 photographs of scikit-image: none was trained on."""
+    try:
+        import skimage.data
+    except ModuleNotFoundError:
+        raise InputError(
+            "figure.png shows photographs of scikit-image: pip install scikit-image, or --show val"
+        ) from None
+    found = []
+    for name, corner in FREE.items():
+        pixels = torch.from_numpy(getattr(skimage.data, name)()).permute(2, 0, 1)
+        height, width = (length - length % SCALE for length in pixels.shape[1:])
+        found.append((Photograph(name, pixels[:, :height, :width]), corner))
+    return found
+
+
+def textured(photographs: list[Photograph]) -> list[Region]:
+    """Four photographs, evenly spaced, and the region of each with the strongest edges."""
+    found = []
+    for position in range(0, len(photographs), max(1, len(photographs) // 4)):
+        photograph = photographs[position]
+        grey = photograph.pixels.float().mean(0, keepdim=True)[None]
+        edges = grey.diff(dim=2)[..., :-1].abs() + grey.diff(dim=3)[..., :-1, :].abs()
+        side = min(SHOWN, *edges.shape[2:])
+        sums = torch.nn.functional.avg_pool2d(edges, side, stride=1)[0, 0]
+        top, left = divmod(int(sums.argmax()), sums.shape[1])
+        found.append((photograph, (top, left)))
+    return found[:4]
+
+
+def draw(upscalers: dict[str, Upscaler], shown: list[Region], judges: Judges) -> Figure:
+    """A row for each photograph: the same region by each method, with its LPIPS, and of the original."""
+    figure = new_figure(4 * 2.9, len(shown) * 3.1)
+    grid = figure.subplots(len(shown), 4, squeeze=False)
+    for axes, (photograph, (top, left)) in zip(grid, shown, strict=True):
+        target = photograph.pixels[None].float() / 255
+        region = (..., slice(top, top + SHOWN), slice(left, left + SHOWN))
+        for axis, (method, upscaler) in zip(axes, upscalers.items(), strict=False):
+            preds = restore(upscaler, target)[region]
+            lpips = judges.measure(preds, target[region])["lpips_squeeze"]
+            show_image(axis, preds[0], f"{METHODS[method]}: LPIPS {lpips:.3f}")
+        show_image(axes[3], target[region][0], "original")
+    return figure
