@@ -1,0 +1,94 @@
+"""Readers of image-quality datasets with the opinion of people, in the layout in which each is published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from torchmetrics_fmiqa.data.datasets.bapps import read_bapps_2afc, read_bapps_jnd
+from torchmetrics_fmiqa.data.datasets.csiq import read_csiq
+from torchmetrics_fmiqa.data.datasets.kadid import read_kadid10k
+from torchmetrics_fmiqa.data.datasets.live import read_live
+from torchmetrics_fmiqa.data.datasets.pipal import read_pipal
+from torchmetrics_fmiqa.data.datasets.superres import read_qads, read_sr4kiqa
+from torchmetrics_fmiqa.data.datasets.tid import read_tid2008, read_tid2013
+from torchmetrics_fmiqa.data.rated import JndPairs, RatedPairs, Triplets
+
+__all__ = [
+    "DATASETS",
+    "read_bapps_2afc",
+    "read_bapps_jnd",
+    "read_csiq",
+    "read_dataset",
+    "read_kadid10k",
+    "read_live",
+    "read_pipal",
+    "read_qads",
+    "read_sr4kiqa",
+    "read_tid2008",
+    "read_tid2013",
+]
+
+#: Name to reader.
+DATASETS: dict[str, Callable[..., RatedPairs | Triplets | JndPairs]] = {
+    "tid2013": read_tid2013,
+    "tid2008": read_tid2008,
+    "live": read_live,
+    "csiq": read_csiq,
+    "kadid10k": read_kadid10k,
+    "pipal": read_pipal,
+    "qads": read_qads,
+    "sr4kiqa": read_sr4kiqa,
+    "bapps_2afc": read_bapps_2afc,
+    "bapps_jnd": read_bapps_jnd,
+}
+
+Rated = Literal["tid2013", "tid2008", "live", "csiq", "kadid10k", "pipal", "qads", "sr4kiqa"]
+
+
+@overload
+def read_dataset(name: Rated, data_dir: str | Path, **options: Any) -> RatedPairs: ...
+@overload
+def read_dataset(name: Literal["bapps_2afc"], data_dir: str | Path, **options: Any) -> Triplets: ...
+@overload
+def read_dataset(name: Literal["bapps_jnd"], data_dir: str | Path, **options: Any) -> JndPairs: ...
+@overload
+def read_dataset(name: str, data_dir: str | Path, **options: Any) -> RatedPairs | Triplets | JndPairs: ...
+def read_dataset(name: str, data_dir: str | Path, **options: Any) -> RatedPairs | Triplets | JndPairs:
+    """Read a dataset from the folder in which you have it; nothing is downloaded.
+
+    A file that the dataset's table names and that is not there does not stop the reading: it is listed in ``missing``.
+    That a file is there is seen from its folder's listing; call ``verified()`` of the result to decode every image.
+
+    Args:
+        name: one of :data:`DATASETS`; case, hyphens and underscores do not matter.
+        data_dir: folder of the dataset, laid out as it is published; see the reader of each, such as
+            :func:`read_tid2013`.
+        options: what the reader takes besides, such as ``realigned=True`` for ``live`` or ``split="train"`` for
+            ``bapps_2afc``.
+
+    Returns:
+        :class:`~torchmetrics_fmiqa.data.rated.RatedPairs`, or
+        :class:`~torchmetrics_fmiqa.data.rated.Triplets` for ``bapps_2afc`` and
+        :class:`~torchmetrics_fmiqa.data.rated.JndPairs` for ``bapps_jnd``.
+
+    Raises:
+        ValueError: for a name that is not known, and for what the reader raises.
+
+    >>> read_dataset("imagenet", ".")
+    Traceback (most recent call last):
+    ...
+    ValueError: there is no reader of 'imagenet': choose from tid2013, tid2008, live, csiq, kadid10k, pipal, qads, \
+sr4kiqa, bapps_2afc, bapps_jnd, or make a table for read_rated_csv
+    """
+    readers = {_plain(known): reader for known, reader in DATASETS.items()}
+    if _plain(name) not in readers:
+        known = ", ".join(DATASETS)
+        raise ValueError(f"there is no reader of {name!r}: choose from {known}, or make a table for read_rated_csv")
+    return readers[_plain(name)](data_dir, **options)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name.lower())

@@ -1,0 +1,127 @@
+"""BAPPS: patches of 64x64 that people compared, in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from torchmetrics_fmiqa.data.listing import Listing
+from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.data.rated import JndPair, JndPairs, Triplet, Triplets
+
+
+def read_bapps_2afc(data_dir: str | Path, split: str = "val", types: Sequence[str] | None = None) -> Triplets:
+    """Read the two-alternative forced choices of BAPPS: which of two versions is closer to the reference.
+
+    R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018;
+    https://github.com/richzhang/PerceptualSimilarity.
+
+    Args:
+        data_dir: folder of the dataset: the one with ``2afc/``, or ``2afc/`` itself.
+        split: ``"val"`` (traditional, cnn, superres, deblur, color, frameinterp) or ``"train"``.
+        types: which of these parts; all by default.
+
+    Returns:
+        The triplets; ``judge`` is the share of people who chose ``p1``: 0 where all chose ``p0``.
+
+    Raises:
+        ValueError: if a folder is not there, a part is not known, or no triplet is complete.
+    """
+    missing: list[Problem] = []
+    found = tuple(
+        Triplet(files["ref"], files["p0"], files["p1"], share, part)
+        for part, files, share in _read(Path(data_dir), "2afc", split, types, ("ref", "p0", "p1"), "judge", missing)
+    )
+    _some(found, missing, data_dir)
+    return Triplets("bapps_2afc", found, tuple(missing))
+
+
+def read_bapps_jnd(data_dir: str | Path, split: str = "val", types: Sequence[str] | None = None) -> JndPairs:
+    """Read the just noticeable differences of BAPPS: whether people took two versions of a patch for the same.
+
+    R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018;
+    https://github.com/richzhang/PerceptualSimilarity.
+
+    Args:
+        data_dir: folder of the dataset: the one with ``jnd/``, or ``jnd/`` itself.
+        split: ``"val"``, the only one there is.
+        types: which of its parts, traditional and cnn; both by default.
+
+    Returns:
+        The pairs; ``same`` is the share of people who took them for the same.
+
+    Raises:
+        ValueError: if a folder is not there, a part is not known, or no pair is complete.
+    """
+    missing: list[Problem] = []
+    found = tuple(
+        JndPair(files["p0"], files["p1"], share, part)
+        for part, files, share in _read(Path(data_dir), "jnd", split, types, ("p0", "p1"), "same", missing)
+    )
+    _some(found, missing, data_dir)
+    return JndPairs("bapps_jnd", found, tuple(missing))
+
+
+def _some(found: Sequence[object], missing: list[Problem], data_dir: str | Path) -> None:
+    if not found:
+        first = f": {missing[0].name}: {missing[0].reason}" if missing else ""
+        raise ValueError(f"nothing in {str(data_dir)!r} is complete{first}")
+
+
+def _read(
+    root: Path,
+    kind: str,
+    split: str,
+    types: Sequence[str] | None,
+    images: tuple[str, ...],
+    answers: str,
+    missing: list[Problem],
+) -> Iterator[tuple[str, dict[str, Path], float]]:
+    home = next(
+        (path for path in (root / kind / split, root / "dataset" / kind / split) if path.is_dir()), root / split
+    )
+    if not home.is_dir():
+        raise ValueError(f"there is no folder {str(root / kind / split)!r}")
+    parts = sorted(path.name for path in home.iterdir() if path.is_dir())
+    unknown = [part for part in types or () if part not in parts]
+    if unknown:
+        raise ValueError(f"{str(home)!r} has no part {unknown[0]!r}; it has {', '.join(parts) or 'none'}")
+    listing, columns = Listing(), (*images, answers)
+    for part in parts if types is None else types:
+        absent = [column for column in columns if not (home / part / column).is_dir()]
+        if absent:
+            raise ValueError(f"there is no folder {str(home / part / absent[0])!r}")
+        files = {
+            column: {
+                Path(name).stem: name
+                for name in listing.names(home / part / column)
+                if name.lower().endswith(".npy" if column == answers else ".png")
+            }
+            for column in columns
+        }
+        for stem in sorted(set().union(*files.values())):
+            gone = [column for column in columns if stem not in files[column]]
+            for column in gone:
+                name = f"{stem}.npy" if column == answers else f"{stem}.png"
+                missing.append(Problem(str(Path(part, column, name)), "there is no such file"))
+            if gone:
+                continue
+            paths = {column: home / part / column / files[column][stem] for column in columns}
+            share = _share(paths[answers])
+            if isinstance(share, str):
+                missing.append(Problem(str(paths[answers].relative_to(home)), share))
+            else:
+                yield part, paths, share
+
+
+def _share(path: Path) -> float | str:
+    """The share that a .npy file holds, or why it holds none."""
+    try:
+        value = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        return f"cannot be read: {error}"
+    if value.dtype.kind not in "biuf" or value.size != 1 or not 0 <= float(value.ravel()[0]) <= 1:
+        return f"holds no single share in [0, 1]: {value.tolist()!r}"
+    return float(value.ravel()[0])
