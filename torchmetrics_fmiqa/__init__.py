@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
     from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map
     from torchmetrics_fmiqa.losses import FeatureDistanceLoss
+    from torchmetrics_fmiqa.metrics.agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
     "FeatureMetricCollection": "metrics.collection",
+    "HumanAgreement": "metrics.agreement",
     "FeatureDistanceLoss": "losses",
     "ImageQualityMonitor": "callbacks.monitor",
     "FeatureComparator": "comparator",
@@ -39,6 +41,7 @@ __all__ = [
     "FeatureDistance",
     "FeatureDistanceLoss",
     "FeatureMetricCollection",
+    "HumanAgreement",
     "ImageQualityMonitor",
     "Recipe",
     "WeightsUnavailableError",

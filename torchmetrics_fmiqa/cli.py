@@ -1,4 +1,4 @@
-"""The command line: ``fmiqa score | map | recipes``."""
+"""The command line: ``fmiqa score | map | benchmark | recipes``."""
 
 from __future__ import annotations
 
@@ -154,6 +154,82 @@ def draw_map(
     title = f"{dist.name} against {ref.name}   ({chosen.backbone})"
     comparison_figure(shown[0], shown[1], maps["score"][0, 0], per_tap, score, title, unit).savefig(out, dpi=130)
     _out.print(f"{unit} distance {score:.6g} (lower is closer); picture in {out}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def benchmark(
+    scores: Annotated[Path, typer.Option(help="Table of scores: .csv, .csv.gz or .parquet, one column a metric.")],
+    opinion: Annotated[str, typer.Option(help="Its column of human opinions, such as mos or dmos.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    ref: Annotated[str, typer.Option(help="Its column of references.")] = "ref",
+    image: Annotated[str | None, typer.Option(help="Its column of images; dis, dist or image by default.")] = None,
+    type_column: Annotated[str | None, typer.Option("--type", help="Its column of types of distortion.")] = None,
+    type_from: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Or: the type's place in the image's name.")
+    ] = None,
+    metrics: Annotated[str | None, typer.Option(help="Columns to take, comma-separated; all by default.")] = None,
+    higher_is_better: Annotated[
+        str | None,
+        typer.Option(help="Metrics that are qualities, comma-separated; by default those that run against the others."),
+    ] = None,
+    opinion_is: Annotated[
+        str, typer.Option(help="What a higher opinion means: better, worse, or infer from the metrics.")
+    ] = "infer",
+    resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap over references.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Compare metrics, by scores that were made before, with human opinion.
+
+    Writes agreement.csv (one row a metric), beats.csv (who beats whom), types.csv and report.md.
+    """
+    from torchmetrics_fmiqa.benchmark.analysis import analyse
+    from torchmetrics_fmiqa.benchmark.folder import claim, content
+    from torchmetrics_fmiqa.benchmark.markdown import write_page
+    from torchmetrics_fmiqa.benchmark.scored import read_scored
+    from torchmetrics_fmiqa.tables import write_table
+
+    if opinion_is not in ("better", "worse", "infer"):
+        raise ValueError(f"`--opinion-is` must be better, worse or infer, got {opinion_is!r}")
+    chosen = None if metrics is None else _names(metrics)
+    qualities = None if higher_is_better is None else _names(higher_is_better)
+    inputs = {
+        "scores": content(scores),
+        "columns": [opinion, ref, image, type_column, type_from, chosen],
+        "directions": [opinion_is, qualities],
+        "bootstrap": [resamples, seed],
+    }
+    table = read_scored(scores, opinion, ref, image, type_column, type_from, chosen)
+    claim(out, inputs)
+    with _err.status(f"analysing {len(table.scores)} metrics on {len(table.opinion)} images ..."):
+        found = analyse(table, opinion_is, qualities, resamples, seed)  # type: ignore[arg-type]
+    rows = found.rows()
+    write_table(out / "agreement.csv", rows, list(rows[0]))
+    types = list(found.agreements[0].by_type)
+    if types:
+        by_type = [{"metric": one.metric, **one.by_type} for one in found.agreements]
+        write_table(out / "types.csv", by_type, ["metric", *types])
+    if found.comparison is not None:
+        beats = [
+            {"metric": name, **dict(zip(found.comparison.metrics, row.tolist(), strict=True))}
+            for name, row in zip(found.comparison.metrics, found.comparison.beats, strict=True)
+        ]
+        write_table(out / "beats.csv", beats, ["metric", *found.comparison.metrics])
+    command = f"fmiqa benchmark --scores {scores.name} --opinion {opinion} --out {out.name}"
+    if type_from is not None:
+        command += f" --type-from '{type_from}'"
+    (out / "report.md").write_text(write_page(found, scores.name, command), encoding="utf-8")
+    shown = Table("metric", "SRCC", "95 %", "KRCC", "PLCC", "within ref", box=None, pad_edge=False)
+    for row in rows:
+        span = f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}"
+        figures = (row["srcc"], row["krcc"], row["plcc"], row["within_reference"])
+        srcc, *others = (f"{value:.4f}" for value in figures)
+        shown.add_row(escape(row["metric"]), srcc, span, *others)
+    _out.print(shown)
+    _out.print(f"{found.direction}; results in {out}", soft_wrap=True, highlight=False)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 @app.command()

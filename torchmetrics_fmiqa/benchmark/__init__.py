@@ -1,0 +1,1 @@
+"""Metrics against human opinion: agreement, who beats whom, and reports of them."""

@@ -1,0 +1,154 @@
+"""Tables of scores that were made before: a reference, an opinion, and one column a metric."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+#: Endings of columns that hold a metric's scores of slightly changed images: moved, scaled, turned.
+CHANGES = {"_tra-1": "translation", "_sca-1": "scale", "_rot-1": "rotation"}
+
+
+@dataclass(frozen=True)
+class ScoredTable:
+    """Scores of ``n`` images by ``M`` metrics, beside what people said.
+
+    Args:
+        scores: by metric, ``(n,)``.
+        changed: by change (``"translation"`` ...) and metric, the scores of the same images once changed.
+        opinion: ``(n,)``.
+        reference: ``(n,)`` names of the references.
+        image: ``(n,)`` names of the images under test.
+        type: ``(n,)`` names of the distortions' types, or ``None``.
+    """
+
+    scores: dict[str, npt.NDArray[np.float64]]
+    changed: dict[str, dict[str, npt.NDArray[np.float64]]]
+    opinion: npt.NDArray[np.float64]
+    reference: npt.NDArray[np.str_]
+    image: npt.NDArray[np.str_]
+    type: npt.NDArray[np.str_] | None
+
+
+def read_scored(
+    path: Path,
+    opinion: str,
+    reference: str = "ref",
+    image: str | None = None,
+    type: str | None = None,
+    type_from: str | None = None,
+    metrics: Sequence[str] | None = None,
+) -> ScoredTable:
+    r"""Read a table of scores from a ``.csv``, ``.csv.gz`` or ``.parquet`` file.
+
+    Args:
+        path: the file.
+        opinion: column of the opinions.
+        reference: column of the references.
+        image: column of the images under test; by default ``dis``, ``dist`` or ``image``, where there is one.
+        type: column of the distortions' types.
+        type_from: or a regular expression whose first group (or whole match) in the image's name is its type.
+        metrics: columns to take; by default every column of numbers that is none of these. Columns that end in
+            ``_tra-1``, ``_sca-1`` and ``_rot-1`` are scores of slightly changed images, not metrics of their own.
+
+    Raises:
+        ValueError: for a file, column or expression that does not fit, and for values that are missing.
+
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "scores.csv"
+    >>> _ = path.write_text("ref,dis,mos,ours,ours_tra-1\na,a1,3.5,0.2,0.3\na,a2,1.5,0.9,0.8\n")
+    >>> table = read_scored(path, "mos", type_from="[a-z]([0-9])")
+    >>> list(table.scores), list(table.changed["translation"]), table.type.tolist()
+    (['ours'], ['ours'], ['1', '2'])
+    """
+    columns = _read(path)
+
+    def column(name: str, what: str) -> list[Any]:
+        if name not in columns:
+            raise ValueError(f"{path} has no column {name!r} for the {what}: it has {_some(columns)}")
+        return columns[name]
+
+    if image is None:
+        image = next((name for name in ("dis", "dist", "image") if name in columns), None)
+    names = column(image, "image") if image is not None else list(map(str, range(len(column(opinion, "opinion")))))
+    if type is not None and type_from is not None:
+        raise ValueError("give `type` (a column) or `type_from` (an expression), not both")
+    types = column(type, "type") if type is not None else None
+    if type_from is not None:
+        types = [_type_of(str(name), type_from) for name in names]
+    taken = {opinion, reference, image, type}
+    numbers = [name for name in columns if name not in taken and _is_number(columns[name])]
+    if metrics is not None:
+        for name in metrics:
+            column(name, "metric")
+        numbers = [name for name in numbers if _metric_of(name)[0] in set(metrics)]
+    scores: dict[str, npt.NDArray[np.float64]] = {}
+    changed: dict[str, dict[str, npt.NDArray[np.float64]]] = {change: {} for change in CHANGES.values()}
+    for name in numbers:
+        metric, change = _metric_of(name)
+        place = scores if change is None else changed[change]
+        place[metric] = np.array(columns[name], dtype=np.float64)
+    if not scores:
+        raise ValueError(f"{path} has no column of scores beside {', '.join(filter(None, taken))}")
+    return ScoredTable(
+        scores,
+        {change: found for change, found in changed.items() if found},
+        _opinions(column(opinion, "opinion"), opinion, path),
+        np.array(column(reference, "reference"), dtype=str),
+        np.array(names, dtype=str),
+        None if types is None else np.array(types, dtype=str),
+    )
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    import pyarrow
+    from pyarrow import csv, parquet
+
+    if not path.is_file():
+        raise ValueError(f"there is no table {str(path)!r}")
+    try:
+        table = parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
+    except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no table: {error}") from None
+    return dict(table.to_pydict())
+
+
+def _metric_of(name: str) -> tuple[str, str | None]:
+    """A column's metric and the change it was measured under."""
+    for ending, change in CHANGES.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending), change
+    return name, None
+
+
+def _is_number(values: list[Any]) -> bool:
+    return all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in values)
+
+
+def _opinions(values: list[Any], name: str, path: Path) -> npt.NDArray[np.float64]:
+    if not _is_number(values) or any(value is None for value in values):
+        row = next(i for i, value in enumerate(values) if value is None or not isinstance(value, (int, float)))
+        raise ValueError(f"{path}: the opinion {name!r} of row {row + 2} is {values[row]!r}, not a number")
+    return np.array(values, dtype=np.float64)
+
+
+def _type_of(name: str, expression: str) -> str:
+    try:
+        match = re.search(expression, name)
+    except re.error as error:
+        raise ValueError(f"`type_from` {expression!r} is no regular expression: {error}") from None
+    if match is None:
+        raise ValueError(f"`type_from` {expression!r} finds nothing in {name!r}")
+    return match[1] if match.re.groups else match[0]
+
+
+def _some(names: Any) -> str:
+    names = list(names)
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

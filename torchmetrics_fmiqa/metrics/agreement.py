@@ -1,0 +1,197 @@
+"""HumanAgreement: how well scores follow human opinion, as a ``torchmetrics.Metric``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import rank_zero_warn
+
+from torchmetrics_fmiqa.statistics import agreement
+
+_RESULTS = ("srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within_reference")
+# Stands for an image without a reference or type.
+_NO_ID = -1
+
+
+class HumanAgreement(Metric):
+    """Agreement of a metric's scores with human opinion (MOS or DMOS) over a data set.
+
+    As input to ``forward`` and ``update`` the metric accepts
+
+    - ``scores``: what a quality metric said, ``(N,)``
+    - ``opinion``: what people said of the same images, ``(N,)``, finite
+    - ``reference``: optional ``(N,)`` whole numbers of at least 0, the reference of each image
+    - ``type``: optional ``(N,)`` whole numbers of at least 0, the type of each image's distortion
+
+    Ids are given with every update or with none.
+
+    As output of ``forward`` and ``compute`` the metric returns a dict of 0-dim float64 tensors
+
+    - ``srcc``, ``krcc``: Spearman's and Kendall's (tau-b) rank correlation
+    - ``plcc``, ``rmse``, ``outlier_ratio``: after a logistic fit with 4 parameters
+    - ``plcc_raw``: Pearson's correlation of the scores as they are
+    - ``within_reference``: mean over references of the SRCC within each; NaN without references
+    - ``worst_type``: the lowest SRCC among the types; NaN without types
+
+    Of the correlations higher is better. What cannot be computed is NaN, with a warning that says why: fewer than 3
+    images, constant scores, a fit that failed. For intervals, tests and tables of many metrics see
+    :mod:`torchmetrics_fmiqa.statistics`, which computes all this.
+
+    Args:
+        scores_higher_is_better: direction of the scores; distances are ``False``.
+        opinion_higher_is_better: direction of the opinions; DMOS is usually ``False``.
+        kwargs: options of ``torchmetrics.Metric``.
+
+    Raises:
+        ValueError: for columns that differ in length or are no numbers, opinions that are not finite, or ids that are
+            no whole numbers of at least 0 or were left out of some updates.
+
+    >>> from torchmetrics_fmiqa import HumanAgreement
+    >>> metric = HumanAgreement(scores_higher_is_better=False)
+    >>> distances, mos = torch.tensor([0.1, 0.2, 0.4, 0.3, 0.6, 0.5]), torch.tensor([5.0, 4.5, 3.0, 3.5, 1.0, 2.0])
+    >>> metric.update(distances, mos, reference=torch.tensor([0, 0, 0, 1, 1, 1]))
+    >>> found = metric.compute()
+    >>> round(float(found["srcc"]), 3), round(float(found["within_reference"]), 3)
+    (1.0, 1.0)
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    # Two updates in ``forward`` instead of a reset first: an error then leaves the state as it was.
+    full_state_update = True
+
+    scores: list[Tensor] | Tensor
+    opinion: list[Tensor] | Tensor
+    reference: list[Tensor] | Tensor
+    type_ids: list[Tensor] | Tensor
+
+    def __init__(
+        self, scores_higher_is_better: bool = True, opinion_higher_is_better: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.scores_higher_is_better = scores_higher_is_better
+        self.opinion_higher_is_better = opinion_higher_is_better
+        for name in ("scores", "opinion", "reference", "type_ids"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(
+        self,
+        scores: Tensor | Sequence[float],
+        opinion: Tensor | Sequence[float],
+        reference: Tensor | Sequence[int] | None = None,
+        type: Tensor | Sequence[int] | None = None,
+    ) -> None:
+        """Add a batch of scored images."""
+        said = self._column(opinion, "opinion", None)
+        added = {
+            "scores": self._column(scores, "scores", len(said)),
+            "opinion": said,
+            "reference": self._ids(reference, "reference", len(said)),
+            "type_ids": self._ids(type, "type", len(said)),
+        }
+        if not bool(said.isfinite().all()):
+            raise ValueError(f"`opinion` must be finite, got {float(said[~said.isfinite()][0])}: leave such images out")
+        for name, values in added.items():
+            setattr(self, name, [*getattr(self, name), values])
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the agreement over all images seen, see the class."""
+        scores, opinion = self._joined("scores"), self._joined("opinion")
+        reference, types = self._joined("reference"), self._joined("type_ids")
+        for name, ids in (("reference", reference), ("type", types)):
+            missing = int((ids == _NO_ID).sum())
+            if 0 < missing < len(ids):
+                raise ValueError(f"`{name}` was given for {len(ids) - missing} of {len(ids)} images: give all or none")
+        found = dict.fromkeys((*_RESULTS, "worst_type"), math.nan)
+        reason = f"{len(opinion)} images are fewer than 3" if len(opinion) < 3 else ""
+        if not reason and bool((opinion == opinion[0]).all()):
+            reason = "all opinions are equal"
+        if not reason:
+            result = agreement(
+                {"scores": scores.cpu().numpy()},
+                opinion.cpu().numpy(),
+                None if bool((reference == _NO_ID).any()) else reference.cpu().numpy(),
+                None if bool((types == _NO_ID).any()) else types.cpu().numpy(),
+                scores_higher_is_better=self.scores_higher_is_better,
+                opinion_higher_is_better=self.opinion_higher_is_better,
+                resamples=0,
+            )[0]
+            found.update({name: getattr(result, name) for name in _RESULTS})
+            found["worst_type"] = result.by_type.get(result.worst_type, math.nan)
+            reason = "; ".join(result.notes) if math.isnan(result.srcc + result.plcc) else ""
+        if reason:
+            rank_zero_warn(f"HumanAgreement is NaN where it has no value: {reason}")
+        return {
+            name: torch.tensor(value, dtype=self._dtype_of_state, device=self.device) for name, value in found.items()
+        }
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Plot one or several results of the metric (needs matplotlib).
+
+        Args:
+            val: a result of ``compute`` or ``forward``, or a list of them; the current result if ``None``.
+            ax: matplotlib axis to draw on.
+
+        Returns:
+            Figure and axis.
+        """
+        return self._plot(val, ax)
+
+    @property
+    def _dtype_of_state(self) -> torch.dtype:
+        """float64, or float32 on MPS, which has no more."""
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
+    def _column(self, values: Tensor | Sequence[float], name: str, count: int | None) -> Tensor:
+        # By way of numpy, which reads a list in float64.
+        column = (values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))).detach()
+        if column.is_complex() or column.dtype == torch.bool or column.ndim != 1 or count not in (None, len(column)):
+            wanted = "one column (N,)" if count is None else f"{count} numbers, one for each opinion"
+            raise ValueError(f"`{name}` must be {wanted}, got {column.dtype} of shape {tuple(column.shape)}")
+        return column.to(self._dtype_of_state).to(self.device)
+
+    def _ids(self, values: Tensor | Sequence[int] | None, name: str, count: int) -> Tensor:
+        if values is None:
+            return torch.full((count,), _NO_ID, dtype=torch.int64, device=self.device)
+        ids = torch.as_tensor(values, device=self.device)
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or ids.shape != (count,):
+            raise ValueError(f"`{name}` must be {count} whole numbers, got {ids.dtype} of shape {tuple(ids.shape)}")
+        if count and int(ids.min()) < 0:
+            raise ValueError(f"`{name}` must be at least 0, got {int(ids.min())}")
+        return ids.to(torch.int64)
+
+    def _empty(self, name: str) -> Tensor:
+        dtype = torch.int64 if name in ("reference", "type_ids") else self._dtype_of_state
+        return torch.empty(0, dtype=dtype, device=self.device)
+
+    def _joined(self, name: str) -> Tensor:
+        """One tensor of a list state, which is a tensor already after a sync and may live on the CPU."""
+        state = getattr(self, name)
+        parts = [state] if isinstance(state, Tensor) else state
+        return torch.cat([part.reshape(-1).to(self.device) for part in parts]) if parts else self._empty(name)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
+        """Follow moves between devices; no cast of a module around this metric makes the state less than float64."""
+        super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])
+
+        def move(part: Tensor) -> Tensor:
+            return part.to(self._dtype_of_state).to(self.device) if part.is_floating_point() else part.to(self.device)
+
+        for name in self._defaults:
+            state = getattr(self, name)
+            setattr(self, name, move(state) if isinstance(state, Tensor) else [move(part) for part in state])
+        self._computed = None
+        return self
+
+    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
+        """Gather the states. An empty rank needs an empty tensor of the right dtype: gloo aborts on the default one."""
+        for name in self._defaults:
+            if len(getattr(self, name)) == 0:
+                setattr(self, name, [self._empty(name)])
+        super()._sync_dist(*args, **kwargs)
