@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import rank_zero_warn
 
+from torchmetrics_fmiqa.metrics.states import StatefulMetric
 from torchmetrics_fmiqa.statistics import agreement
 
 _RESULTS = ("srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within_reference")
@@ -19,7 +19,7 @@ _RESULTS = ("srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within
 _NO_ID = -1
 
 
-class HumanAgreement(Metric):
+class HumanAgreement(StatefulMetric):
     """Agreement of a metric's scores with human opinion (MOS or DMOS) over a data set.
 
     As input to ``forward`` and ``update`` the metric accepts
@@ -127,9 +127,7 @@ class HumanAgreement(Metric):
             reason = "; ".join(result.notes) if math.isnan(result.srcc + result.plcc) else ""
         if reason:
             rank_zero_warn(f"HumanAgreement is NaN where it has no value: {reason}")
-        return {
-            name: torch.tensor(value, dtype=self._dtype_of_state, device=self.device) for name, value in found.items()
-        }
+        return {name: torch.tensor(value, dtype=self._state_dtype, device=self.device) for name, value in found.items()}
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Plot one or several results of the metric (needs matplotlib).
@@ -144,9 +142,8 @@ class HumanAgreement(Metric):
         return self._plot(val, ax)
 
     @property
-    def _dtype_of_state(self) -> torch.dtype:
-        """float64, or float32 on MPS, which has no more."""
-        return torch.float32 if self.device.type == "mps" else torch.float64
+    def _integer_lists(self) -> tuple[str, ...]:
+        return ("reference", "type_ids")
 
     def _column(self, values: Tensor | Sequence[float], name: str, count: int | None) -> Tensor:
         # By way of numpy, which reads a list in float64.
@@ -154,7 +151,7 @@ class HumanAgreement(Metric):
         if column.is_complex() or column.dtype == torch.bool or column.ndim != 1 or count not in (None, len(column)):
             wanted = "one column (N,)" if count is None else f"{count} numbers, one for each opinion"
             raise ValueError(f"`{name}` must be {wanted}, got {column.dtype} of shape {tuple(column.shape)}")
-        return column.to(self._dtype_of_state).to(self.device)
+        return column.to(self._state_dtype).to(self.device)
 
     def _ids(self, values: Tensor | Sequence[int] | None, name: str, count: int) -> Tensor:
         if values is None:
@@ -165,33 +162,3 @@ class HumanAgreement(Metric):
         if count and int(ids.min()) < 0:
             raise ValueError(f"`{name}` must be at least 0, got {int(ids.min())}")
         return ids.to(torch.int64)
-
-    def _empty(self, name: str) -> Tensor:
-        dtype = torch.int64 if name in ("reference", "type_ids") else self._dtype_of_state
-        return torch.empty(0, dtype=dtype, device=self.device)
-
-    def _joined(self, name: str) -> Tensor:
-        """One tensor of a list state, which is a tensor already after a sync and may live on the CPU."""
-        state = getattr(self, name)
-        parts = [state] if isinstance(state, Tensor) else state
-        return torch.cat([part.reshape(-1).to(self.device) for part in parts]) if parts else self._empty(name)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
-        """Follow moves between devices; no cast of a module around this metric makes the state less than float64."""
-        super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])
-
-        def move(part: Tensor) -> Tensor:
-            return part.to(self._dtype_of_state).to(self.device) if part.is_floating_point() else part.to(self.device)
-
-        for name in self._defaults:
-            state = getattr(self, name)
-            setattr(self, name, move(state) if isinstance(state, Tensor) else [move(part) for part in state])
-        self._computed = None
-        return self
-
-    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the states. An empty rank needs an empty tensor of the right dtype: gloo aborts on the default one."""
-        for name in self._defaults:
-            if len(getattr(self, name)) == 0:
-                setattr(self, name, [self._empty(name)])
-        super()._sync_dist(*args, **kwargs)

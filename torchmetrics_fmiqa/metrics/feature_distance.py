@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 import torch
 from lightning_utilities import apply_to_collection
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import rank_zero_warn
 from torchmetrics.wrappers import BootStrapper
 
@@ -20,6 +19,7 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.features.images import DataRange, data_limits, finite_images, select_images
 from torchmetrics_fmiqa.functional import Reduction, check_reduction
 from torchmetrics_fmiqa.jobs import Distances, column_name, combine
+from torchmetrics_fmiqa.metrics.states import StatefulMetric
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
 
 NanStrategy = Literal["error", "warn", "ignore"]
@@ -36,7 +36,7 @@ _METRIC_OPTIONS = {
 }
 
 
-class FeatureDistance(Metric):
+class FeatureDistance(StatefulMetric):
     r"""Perceptual distance between images: how far apart a frozen network's *intermediate* features are.
 
     The zero-shot full-reference measure of ZS-IQA (Ghildyal, Barman and Zadtootaghaj, ICASSP 2025), done right by
@@ -168,11 +168,11 @@ class FeatureDistance(Metric):
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Return the result over all images seen, see the class."""
         dtype = self.dtype if self.dtype == torch.float64 else torch.float32
-        kept = _first_of_each(_joined(getattr(self, self._ids), torch.int64, self.device))
+        kept = _first_of_each(self._joined(self._ids))
         result: dict[str, Tensor] = {}
         weights = self.comparator.weights()
         for name, labels in self.comparator.labels().items():
-            values = _joined(getattr(self, f"values_{self._names[name]}"), self._state_dtype, self.device)
+            values = self._joined(f"values_{self._names[name]}")
             values = values.unflatten(0, (-1, len(labels)))[kept] if len(values) else values.new_zeros(0, len(labels))
             if self.reduction != "none":
                 values = getattr(self, f"sum_{self._names[name]}") + values.sum(0)
@@ -226,32 +226,8 @@ class FeatureDistance(Metric):
         return self.comparator(preds, target, mask, self.data_range, self.crop_border, self.validate)[0]
 
     @property
-    def _state_dtype(self) -> torch.dtype:
-        return getattr(self, self._count).dtype  # type: ignore[no-any-return]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
-        """Follow moves between devices; no cast makes sums less than float64 (float32 on MPS, which has no more)."""
-        super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])
-        dtype = torch.float32 if self.device.type == "mps" else torch.float64
-
-        def move(state: Any) -> Any:
-            if isinstance(state, Tensor):
-                return state.to(dtype).to(self.device) if state.is_floating_point() else state.to(self.device)
-            return [move(part) for part in state]
-
-        for name in self._defaults:
-            self._defaults[name] = move(self._defaults[name])
-            setattr(self, name, move(getattr(self, name)))
-        self._computed = None
-        return self
-
-    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the states. An empty rank needs an empty tensor of the right dtype: gloo aborts on the default one."""
-        for name, default in self._defaults.items():
-            if isinstance(default, list) and len(getattr(self, name)) == 0:
-                dtype = torch.int64 if name == self._ids else self._state_dtype
-                setattr(self, name, [torch.empty(0, dtype=dtype, device=self.device)])
-        super()._sync_dist(*args, **kwargs)
+    def _integer_lists(self) -> tuple[str, ...]:
+        return (self._ids,)
 
     def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
         """Keep ``reduction="none"`` one-dimensional for a single image too, which torchmetrics squeezes."""
@@ -304,12 +280,6 @@ def select_finite(
         raise ValueError(f"`preds`, `target` and `mask` must hold equally many images, got {lengths}")
     preds, target, mask = (None if images is None else select_images(images, kept) for images in sides)  # type: ignore[assignment]
     return preds, target, mask
-
-
-def _joined(state: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """One tensor of a list state, which is a tensor already after a sync and may live on the CPU."""
-    parts = [state] if isinstance(state, Tensor) else state
-    return torch.cat([part.to(device) for part in parts]) if parts else torch.empty(0, dtype=dtype, device=device)
 
 
 def _first_of_each(ids: Tensor) -> Tensor:
