@@ -222,8 +222,14 @@ NOWHERE: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
     "no_target": ({"target": "gt"}, Restorer, loader, ["target='gt'", "'preds' (4, 3, 32, 32)", "'lq' (4, 3, 32, 32)"]),
     "index": ({"preds": 7, "target": 1}, FromTuple, tuples, ["preds=7", "[0] (4, 3, 32, 32)", "[2] tuple"]),
     "no_tensor": ({"preds": 2, "target": 1}, FromTuple, tuples, ["preds=2", "no tensor"]),
-    "predict": ({"predict": lambda module, batch: None}, Silent, loader, ["'lq' (4, 3, 32, 32)"]),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "shown"), [(None, "got None"), ({"sr": torch.zeros(2)}, r"a dict with 'sr' \(2,\)")])
+def test_a_prediction_that_is_no_image_is_named(found: Any, shown: str) -> None:
+    monitor = ImageQualityMonitor(psnr(), worst=0, predict=lambda module, batch: found)
+    with pytest.raises(ValueError, match=f"`predict` must give a tensor .*{shown}"):
+        trainer(monitor, num_sanity_val_steps=1).fit(Silent(), loader(), loader())
 
 
 @pytest.mark.parametrize("way", NOWHERE)

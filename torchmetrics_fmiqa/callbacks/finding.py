@@ -47,13 +47,29 @@ def find_images(source: Source, name: str, outputs: Any, batch: Any) -> Images:
     else:
         fits = isinstance(batch, (tuple, list)) and -len(batch) <= source < len(batch)
         found = batch[source] if fits else None
-    if isinstance(found, Tensor) or (isinstance(found, (list, tuple)) and all(isinstance(i, Tensor) for i in found)):
-        return found if isinstance(found, Tensor) else list(found)
+    if _are_images(found):
+        return as_images(found, name)
     what = "nothing was found" if found is None else f"a {type(found).__name__} was found, which is no tensor,"
     raise ValueError(
         f"no images for `{name}={_shown(source)}`: {what} in the step's output, {describe(outputs)}, or its batch, "
         f"{describe(batch)}. {_ways_out(name)}"
     )
+
+
+def as_images(found: Any, name: str) -> Images:
+    """Return images that a callable gave: a tensor, or a list of tensors.
+
+    Raises:
+        ValueError: if they are neither.
+    """
+    if not _are_images(found):
+        raise ValueError(f"`{name}` must give a tensor (N, 3, H, W) or a list of (3, H, W), got {describe(found)}")
+    return found if isinstance(found, Tensor) else list(found)
+
+
+def _are_images(found: Any) -> bool:
+    several = isinstance(found, (list, tuple)) and all(isinstance(image, Tensor) for image in found)
+    return isinstance(found, Tensor) or several
 
 
 def _shown(source: Source) -> str:

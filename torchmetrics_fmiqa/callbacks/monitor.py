@@ -14,7 +14,7 @@ from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from torchmetrics_fmiqa.callbacks.account import Account
-from torchmetrics_fmiqa.callbacks.finding import Source, check_source, find_images
+from torchmetrics_fmiqa.callbacks.finding import Source, as_images, check_source, find_images
 from torchmetrics_fmiqa.callbacks.loggers import log_picture
 from torchmetrics_fmiqa.callbacks.members import Metrics, as_collection
 from torchmetrics_fmiqa.callbacks.pictures import common_top, side_by_side
@@ -129,9 +129,9 @@ class ImageQualityMonitor(Callback):
         #: Features of references, or ``None``.
         self.cache: ReferenceCache | None = None
         if cache_references is not None:
+            self.cache = ReferenceCache(cache_references, cache_device, _as_dtype(cache_dtype))
             if not any(isinstance(metric, FeatureDistance) for metric in self._members.values()):
                 raise ValueError("`cache_references` keeps features, but no metric is a FeatureDistance: leave it out")
-            self.cache = ReferenceCache(cache_references, cache_device, _as_dtype(cache_dtype))
         elif reference_version is not None or cache_dtype is not None:
             raise ValueError("`reference_version` and `cache_dtype` belong to `cache_references`, which is None")
         self.reference_version = reference_version
@@ -295,7 +295,7 @@ class ImageQualityMonitor(Callback):
         else:
             with _evaluating(pl_module), torch.no_grad(), trainer.precision_plugin.forward_context():
                 found = self.predict(pl_module, batch)
-            preds = find_images(lambda *_: found, "preds", outputs, batch)
+            preds = as_images(found, "predict")
         preds = preds.detach() if isinstance(preds, Tensor) else [image.detach() for image in preds]
         if isinstance(preds, Tensor) and isinstance(target, Tensor):
             check_pair(preds, target)
