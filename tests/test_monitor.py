@@ -900,6 +900,24 @@ def test_of_monitors_with_one_prefix_the_first_logs_the_shares(first: bool, tmp_
     assert [Path(name).name[:5] for name in saved_pictures(tmp_path)] == ["psnr_", "vit_w"]
 
 
+def test_prefixes_are_one_where_the_stage_makes_them_so() -> None:
+    plain = ImageQualityMonitor({"vit": vit()}, worst=0, prefix="{stage}/")
+    bright = ImageQualityMonitor({"psnr": psnr()}, worst=0, prefix="val/", preds=lambda outputs, batch: 2 * batch["lq"])
+    run = trainer(plain, bright)
+    run.validate(Restorer(), loader(), verbose=False)
+    preds, _ = pictures()
+    outside = float(((preds < 0) | (preds > 1)).double().mean())
+    assert float(run.callback_metrics["val/share_outside"]) == near(outside)
+
+
+def test_the_first_monitor_that_has_a_share_logs_it() -> None:
+    strict = ImageQualityMonitor({"vit": vit()}, worst=0)
+    lenient = ImageQualityMonitor({"psnr": psnr()}, worst=0, nan_strategy="warn")
+    run = trainer(strict, lenient)
+    run.validate(Restorer(), loader(), verbose=False)
+    assert float(run.callback_metrics["quality/share_not_finite"]) == 0
+
+
 def test_equal_monitors_are_an_error() -> None:
     # Lightning's own, where it cannot tell the states of two callbacks apart.
     with pytest.raises((ValueError, RuntimeError), match=r"ImageQualityMonitor|two monitors log"):
