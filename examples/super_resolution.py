@@ -55,7 +55,7 @@ STEPS_PER_EPOCH = 250
 VALIDATIONS = 4  # in each stage
 
 LONG = {"steps": 25_000, "finetune_steps": 5_000}
-QUICK = {"steps": 4_000, "finetune_steps": 1_000}
+QUICK = {"steps": 3_000, "finetune_steps": 800}
 
 
 def parse_arguments() -> argparse.Namespace:
