@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+
+from torchmetrics_fmiqa.features.backbone import Backbone
 
 ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[1] / ".." / "shared" / "assets")).resolve()
 VIT_TINY = ASSETS / "weights" / "vit_tiny_patch16_224.safetensors"
@@ -40,3 +43,17 @@ def make_pair(
     target = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
     preds = (target + noise * torch.randn(target.shape, generator=generator)).clamp(0, 1)
     return preds, target
+
+
+@pytest.fixture
+def forwarded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of tiles in each forward pass."""
+    seen: list[int] = []
+    forward = Backbone.__call__
+
+    def counted(self: Backbone, images: Tensor, consume: Any) -> None:
+        seen.append(len(images))
+        forward(self, images, consume)
+
+    monkeypatch.setattr(Backbone, "__call__", counted)
+    return seen

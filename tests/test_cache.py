@@ -13,7 +13,6 @@ from tests.conftest import RANDOM_VIT, make_pair
 from tests.lightning_tools import one_thread  # noqa: F401
 from torchmetrics_fmiqa import FeatureComparator, FeatureDistance, FeatureMetricCollection
 from torchmetrics_fmiqa.comparator import Images
-from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.cache import ReferenceCache, References, parse_bytes
 from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.recipes import as_recipe
@@ -26,20 +25,6 @@ EXACT: dict[str, float] = {"rtol": 0, "atol": 1e-6}
 @pytest.fixture(scope="module", autouse=True)
 def network() -> Any:
     return load_network(RANDOM_VIT["backbone"], RANDOM_VIT["weights"])
-
-
-@pytest.fixture
-def forwarded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of tiles in each forward pass."""
-    seen: list[int] = []
-    forward = Backbone.__call__
-
-    def counted(self: Backbone, images: Tensor, consume: Any) -> None:
-        seen.append(len(images))
-        forward(self, images, consume)
-
-    monkeypatch.setattr(Backbone, "__call__", counted)
-    return seen
 
 
 def comparator(tile_batch: int = 32, precision: Any = "float32", **fields: Any) -> FeatureComparator:

@@ -15,7 +15,6 @@ from torchmetrics.wrappers import BootStrapper, MetricTracker, MinMaxMetric, Run
 
 from tests.conftest import RANDOM_VIT, make_pair
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection, feature_distance, feature_distance_map
-from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.network import load_network
 
 TAPS = ("blocks.0", "blocks.1")
@@ -701,20 +700,6 @@ def test_plot_returns_a_figure(way: dict[str, Any], several: bool) -> None:
 # FeatureMetricCollection
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows with each forward pass of a backbone."""
-    seen: list[int] = []
-    forward = Backbone.__call__
-
-    def counted(self: Backbone, images: Tensor, consume: Any) -> None:
-        seen.append(len(images))
-        forward(self, images, consume)
-
-    monkeypatch.setattr(Backbone, "__call__", counted)
-    return seen
-
-
 def members() -> dict[str, Any]:
     return {
         "early": build(taps=[0]),
@@ -734,29 +719,29 @@ def expect(collection: MetricCollection, alone: dict[str, Any], got: dict[str, A
 
 
 @pytest.mark.parametrize("method", ["update", "forward"])
-def test_collection_equals_separate_metrics_with_one_forward_pass(method: str, calls: list[int]) -> None:
+def test_collection_equals_separate_metrics_with_one_forward_pass(method: str, forwarded: list[int]) -> None:
     collection = FeatureMetricCollection({**members(), "psnr": PeakSignalNoiseRatio(data_range=1.0)})
     alone = {**members(), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
     for step in range(3):
         pair = batch(step + 1, seed=step)
-        calls.clear()
+        forwarded.clear()
         got = getattr(collection, method)(*pair)
-        assert len(calls) == 1
+        assert len(forwarded) == 1
         expected = {name: getattr(metric, method)(*pair) for name, metric in alone.items()}
         if method == "forward":
             expect(collection, alone, got, expected)
-    calls.clear()
+    forwarded.clear()
     expect(collection, alone, collection.compute(), {name: metric.compute() for name, metric in alone.items()})
-    assert not calls
+    assert not forwarded
 
 
-def test_collection_hands_masks_and_ids_to_those_who_take_them(calls: list[int]) -> None:
+def test_collection_hands_masks_and_ids_to_those_who_take_them(forwarded: list[int]) -> None:
     pointwise = {"early": build(taps=[0]), "l2": build(distance="l2", reduction="none")}
     collection = FeatureMetricCollection({**pointwise, "psnr": PeakSignalNoiseRatio(data_range=1.0)})
     preds, target = batch(3)
     mask = torch.rand(3, 1, 32, 32)
     collection.update(preds, target, mask=mask, sample_ids=[2, 0, 0])
-    assert len(calls) == 1
+    assert len(forwarded) == 1
     collection(preds[:1], target[:1], mask=mask[:1], sample_ids=torch.tensor([1]))
     result = collection.compute()
     keep = [1, 0, 0]
@@ -765,11 +750,11 @@ def test_collection_hands_masks_and_ids_to_those_who_take_them(calls: list[int])
     assert_same(result["l2"], twin(*pair, mask=mask[keep], distance="l2", reduction="none"))
 
 
-def test_collection_of_different_backbones_runs_each_once(calls: list[int]) -> None:
+def test_collection_of_different_backbones_runs_each_once(forwarded: list[int]) -> None:
     other = {"weights": "random:1", "taps": [0]}
     collection = FeatureMetricCollection({"a": build(), "b": build(taps=[0]), "c": build(**other)})
     collection.update(*batch())
-    assert len(calls) == 2
+    assert len(forwarded) == 2
     result = collection.compute()
     assert_same(result["a"], twin(*batch()))
     assert_same(result["b"], twin(*batch(), taps=[0]))
@@ -777,10 +762,10 @@ def test_collection_of_different_backbones_runs_each_once(calls: list[int]) -> N
 
 
 @pytest.mark.parametrize("way", [{"crop_border": 4}, {"data_range": 2.0}, {"precision": "bfloat16"}])
-def test_collection_keeps_forward_passes_apart_that_differ(way: dict[str, Any], calls: list[int]) -> None:
+def test_collection_keeps_forward_passes_apart_that_differ(way: dict[str, Any], forwarded: list[int]) -> None:
     collection = FeatureMetricCollection({"plain": build(), "other": build(**way)})
     collection.update(*batch())
-    assert len(calls) == 2
+    assert len(forwarded) == 2
     result = collection.compute()
     assert_same(result["plain"], build()(*batch()))
     assert_same(result["other"], build(**way)(*batch()))

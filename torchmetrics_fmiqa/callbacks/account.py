@@ -27,7 +27,7 @@ from torchmetrics_fmiqa.features.images import (
     to_unit,
 )
 from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
-from torchmetrics_fmiqa.metrics.feature_distance import NanStrategy
+from torchmetrics_fmiqa.metrics.finite import NanStrategy
 
 
 class Account:
@@ -86,8 +86,7 @@ class Account:
         if count == 0:
             return
         names: list[Any] = list(indices) if indices is not None else [f"{batch_idx}-{i}" for i in range(count)]
-        everything = list(range(count))
-        preds, target = select_images(preds, everything), select_images(target, everything)
+        preds, target = preds[:count], target[:count]
         kept = self._finite(preds, names)
         self.left_out.update(count - len(kept))
         if not kept:

@@ -23,7 +23,8 @@ from torchmetrics_fmiqa.callbacks.worst import WorstImage, WorstImages, collect
 from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.features.cache import ReferenceCache
 from torchmetrics_fmiqa.features.images import DataRange, check_lists, check_pair, data_limits
-from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance, NanStrategy, check_nan_strategy
+from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+from torchmetrics_fmiqa.metrics.finite import NanStrategy, check_nan_strategy
 
 _STAGES = ("val", "test")
 

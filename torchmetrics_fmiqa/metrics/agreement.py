@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
 
-from torchmetrics_fmiqa.metrics.states import StatefulMetric
+from torchmetrics_fmiqa.metrics.states import StatefulMetric, whole_numbers
 from torchmetrics_fmiqa.statistics import agreement
 
 _RESULTS = ("srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within_reference")
@@ -129,18 +129,6 @@ class HumanAgreement(StatefulMetric):
             rank_zero_warn(f"HumanAgreement is NaN where it has no value: {reason}")
         return {name: torch.tensor(value, dtype=self._state_dtype, device=self.device) for name, value in found.items()}
 
-    def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Plot one or several results of the metric (needs matplotlib).
-
-        Args:
-            val: a result of ``compute`` or ``forward``, or a list of them; the current result if ``None``.
-            ax: matplotlib axis to draw on.
-
-        Returns:
-            Figure and axis.
-        """
-        return self._plot(val, ax)
-
     @property
     def _integer_lists(self) -> tuple[str, ...]:
         return ("reference", "type_ids")
@@ -156,9 +144,4 @@ class HumanAgreement(StatefulMetric):
     def _ids(self, values: Tensor | Sequence[int] | None, name: str, count: int) -> Tensor:
         if values is None:
             return torch.full((count,), _NO_ID, dtype=torch.int64, device=self.device)
-        ids = torch.as_tensor(values, device=self.device)
-        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or ids.shape != (count,):
-            raise ValueError(f"`{name}` must be {count} whole numbers, got {ids.dtype} of shape {tuple(ids.shape)}")
-        if count and int(ids.min()) < 0:
-            raise ValueError(f"`{name}` must be at least 0, got {int(ids.min())}")
-        return ids.to(torch.int64)
+        return whole_numbers(values, name, count, self.device)

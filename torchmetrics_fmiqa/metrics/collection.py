@@ -12,12 +12,8 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
 from torchmetrics_fmiqa.features.cache import References
 from torchmetrics_fmiqa.jobs import Distances
-from torchmetrics_fmiqa.metrics.feature_distance import (
-    FeatureDistance,
-    check_ids,
-    finite_positions,
-    select_finite,
-)
+from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance, check_ids
+from torchmetrics_fmiqa.metrics.finite import finite_positions, select_finite
 from torchmetrics_fmiqa.recipes import Recipe
 
 

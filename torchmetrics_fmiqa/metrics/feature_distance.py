@@ -7,22 +7,20 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from lightning_utilities import apply_to_collection
 from torch import Tensor
-from torchmetrics.utilities import rank_zero_warn
 from torchmetrics.wrappers import BootStrapper
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
-from torchmetrics_fmiqa.features.images import DataRange, data_limits, finite_images, select_images
+from torchmetrics_fmiqa.features.images import DataRange, data_limits
 from torchmetrics_fmiqa.functional import Reduction, check_reduction
 from torchmetrics_fmiqa.jobs import Distances, column_name, combine
-from torchmetrics_fmiqa.metrics.states import StatefulMetric
+from torchmetrics_fmiqa.metrics.finite import NanStrategy, check_nan_strategy, finite_positions, select_finite
+from torchmetrics_fmiqa.metrics.states import StatefulMetric, whole_numbers
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
-
-NanStrategy = Literal["error", "warn", "ignore"]
 
 # What torchmetrics.Metric takes; every other keyword is a field of the recipe.
 _METRIC_OPTIONS = {
@@ -207,18 +205,6 @@ class FeatureDistance(StatefulMetric):
                 setattr(self, name, [])
         super().reset()
 
-    def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Plot one or several results of the metric (needs matplotlib).
-
-        Args:
-            val: a result of ``compute`` or ``forward``, or a list of them; the current result if ``None``.
-            ax: matplotlib axis to draw on.
-
-        Returns:
-            Figure and axis.
-        """
-        return self._plot(val, ax)
-
     def _measure(self, preds: Images, target: Images, mask: Images | None) -> Distances:
         """Measure a batch, unless a :class:`FeatureMetricCollection` has just done so for several metrics at once."""
         if self._served is not None:
@@ -241,47 +227,6 @@ class FeatureDistance(StatefulMetric):
         return shaped
 
 
-def check_nan_strategy(nan_strategy: str) -> NanStrategy:
-    """Return the strategy.
-
-    Raises:
-        ValueError: if it is none of the three.
-    """
-    if nan_strategy not in get_args(NanStrategy):
-        raise ValueError(f"`nan_strategy` must be one of {', '.join(get_args(NanStrategy))}; got {nan_strategy!r}")
-    return nan_strategy  # type: ignore[return-value]
-
-
-def finite_positions(preds: Images, nan_strategy: NanStrategy) -> list[int] | None:
-    """Positions of the images to count, or ``None`` for all of them."""
-    if nan_strategy == "error":
-        return None  # the comparator looks for itself
-    kept, count = finite_images(preds), len(preds)
-    if len(kept) == count:
-        return None
-    if nan_strategy == "warn":
-        rank_zero_warn(f"{count - len(kept)} of {count} predictions hold NaN or infinite values and are left out")
-    return kept
-
-
-def select_finite(
-    kept: list[int], preds: Images, target: Images, mask: Images | None
-) -> tuple[Images, Images, Images | None]:
-    """The images to count of a batch.
-
-    Raises:
-        ValueError: if the sides differ in length, which a selection would hide.
-    """
-    sides = (preds, target, mask)
-    lengths = {
-        name: len(side) for name, side in zip(("preds", "target", "mask"), sides, strict=True) if side is not None
-    }
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"`preds`, `target` and `mask` must hold equally many images, got {lengths}")
-    preds, target, mask = (None if images is None else select_images(images, kept) for images in sides)  # type: ignore[assignment]
-    return preds, target, mask
-
-
 def _first_of_each(ids: Tensor) -> Tensor:
     """Places of the values to count: those without an id as they came, then the first of each id, in their order."""
     free = (ids < 0).nonzero().flatten()
@@ -298,12 +243,7 @@ def check_ids(sample_ids: Tensor | Sequence[int], count: int, device: torch.devi
     Raises:
         ValueError: for ids that are no whole numbers of at least 0, of another count, or resampled by a bootstrap.
     """
-    ids = torch.as_tensor(sample_ids, device=device)
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or ids.shape != (count,):
-        raise ValueError(f"`sample_ids` must be {count} whole numbers, got {ids.dtype} of shape {tuple(ids.shape)}")
-    ids = ids.to(torch.int64)
-    if count and int(ids.min()) < 0:
-        raise ValueError(f"`sample_ids` must be at least 0, got {int(ids.min())}")
+    ids = whole_numbers(sample_ids, "sample_ids", count, device)
     if _called_by_bootstrapper():
         raise ValueError(
             "`sample_ids` count a repeated sample once, but BootStrapper repeats samples on purpose: "

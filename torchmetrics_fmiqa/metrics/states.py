@@ -33,6 +33,18 @@ class StatefulMetric(Metric):
         parts = [state] if isinstance(state, Tensor) else state
         return torch.cat([part.reshape(-1).to(self.device) for part in parts]) if parts else self._empty(name)
 
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Plot one or several results of the metric (needs matplotlib).
+
+        Args:
+            val: a result of ``compute`` or ``forward``, or a list of them; the current result if ``None``.
+            ax: matplotlib axis to draw on.
+
+        Returns:
+            Figure and axis.
+        """
+        return self._plot(val, ax)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         """Follow moves between devices, not casts."""
         super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])
@@ -54,3 +66,17 @@ class StatefulMetric(Metric):
             if isinstance(default, list) and len(getattr(self, name)) == 0:
                 setattr(self, name, [self._empty(name)])
         super()._sync_dist(*args, **kwargs)
+
+
+def whole_numbers(values: Tensor | Sequence[int], name: str, count: int, device: torch.device) -> Tensor:
+    """Return ``(count,)`` whole numbers of at least 0 as int64.
+
+    Raises:
+        ValueError: if they are something else, or another number of them.
+    """
+    numbers = torch.as_tensor(values, device=device)
+    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool or numbers.shape != (count,):
+        raise ValueError(f"`{name}` must be {count} whole numbers, got {numbers.dtype} of shape {tuple(numbers.shape)}")
+    if count and int(numbers.min()) < 0:
+        raise ValueError(f"`{name}` must be at least 0, got {int(numbers.min())}")
+    return numbers.to(torch.int64)
