@@ -1,0 +1,77 @@
+"""All that a benchmark found, in one place: what the reports and plots read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from torchmetrics_fmiqa.benchmark.accuracy import AccuracyFinding
+from torchmetrics_fmiqa.benchmark.analysis import Analysis
+from torchmetrics_fmiqa.benchmark.attacks import AttackResult
+from torchmetrics_fmiqa.benchmark.cost import Cost
+from torchmetrics_fmiqa.benchmark.desirability import Desirability
+from torchmetrics_fmiqa.benchmark.layers import LayerCurve
+from torchmetrics_fmiqa.benchmark.measures import Skipped
+from torchmetrics_fmiqa.benchmark.outliers import OutlierFinding, WorstCase
+from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+from torchmetrics_fmiqa.benchmark.usefulness import Usefulness
+from torchmetrics_fmiqa.data.pairs import Problem
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """A misjudged image, to be shown.
+
+    Args:
+        case: what is known of it.
+        reference: ``(h, w, 3)`` uint8, at most about 400 pixels wide.
+        distorted: likewise.
+        heat: ``(h, w)`` distances where they differ, or ``None`` for a metric without a map.
+    """
+
+    case: WorstCase
+    reference: npt.NDArray[np.uint8]
+    distorted: npt.NDArray[np.uint8]
+    heat: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A benchmark's findings. Whatever was not asked for or cannot be told is empty or ``None``.
+
+    Args:
+        title: what was analysed.
+        command: the command that made it.
+        table: the scores.
+        analysis: agreement, robustness, who beats whom.
+        layers: agreement against depth, a curve for each feature metric.
+        attacks: what attacks do.
+        usefulness: of each metric as a loss.
+        cost: of each metric.
+        desirability: the aggregate.
+        accuracy: agreement against ImageNet accuracy.
+        outliers: of the best metric, and of others that are of interest.
+        gallery: the worst images of the best metric.
+        skipped: metrics that could not run.
+        missing: files that are absent or broken, and pairs that could not be scored.
+        folder: where the images are, if there are any.
+    """
+
+    title: str
+    command: str
+    table: ScoredTable
+    analysis: Analysis
+    layers: tuple[LayerCurve, ...] = ()
+    attacks: tuple[AttackResult, ...] = ()
+    usefulness: tuple[Usefulness, ...] = ()
+    cost: tuple[Cost, ...] = ()
+    desirability: Desirability | None = None
+    accuracy: tuple[AccuracyFinding, ...] = ()
+    outliers: tuple[OutlierFinding, ...] = ()
+    gallery: tuple[GalleryItem, ...] = field(default=(), repr=False)
+    skipped: tuple[Skipped, ...] = ()
+    missing: tuple[Problem, ...] = ()
+    folder: Path | None = None
