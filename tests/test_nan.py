@@ -15,7 +15,9 @@ from torchmetrics.image import PeakSignalNoiseRatio
 from tests.conftest import RANDOM_VIT, make_pair
 from tests.lightning_tools import one_thread  # noqa: F401
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
+from torchmetrics_fmiqa.features.images import finite_images
 from torchmetrics_fmiqa.features.network import load_network
+from torchmetrics_fmiqa.metrics import finite as finite_module
 
 KEPT = [0, 2, 4]
 BAD = {1: float("nan"), 3: float("-inf")}
@@ -53,6 +55,10 @@ def finite() -> tuple[Tensor, Tensor]:
 
 def assert_same(got: Any, expected: Any) -> None:
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-8)
+
+
+def assert_same_or_nan(got: Any, expected: Any) -> None:
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-8, equal_nan=True)
 
 
 def quiet(call: Any, *args: Any, **options: Any) -> Any:
@@ -225,6 +231,54 @@ def test_collections_leave_them_out(kind: Any, method: str, strategy: str) -> No
         assert_same(value, other)
     quiet(collection.update, batch()[0] * float("nan"), batch()[1])
     assert_same(collection.compute(), expected.compute())
+
+
+@pytest.mark.parametrize("nothing_left", [False, True])
+@pytest.mark.parametrize("method", ["update", "forward"])
+def test_a_collection_looks_once_and_warns_once(
+    method: str, nothing_left: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four members in three groups; PSNR beside them has no strategy and must change nothing."""
+    collection = FeatureMetricCollection(
+        {**members("warn"), "lax": build("ignore"), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
+    )
+    looks: list[int] = []
+    monkeypatch.setattr(finite_module, "finite_images", lambda preds: looks.append(len(preds)) or finite_images(preds))
+    preds, target = batch()
+    preds = preds * float("nan") if nothing_left else preds
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        getattr(collection, method)(preds, target)
+    told = [str(one.message) for one in caught if "NaN or infinite" in str(one.message)]
+    assert told == [f"{5 if nothing_left else 2} of 5 predictions hold NaN or infinite values and are left out"]
+    assert looks == [5]
+    # What was seen of one batch must not be taken for the next.
+    getattr(collection, method)(*finite())
+    assert looks == [5, 3]
+
+
+def test_a_collection_that_ignores_says_nothing_and_one_that_is_strict_does_not_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(finite_module, "finite_images", lambda preds: looks.append(len(preds)) or finite_images(preds))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FeatureMetricCollection(members("ignore")).update(*batch())
+        FeatureMetricCollection(members("error")).update(*finite())
+    assert looks == [5]
+
+
+def test_members_of_a_collection_that_warns_count_what_they_count_alone() -> None:
+    """Strategies mixed in one collection, over a batch with bad images, one of them all, and a whole one."""
+    built = {**members("warn"), "lax": build("ignore", distance="l2"), "sum": build("warn", reduction="sum")}
+    alone = copy.deepcopy(built)
+    collection = FeatureMetricCollection(built)
+    batches = [batch(), (batch()[0] * float("nan"), batch()[1]), make_pair(2, 32, 32, seed=1)]
+    for preds, target in batches:
+        value = quiet(collection, preds, target)
+        assert_same_or_nan(value, {name: quiet(metric, preds, target) for name, metric in alone.items()})
+    assert_same(collection.compute(), {name: metric.compute() for name, metric in alone.items()})
 
 
 def test_members_of_one_backbone_may_differ_in_strategy() -> None:

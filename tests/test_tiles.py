@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -90,6 +92,15 @@ def test_a_change_under_an_overlap_counts_as_much_as_one_elsewhere() -> None:
     torch.testing.assert_close(painted.mean((1, 2, 3)), scored)
     middle, edges = mapped[:, 100:200].mean(), torch.cat([mapped[:, :60], mapped[:, 240:]], 1).mean()
     assert 0.8 < middle / edges < 1.25
+
+
+@pytest.mark.parametrize("other", [{"distance": "l2"}, {"taps": [2]}])
+def test_maps_are_of_the_first_of_several_recipes(other: dict[str, Any]) -> None:
+    preds, target = make_pair(1, 40, 60)
+    first = {**RANDOM_VIT, "taps": [0, 1]}
+    alone = FeatureComparator(Recipe(**first)).maps(preds, target, per_layer=True)
+    among = FeatureComparator([Recipe(**first), Recipe(**{**first, **other})]).maps(preds, target, per_layer=True)
+    torch.testing.assert_close(among, alone)
 
 
 @pytest.mark.parametrize("tile_batch", [1, 3, 32])

@@ -6,41 +6,24 @@ Every door (metric, loss, functional, map, command line) calls a :class:`Feature
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances import POINTWISE, zsiqa
 from torchmetrics_fmiqa.features.backbone import Backbone
-from torchmetrics_fmiqa.features.cache import References, Shelf
-from torchmetrics_fmiqa.features.images import (
-    DataRange,
-    check_lists,
-    check_mask,
-    check_mask_values,
-    check_pair,
-    check_values,
-    crop,
-    data_limits,
-    group_by_size,
-    to_unit,
-)
-from torchmetrics_fmiqa.features.network import Network, UserModule, load_network
-from torchmetrics_fmiqa.features.sizes import resize, shrink_mask, stretch_map
-from torchmetrics_fmiqa.features.tiles import (
-    TilePlan,
-    add_tiles,
-    cut,
-    paint,
-    pixel_shares,
-    plan_tiles,
-)
+from torchmetrics_fmiqa.features.cache import References
+from torchmetrics_fmiqa.features.images import DataRange, check_lists, check_mask, data_limits, group_by_size
+from torchmetrics_fmiqa.features.network import UserModule, load_network
+from torchmetrics_fmiqa.features.tiles import cut
 from torchmetrics_fmiqa.features.tokens import Tokens
 from torchmetrics_fmiqa.features.weighing import Weigher
-from torchmetrics_fmiqa.jobs import ALL_TAPS, Distances, Job
-from torchmetrics_fmiqa.recipes import Recipe, distance_name
+from torchmetrics_fmiqa.forward import Forward, full_precision, input_normalization, needs_grad
+from torchmetrics_fmiqa.intake import Intake, portions
+from torchmetrics_fmiqa.jobs import Columns, Distances, Job, bind_weights, check_maskable, plan_jobs
+from torchmetrics_fmiqa.maps import Canvas, check_mappable
+from torchmetrics_fmiqa.recipes import Recipe
 
 #: A batch ``(N, 3, H, W)``, or images ``(3, H, W)`` of sizes of their own.
 Images = Tensor | Sequence[Tensor]
@@ -89,43 +72,24 @@ class FeatureComparator:
         taps_of = [network.resolve(recipe.taps) for recipe in self.recipes]
         taps = tuple(dict.fromkeys(tap for taps in taps_of for tap in taps))
         self.backbone = Backbone(network, taps, grad_checkpointing)
-        self._mean_std = _mean_std(first, network)
-        self._tile = first.tile or network.tile
-        self._resolution = first.resolution
-        if self._resolution == "auto":
-            self._resolution = "tile" if network.transformer else "native"
-        if first.protocol == "fmiqa" and self._resolution == "tile" and self._tile % network.multiple:
-            raise ValueError(f"`tile` must be a multiple of {network.multiple} for {network.name}, got {self._tile}")
+        mean_std = input_normalization(first, network)
+        self._intake = Intake(first, network)
         self._scope = hashlib.sha256(f"{_trunk_identity(first)}|{taps}|{precision}".encode()).hexdigest()[:16]
         self._jobs: list[Job] = []
-        self._columns = [self._plan_jobs(recipe, names) for recipe, names in zip(self.recipes, taps_of, strict=True)]
-        self._weights = [self._bind_weights(position, recipe) for position, recipe in enumerate(self.recipes)]
+        self._columns: list[Columns] = [
+            plan_jobs(recipe, names, self.backbone, self._jobs)
+            for recipe, names in zip(self.recipes, taps_of, strict=True)
+        ]
+        self._weights = [
+            bind_weights(recipe, network, columns) for recipe, columns in zip(self.recipes, self._columns, strict=True)
+        ]
+        self._forward = Forward(self.backbone, self._jobs, mean_std, first.protocol)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FeatureComparator:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.recipes, [recipe.digest for recipe in self.recipes], self._options)
-
-    def _plan_jobs(self, recipe: Recipe, names: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], list[int]]]:
-        """For each distance of a recipe the labels of its columns and the jobs that fill them."""
-        columns = {}
-        indices = tuple(self.backbone.taps.index(name) for name in names)
-        if recipe.tokens == "prefix" and self.backbone.network.patch is not None and self.backbone.network.prefix == 0:
-            raise ValueError(f"`tokens='prefix'` but {self.backbone.network.name} has no prefix tokens: take 'patch'")
-        for distance in recipe.distances:
-            stacked = recipe.protocol == "zsiqa" and distance in zsiqa.STACKED
-            wanted = (
-                [Job(indices, distance, recipe.tokens)]
-                if stacked
-                else [Job((index,), distance, recipe.tokens) for index in indices]
-            )
-            for job in wanted:
-                if job not in self._jobs:
-                    self._jobs.append(job)
-            labels = (ALL_TAPS,) if stacked else names
-            columns[distance_name(distance)] = (labels, [self._jobs.index(job) for job in wanted])
-        return columns
 
     def labels(self, position: int = 0) -> dict[str, tuple[str, ...]]:
         """For each distance of a recipe, the names of its columns."""
@@ -134,23 +98,6 @@ class FeatureComparator:
     def weights(self, position: int = 0) -> dict[str, tuple[float, ...]]:
         """For each distance of a recipe, the weights that make its columns a score: they sum to 1, or are 1 each."""
         return self._weights[position]
-
-    def _bind_weights(self, position: int, recipe: Recipe) -> dict[str, tuple[float, ...]]:
-        given: dict[str, float] | None = None
-        if recipe.tap_weights is not None:
-            keys = self.backbone.network.resolve(list(recipe.tap_weights))
-            given = dict(zip(keys, recipe.tap_weights.values(), strict=True))
-        weights = {}
-        for name, labels in self.labels(position).items():
-            if given is not None and set(given) != set(labels):
-                odd = sorted(set(given) ^ set(labels))
-                raise ValueError(
-                    f"`tap_weights` must name each tap once and no other; {odd[0]!r} is in only one of them"
-                )
-            own = [1.0 if given is None else given[label] for label in labels]
-            total = sum(own) if recipe.protocol == "fmiqa" else 1.0
-            weights[name] = tuple(weight / total for weight in own)
-        return weights
 
     def __call__(
         self,
@@ -188,7 +135,7 @@ class FeatureComparator:
         if mask is not None and not isinstance(mask, Tensor):
             raise ValueError(f"`mask` must be a tensor (N, 1, H, W) beside tensors, got {type(mask).__name__}")
         dtype = self._backbone_dtype(preds)
-        with _full_precision(preds):
+        with full_precision(preds):
             return self._batch(preds, target, mask, data_range, crop_border, validate, references, dtype)
 
     def _batch(
@@ -204,10 +151,15 @@ class FeatureComparator:
     ) -> list[Distances]:
         # Features depend on these too where an image goes by its id.
         scope = (self._scope, dtype, preds.shape[2:], data_limits(data_range), border)
-        preds, target, mask = self._prepare(preds, target, mask, data_range, border, validate)
-        plan, sums = self._plan(preds), [preds.new_zeros(preds.shape[0]) for _ in self._jobs]
+        given, raised = preds, self._image_dtype(preds)
+        preds, target = self._intake.pair(preds, target, raised, data_range, border, validate)
+        if mask is not None:
+            check_mask(mask, given)
+            check_maskable(self._jobs, self.recipes[0].protocol)
+            mask = self._intake.mask(mask, raised, border, validate)
+        plan, sums = self._intake.plan(preds), [preds.new_zeros(preds.shape[0]) for _ in self._jobs]
         known: dict[tuple[int, int], Tensor] = {}
-        for picks in self._chunks(plan, preds.shape[0]):
+        for picks in portions(plan, preds.shape[0], self.tile_batch):
             weigh = Weigher(plan, picks, mask, preds, known)
 
             def take(number: int, value: Tensor, tokens: Tokens, weigh: Weigher = weigh) -> None:
@@ -216,8 +168,8 @@ class FeatureComparator:
                 sums[number] = sums[number] + weigh.to_images(value.to(preds.dtype))
 
             tiles = cut(target, plan, picks)
-            shelf = None if references is None or _needs_grad(preds) else references.shelf(scope, tiles, picks)
-            self._measure(cut(preds, plan, picks), tiles, dtype, take, shelf)
+            shelf = None if references is None or needs_grad(preds) else references.shelf(scope, tiles, picks)
+            self._forward(cut(preds, plan, picks), tiles, dtype, take, shelf)
         return [
             Distances(
                 {name: torch.stack([sums[job] for job in jobs], 1) for name, (_, jobs) in columns.items()},
@@ -267,21 +219,10 @@ class FeatureComparator:
     def has_maps(self) -> bool:
         """Whether the first recipe's distances have maps."""
         try:
-            self._check_mappable()
+            check_mappable(self.recipes[0])
         except ValueError:
             return False
         return True
-
-    def _check_mappable(self) -> None:
-        recipe = self.recipes[0]
-        for distance in recipe.distances:
-            if recipe.protocol != "fmiqa" or not isinstance(distance, str) or distance not in POINTWISE:
-                raise ValueError(
-                    f"the {recipe.protocol} distance {distance_name(distance)!r} has no map: "
-                    f"take distance={' or '.join(map(repr, POINTWISE))}"
-                )
-        if recipe.tokens == "prefix":
-            raise ValueError("prefix tokens have no place in the image, so no map: take tokens='patch'")
 
     def maps(
         self,
@@ -301,194 +242,32 @@ class FeatureComparator:
         Raises:
             ValueError: for images that do not fit and for distances without a map.
         """
-        self._check_mappable()
-        dtype = self._backbone_dtype(preds)
-        with _full_precision(preds):
-            pair = self._prepare(preds, target, None, data_range, crop_border, validate)[:2]
-            size = (preds.shape[-2] - 2 * crop_border, preds.shape[-1] - 2 * crop_border)
-            return self._draw(*pair, size, dtype, per_layer)
-
-    def _draw(
-        self, preds: Tensor, target: Tensor, size: tuple[int, int], dtype: torch.dtype | None, per_layer: bool
-    ) -> dict[str, dict[str, Tensor]]:
         recipe = self.recipes[0]
-        plan, weights = self._plan(preds), self.weights()
-        shares = pixel_shares(plan, preds)
-        blank = preds.new_zeros(preds.shape[0], *preds.shape[-2:])
-        canvas = {
-            name: dict.fromkeys(("score", *(labels if per_layer else ())), blank)
-            for name, (labels, _) in self._columns[0].items()
-        }
-        for picks in self._chunks(plan, preds.shape[0]):
+        check_mappable(recipe)
+        dtype = self._backbone_dtype(preds)
+        given = preds
+        with full_precision(preds):
+            preds, target = self._intake.pair(
+                preds, target, self._image_dtype(preds), data_range, crop_border, validate
+            )
+            plan = self._intake.plan(preds)
+            canvas = Canvas(plan, preds, self.labels(), self.weights(), per_layer)
+            places = {job: (name, i) for name, (_, jobs) in self._columns[0].items() for i, job in enumerate(jobs)}
+            for picks in portions(plan, preds.shape[0], self.tile_batch):
 
-            def take(number: int, value: Tensor, tokens: Tokens, picks: list[tuple[int, int]] = picks) -> None:
-                name = distance_name(self._jobs[number].distance)
-                labels, jobs = self._columns[0][name]
-                column = jobs.index(number)
-                if tokens.grid == (0, 0):
-                    raise ValueError(
-                        f"tap {labels[column]!r} is a pooled embedding and has no map: leave it out of `taps`"
-                    )
-                patches = value[:, tokens.prefix :] if recipe.tokens == "all" else value
-                painted = paint(patches.to(preds.dtype), plan, tokens.grid)
-                painted = painted * shares[[tile for _, tile in picks]]
-                maps = canvas[name]
-                maps["score"] = add_tiles(maps["score"], painted * weights[name][column], plan, picks)
-                if per_layer:
-                    maps[labels[column]] = add_tiles(maps[labels[column]], painted, plan, picks)
+                def take(number: int, value: Tensor, tokens: Tokens, picks: list[tuple[int, int]] = picks) -> None:
+                    if number in places:  # other recipes' distances are not drawn
+                        patches = value[:, tokens.prefix :] if recipe.tokens == "all" else value
+                        canvas.add(*places[number], patches, tokens.grid, picks)
 
-            self._measure(cut(preds, plan, picks), cut(target, plan, picks), dtype, take)
-        return {
-            name: {label: stretch_map(drawn, size)[:, None] for label, drawn in maps.items()}
-            for name, maps in canvas.items()
-        }
+                self._forward(cut(preds, plan, picks), cut(target, plan, picks), dtype, take)
+            return canvas.stretched((given.shape[-2] - 2 * crop_border, given.shape[-1] - 2 * crop_border))
 
-    def _prepare(
-        self, preds: Tensor, target: Tensor, mask: Tensor | None, data_range: DataRange, border: int, validate: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Bring images from the user's unit to [0, 1] at the working size, checking them on the way."""
-        check_pair(preds, target)
-        check_mask(mask, preds)
-        dtype = self._dtype(preds)
-        preds, target = crop(preds, border), crop(target, border)
-        preds = to_unit(preds, data_range, dtype, "preds")
-        with torch.no_grad():
-            target = to_unit(target, data_range, dtype, "target")
-            if validate and not torch.compiler.is_compiling():
-                check_values(preds, target, data_range)
-        if self.recipes[0].clamp_preds:
-            preds = preds.clamp(0, 1)
-        size = self._working_size(preds.shape[-2], preds.shape[-1])
-        if mask is not None:
-            self._check_maskable()
-            mask = crop(mask, border).to(dtype)
-            if validate and not torch.compiler.is_compiling():
-                check_mask_values(mask)
-            mask = shrink_mask(mask, size)
-        return resize(preds, size), resize(target, size), mask
-
-    def _dtype(self, preds: Tensor) -> torch.dtype:
+    def _image_dtype(self, preds: Tensor) -> torch.dtype:
+        """What everything but the backbone computes in."""
         if self.precision == "float64":
             return torch.float64
         return torch.float64 if self.precision == "auto" and preds.dtype == torch.float64 else torch.float32
-
-    def _working_size(self, height: int, width: int) -> tuple[int, int]:
-        if self._resolution == "resize":
-            return self._tile, self._tile
-        limit, longer = self.recipes[0].max_side, max(height, width)
-        if limit is None or longer <= limit:
-            return height, width
-        return max(1, round(height * limit / longer)), max(1, round(width * limit / longer))
-
-    def _check_maskable(self) -> None:
-        for job in self._jobs:
-            if not job.pointwise or self.recipes[0].protocol != "fmiqa":
-                raise ValueError(
-                    f"`mask` weighs positions, which {distance_name(job.distance)!r} does not keep: "
-                    f"take distance={' or '.join(map(repr, POINTWISE))}"
-                )
-
-    def _plan(self, images: Tensor) -> TilePlan:
-        height, width = images.shape[-2:]
-        network, published = self.backbone.network, self.recipes[0].protocol == "zsiqa"
-        tile = self._tile if self._resolution == "tile" else None
-        spacing: Literal["even", "published"] = "published" if published else "even"
-        return plan_tiles(height, width, tile, network.multiple, network.minimum, spacing)
-
-    def _chunks(self, plan: TilePlan, images: int) -> Iterator[list[tuple[int, int]]]:
-        """Pairs (image, tile) in portions that fit in memory."""
-        picks = [(image, tile) for tile in range(len(plan.corners)) for image in range(images)]
-        size = max(1, self.tile_batch * 224 * 224 // (plan.rows.padded * plan.cols.padded))
-        for start in range(0, len(picks), size):
-            yield picks[start : start + size]
-
-    def _measure(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        dtype: torch.dtype | None,
-        take: Callable[[int, Tensor, Tokens], None],
-        shelf: Shelf | None = None,
-    ) -> None:
-        """Run both sides through the network and hand over each job's distances as soon as its taps exist."""
-        if _needs_grad(preds):
-            reference: dict[int, Tokens] = {}
-            with torch.no_grad():
-                self._run(target, dtype, lambda index, tokens: reference.__setitem__(index, tokens.detach()))
-            self._run(preds, dtype, self._consumer(take, lambda index, tokens: (tokens, reference.pop(index))))
-            return
-        with torch.no_grad():
-            take = _exact_zero(preds, target, take)
-            if shelf is None:
-                self._run(torch.cat([preds, target]), dtype, self._consumer(take, lambda _, tokens: tokens.chunk()))
-            else:
-                self._measure_known(preds, target, dtype, take, shelf)
-
-    def _measure_known(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        dtype: torch.dtype | None,
-        take: Callable[[int, Tensor, Tokens], None],
-        shelf: Shelf,
-    ) -> None:
-        """Run predictions, and of the targets those whose features are not on the shelf."""
-
-        def pair(index: int, tokens: Tokens) -> tuple[Tokens, Tokens]:
-            ours, fresh = tokens.split(len(preds))
-            return ours, ours._replace(values=shelf.references(index, fresh))
-
-        images = torch.cat([preds, target[shelf.missing]]) if shelf.missing else preds
-        self._run(images, dtype, self._consumer(take, pair))
-        shelf.close()
-
-    def _consumer(
-        self,
-        take: Callable[[int, Tensor, Tokens], None],
-        pair: Callable[[int, Tokens], tuple[Tokens, Tokens]],
-    ) -> Callable[[int, Tokens], None]:
-        waiting: dict[int, tuple[Tokens, Tokens]] = {}  # features that a distance over several taps still needs
-        stacked = {index for job in self._jobs if len(job.taps) > 1 for index in job.taps}
-        protocol = self.recipes[0].protocol
-
-        def consume(index: int, tokens: Tokens) -> None:
-            sides = pair(index, tokens)
-            if index in stacked:
-                waiting[index] = sides
-            for number, job in enumerate(self._jobs):
-                if len(job.taps) > 1:
-                    if index in job.taps and all(tap in waiting for tap in job.taps):
-                        preds, target = zip(*(waiting[tap] for tap in job.taps), strict=True)
-                        take(number, job.measure(preds, target, protocol), sides[0])
-                elif job.taps[0] == index:
-                    self._check_tokens(job, sides[0], index)
-                    take(number, job.measure([sides[0]], [sides[1]], protocol), sides[0])
-
-        return consume
-
-    def _check_tokens(self, job: Job, tokens: Tokens, index: int) -> None:
-        name, patches = self.backbone.taps[index], tokens.grid != (0, 0)
-        if job.tokens == "prefix" and tokens.prefix == 0:
-            raise ValueError(f"`tokens='prefix'` but the tap {name!r} has no prefix tokens: take 'patch' or 'all'")
-        if job.tokens == "patch" and not patches:
-            raise ValueError(f"`tokens='patch'` but the tap {name!r} is a pooled embedding: take 'all'")
-
-    def _run(self, images: Tensor, dtype: torch.dtype | None, consume: Callable[[int, Tokens], None]) -> None:
-        if self._mean_std is not None:
-            mean, std = (
-                torch.tensor(v, dtype=images.dtype, device=images.device)[:, None, None] for v in self._mean_std
-            )
-            images = (images - mean) / std
-        if dtype is None:
-            self.backbone(images, consume)
-            return
-
-        def consume_outside(index: int, tokens: Tokens) -> None:
-            with _full_precision(images):  # the hooks run inside the backbone's autocast
-                consume(index, tokens)
-
-        with torch.autocast(images.device.type, dtype):
-            self.backbone(images, consume_outside)
 
     def _backbone_dtype(self, images: Tensor) -> torch.dtype | None:
         """What the backbone computes in under autocast, ``None`` for full precision."""
@@ -498,43 +277,9 @@ class FeatureComparator:
         return _AUTOCAST.get(self.precision)
 
 
-def _needs_grad(preds: Tensor) -> bool:
-    return torch.is_grad_enabled() and preds.requires_grad
-
-
-def _full_precision(images: Tensor) -> torch.autocast:
-    """Everything but the backbone computes in the dtype that it is given."""
-    return torch.autocast(images.device.type, enabled=False)
-
-
-def _exact_zero(
-    preds: Tensor, target: Tensor, take: Callable[[int, Tensor, Tokens], None]
-) -> Callable[[int, Tensor, Tokens], None]:
-    """Make equal tiles 0 to the last digit: some processors round a row of a matrix by its place in the batch."""
-    differ = (preds != target).flatten(1).any(1)
-
-    def taken(number: int, value: Tensor, tokens: Tokens) -> None:
-        take(number, torch.where(differ.view(-1, *[1] * (value.ndim - 1)), value, 0.0), tokens)
-
-    return taken
-
-
 def _trunk_identity(recipe: Recipe) -> tuple[Any, ...]:
     module = recipe.backbone
     return (module.identity if isinstance(module, UserModule) else module, *recipe.trunk[1:])
-
-
-def _mean_std(recipe: Recipe, network: Network) -> tuple[Sequence[float], Sequence[float]] | None:
-    if recipe.normalization == "none":
-        return None
-    if recipe.normalization != "model":
-        return recipe.normalization  # type: ignore[return-value]
-    if network.mean is None or network.std is None:
-        raise ValueError(
-            f"`normalization='model'` is not known for {network.name}: give normalization='none', "
-            "or (mean, std) with three values each"
-        )
-    return network.mean, network.std
 
 
 def _rebuild(recipes: tuple[Recipe, ...], digests: list[str], options: tuple[Any, ...]) -> FeatureComparator:

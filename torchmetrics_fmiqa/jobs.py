@@ -10,11 +10,16 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
+from torchmetrics_fmiqa.features.backbone import Backbone
+from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.tokens import TokenChoice, Tokens
-from torchmetrics_fmiqa.recipes import distance_name
+from torchmetrics_fmiqa.recipes import Recipe, distance_name
 
 #: Label of the one value that a distance over all taps at once gives.
 ALL_TAPS = "all_taps"
+
+#: For each distance of a recipe, the labels of its columns and the numbers of the jobs that fill them.
+Columns = dict[str, tuple[tuple[str, ...], list[int]]]
 
 
 @dataclass(frozen=True)
@@ -82,3 +87,64 @@ def _checked(value: Any, distance: Distance, count: int) -> Tensor:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(f"`distance` {distance_name(distance)} must return a tensor ({count},), got {shape}")
     return value
+
+
+def plan_jobs(recipe: Recipe, names: tuple[str, ...], backbone: Backbone, jobs: list[Job]) -> Columns:
+    """Say which jobs fill the columns of a recipe, adding to ``jobs`` those that nobody has asked for yet.
+
+    Args:
+        recipe: what to measure.
+        names: the recipe's taps, as the network calls them.
+        backbone: the network with the taps of all recipes.
+        jobs: what is measured already.
+
+    Raises:
+        ValueError: if only prefix tokens are asked for, and the network has none.
+    """
+    columns: Columns = {}
+    indices = tuple(backbone.taps.index(name) for name in names)
+    if recipe.tokens == "prefix" and backbone.network.patch is not None and backbone.network.prefix == 0:
+        raise ValueError(f"`tokens='prefix'` but {backbone.network.name} has no prefix tokens: take 'patch'")
+    for distance in recipe.distances:
+        stacked = recipe.protocol == "zsiqa" and distance in zsiqa.STACKED
+        wanted = (
+            [Job(indices, distance, recipe.tokens)]
+            if stacked
+            else [Job((index,), distance, recipe.tokens) for index in indices]
+        )
+        for job in wanted:
+            if job not in jobs:
+                jobs.append(job)
+        columns[distance_name(distance)] = ((ALL_TAPS,) if stacked else names, [jobs.index(job) for job in wanted])
+    return columns
+
+
+def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str, tuple[float, ...]]:
+    """For each distance of a recipe, the weight of each column in the score; they bind by name, not by position.
+
+    Raises:
+        ValueError: if the recipe's weights name other taps than it reads.
+    """
+    given: dict[str, float] | None = None
+    if recipe.tap_weights is not None:
+        keys = network.resolve(list(recipe.tap_weights))
+        given = dict(zip(keys, recipe.tap_weights.values(), strict=True))
+    weights = {}
+    for name, (labels, _) in columns.items():
+        if given is not None and set(given) != set(labels):
+            odd = sorted(set(given) ^ set(labels))
+            raise ValueError(f"`tap_weights` must name each tap once and no other; {odd[0]!r} is in only one of them")
+        own = [1.0 if given is None else given[label] for label in labels]
+        total = sum(own) if recipe.protocol == "fmiqa" else 1.0
+        weights[name] = tuple(weight / total for weight in own)
+    return weights
+
+
+def check_maskable(jobs: Sequence[Job], protocol: str) -> None:
+    """Raise a ValueError that names the first distance that pixels cannot be weighed in."""
+    for job in jobs:
+        if not job.pointwise or protocol != "fmiqa":
+            raise ValueError(
+                f"`mask` weighs positions, which {distance_name(job.distance)!r} does not keep: "
+                f"take distance={' or '.join(map(repr, POINTWISE))}"
+            )

@@ -128,6 +128,7 @@ def analyse(
         table.opinion,
         table.reference,
         table.type,
+        table.std,
         scores_higher_is_better=flags,
         opinion_higher_is_better=better,
         resamples=resamples,

@@ -1,12 +1,93 @@
-"""An analysis as a Markdown page: the answer first, then the tables."""
+"""A study as a Markdown page: the answer first, then the tables."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from torchmetrics_fmiqa.benchmark.analysis import Analysis
+from torchmetrics_fmiqa.benchmark.page.answer import facts, headline
+from torchmetrics_fmiqa.benchmark.page.section import Name, Section, Table, Text
+from torchmetrics_fmiqa.benchmark.page.sections import sections
+from torchmetrics_fmiqa.benchmark.study import Study
 from torchmetrics_fmiqa.statistics import Agreement, Comparison
+
+#: Sections that are pictures alone.
+_DRAWN = ("scatter", "gallery")
+
+
+def write_markdown(study: Study) -> str:
+    r"""A study as one Markdown page, with the sections of the HTML page and its words, without the drawings.
+
+    Args:
+        study: what was found.
+
+    >>> import numpy as np
+    >>> from torchmetrics_fmiqa.benchmark.analysis import analyse
+    >>> from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+    >>> rng = np.random.default_rng(0)
+    >>> mos, names = rng.uniform(1, 5, size=60), np.arange(60).astype(str)
+    >>> reference = (np.arange(60) // 6).astype(str)
+    >>> table = ScoredTable({"near": mos + rng.normal(size=60) / 9}, {}, mos, reference, names, None)
+    >>> study = Study("ours", "fmiqa benchmark", table, analyse(table, "better", ["near"], resamples=50))
+    >>> print("\n".join(write_markdown(study).splitlines()[:5]))
+    # Agreement with human opinion: ours
+    <BLANKLINE>
+    `fmiqa benchmark`
+    <BLANKLINE>
+    **near** agrees with people at an SRCC of .994.
+    """
+    parts = [
+        f"# Agreement with human opinion: {_escaped(study.title)}",
+        _code(study.command),
+        _text(headline(study), "**"),
+    ]
+    parts.append("\n".join(f"- {label}: {_text(words)}" for label, words in facts(study)))
+    parts += [_section(one) for one in sections(study) if one.id not in _DRAWN]
+    return "\n\n".join(parts).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def _section(section: Section) -> str:
+    parts = [f"## {section.title}", *map(_text, (*section.lead, *section.how))]
+    for one in section.tables:
+        parts += [f"*{_escaped(one.caption)}*", _grid(one)] if len(section.tables) > 1 else [_grid(one)]
+    if section.terms:
+        parts.append("\n".join(f"- {_text(term)}: {_text(meaning)}" for term, meaning in section.terms))
+    for title, items in section.lists:
+        parts += [f"{title}:", "\n".join(f"- {_code(name)}: {_escaped(reason)}" for name, reason in items)]
+    return "\n\n".join(parts)
+
+
+def _grid(table: Table) -> str:
+    """A table without the columns that are drawings."""
+    kept = [place for place, column in enumerate(table.columns) if column.label != "drawn"]
+    kept = kept[: table.brief or None]
+    rows = [[_escaped(row[place].text) for place in kept] for row in table.rows]
+    return _table([_escaped(table.columns[place].label) for place in kept], rows)
+
+
+def _text(text: Text, around: str = "`") -> str:
+    return "".join(
+        (_code(part) if around == "`" else f"{around}{_escaped(part)}{around}")
+        if isinstance(part, Name)
+        else _escaped(part)
+        for part in text
+    )
+
+
+def _code(text: str) -> str:
+    """Text as code, fenced by more backticks than it holds, on one line."""
+    line = " ".join(text.split())
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {line} {fence}" if longest else f"`{line}`"
+
+
+def _escaped(text: str) -> str:
+    """Text on one line, whose signs are no markup: not HTML, not emphasis, not code, not a link."""
+    line = re.sub(r"\s*[\r\n]+\s*", " ", text)
+    return re.sub(r"[\\`*<]|(?<=\])\(", r"\\\g<0>", line)
 
 
 def write_page(analysis: Analysis, title: str, command: str) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-#: Endings of columns that hold a metric's scores of slightly changed images: moved, scaled, turned.
-CHANGES = {"_tra-1": "translation", "_sca-1": "scale", "_rot-1": "rotation"}
+from torchmetrics_fmiqa.benchmark.columns import NO_METRICS, parse_column
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,9 @@ class ScoredTable:
         reference: ``(n,)`` names of the references.
         image: ``(n,)`` names of the images under test.
         type: ``(n,)`` names of the distortions' types, or ``None``.
+        taps: by metric and tap, the distances of one tap alone, shallow to deep.
+        std: ``(n,)`` standard deviations of the opinions, or ``None``.
+        features: by property and side (``"reference"``, ``"distorted"``, ``"difference"``), ``(n,)``.
     """
 
     scores: dict[str, npt.NDArray[np.float64]]
@@ -34,6 +36,9 @@ class ScoredTable:
     reference: npt.NDArray[np.str_]
     image: npt.NDArray[np.str_]
     type: npt.NDArray[np.str_] | None
+    taps: dict[str, dict[str, npt.NDArray[np.float64]]] = field(default_factory=dict)
+    std: npt.NDArray[np.float64] | None = None
+    features: dict[tuple[str, str], npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
 def read_scored(
@@ -52,10 +57,12 @@ def read_scored(
         opinion: column of the opinions.
         reference: column of the references.
         image: column of the images under test; by default ``dis``, ``dist`` or ``image``, where there is one.
-        type: column of the distortions' types.
+        type: column of the distortions' types; by default ``type``, where there is one.
         type_from: or a regular expression whose first group (or whole match) in the image's name is its type.
-        metrics: columns to take; by default every column of numbers that is none of these. Columns that end in
-            ``_tra-1``, ``_sca-1`` and ``_rot-1`` are scores of slightly changed images, not metrics of their own.
+        metrics: columns to take; by default every column of numbers that is none of these, nor called ``level``,
+            ``std``, ``votes``, ``seconds`` or ``row``. ``metric@tap`` is one tap's distance alone, ``metric|change``
+            the score of slightly changed images, and so are the published endings ``_tra-1``, ``_sca-1``, ``_rot-1``;
+            ``#property#side`` is something measured of the images themselves.
 
     Raises:
         ValueError: for a file, column or expression that does not fit, and for values that are missing.
@@ -80,30 +87,44 @@ def read_scored(
     names = column(image, "image") if image is not None else list(map(str, range(len(column(opinion, "opinion")))))
     if type is not None and type_from is not None:
         raise ValueError("give `type` (a column) or `type_from` (an expression), not both")
+    if type is None and type_from is None and "type" in columns:
+        type = "type"
     types = column(type, "type") if type is not None else None
     if type_from is not None:
         types = [_type_of(str(name), type_from) for name in names]
-    taken = {opinion, reference, image, type}
+    taken = {opinion, reference, image, type, *NO_METRICS} - set(metrics or ())
     numbers = [name for name in columns if name not in taken and _is_number(columns[name])]
     if metrics is not None:
         for name in metrics:
             column(name, "metric")
-        numbers = [name for name in numbers if _metric_of(name)[0] in set(metrics)]
+        numbers = [name for name in numbers if parse_column(name).metric in {"", *metrics}]
     scores: dict[str, npt.NDArray[np.float64]] = {}
-    changed: dict[str, dict[str, npt.NDArray[np.float64]]] = {change: {} for change in CHANGES.values()}
+    changed: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+    taps: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+    features: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
     for name in numbers:
-        metric, change = _metric_of(name)
-        place = scores if change is None else changed[change]
-        place[metric] = np.array(columns[name], dtype=np.float64)
+        values = np.array(columns[name], dtype=np.float64)
+        held = parse_column(name)
+        if held.feature:
+            features[held.feature, held.side] = values
+        elif held.change:
+            changed.setdefault(held.change, {})[held.metric] = values
+        elif held.tap:
+            taps.setdefault(held.metric, {})[held.tap] = values
+        else:
+            scores[held.metric] = values
     if not scores:
-        raise ValueError(f"{path} has no column of scores beside {', '.join(filter(None, taken))}")
+        raise ValueError(f"{path} has no column of scores beside {', '.join(filter(None, taken & set(columns)))}")
     return ScoredTable(
         scores,
-        {change: found for change, found in changed.items() if found},
+        changed,
         _opinions(column(opinion, "opinion"), opinion, path),
         np.array(column(reference, "reference"), dtype=str),
         np.array(names, dtype=str),
         None if types is None else np.array(types, dtype=str),
+        taps,
+        _opinions(columns["std"], "std", path) if "std" in columns and "std" in taken else None,
+        features,
     )
 
 
@@ -120,14 +141,6 @@ def _read(path: Path) -> dict[str, list[Any]]:
     return dict(table.to_pydict())
 
 
-def _metric_of(name: str) -> tuple[str, str | None]:
-    """A column's metric and the change it was measured under."""
-    for ending, change in CHANGES.items():
-        if name.endswith(ending):
-            return name.removesuffix(ending), change
-    return name, None
-
-
 def _is_number(values: list[Any]) -> bool:
     return all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in values)
 
@@ -135,7 +148,7 @@ def _is_number(values: list[Any]) -> bool:
 def _opinions(values: list[Any], name: str, path: Path) -> npt.NDArray[np.float64]:
     if not _is_number(values) or any(value is None for value in values):
         row = next(i for i, value in enumerate(values) if value is None or not isinstance(value, (int, float)))
-        raise ValueError(f"{path}: the opinion {name!r} of row {row + 2} is {values[row]!r}, not a number")
+        raise ValueError(f"{path}: {name!r} of row {row + 2} is {values[row]!r}, not a number")
     return np.array(values, dtype=np.float64)
 
 

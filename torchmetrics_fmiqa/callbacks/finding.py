@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from torchmetrics_fmiqa.comparator import Images
+from torchmetrics_fmiqa.features.images import check_lists, check_pair
 
 #: A key, the index of a tuple batch, or a callable ``(outputs, batch) -> images``.
 Source = str | int | Callable[[Any, Any], Images]
@@ -67,6 +70,44 @@ def as_images(found: Any, name: str) -> Images:
     return found if isinstance(found, Tensor) else list(found)
 
 
+def predict_images(predict: Callable[[Any, Any], Images], trainer: Any, pl_module: nn.Module, batch: Any) -> Images:
+    """Let a callable predict: in evaluation mode, without gradient, under the trainer's own precision.
+
+    Raises:
+        ValueError: if it gives no images.
+    """
+    with _evaluating(pl_module), torch.no_grad(), trainer.precision_plugin.forward_context():
+        found = predict(pl_module, batch)
+    return as_images(found, "predict")
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and each of its parts back into its own mode afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def as_pair(preds: Images, target: Images) -> tuple[Images, Images]:
+    """Return both sides, two tensors or two lists, the predictions without their graph.
+
+    Raises:
+        ValueError: if the sides do not fit each other.
+    """
+    preds = preds.detach() if isinstance(preds, Tensor) else [image.detach() for image in preds]
+    if isinstance(preds, Tensor) and isinstance(target, Tensor):
+        check_pair(preds, target)
+    else:
+        preds, target = (list(images) for images in (preds, target))
+        check_lists(preds, target, None)
+    return preds, target
+
+
 def _are_images(found: Any) -> bool:
     several = isinstance(found, (list, tuple)) and all(isinstance(image, Tensor) for image in found)
     return isinstance(found, Tensor) or several
@@ -91,7 +132,6 @@ def _ways_out(name: str) -> str:
 def describe(value: Any) -> str:
     """What a step's output or batch holds, for a message.
 
-    >>> import torch
     >>> describe({"lq": torch.zeros(1, 3, 8, 8), "name": ["a"]})
     "a dict with 'lq' (1, 3, 8, 8), 'name' list"
     """

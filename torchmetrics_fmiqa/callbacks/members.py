@@ -1,4 +1,4 @@
-"""The metrics of a monitor, in whatever form they were given."""
+"""The metrics of a monitor, in whatever form they were given, and which of them ranks and draws images."""
 
 from __future__ import annotations
 
@@ -55,3 +55,33 @@ def _as_metric(metric: Any, data_range: DataRange) -> Metric:
     if isinstance(metric, (str, Path, Recipe)):
         return FeatureDistance(metric, data_range=data_range)
     raise ValueError(f"a metric must be a torchmetrics.Metric or the name of a recipe, got {metric!r}")
+
+
+def ranking_metric(members: Mapping[str, Metric], wanted: str | None, needed: bool) -> str:
+    """Name of the metric that says which images are worst.
+
+    Args:
+        members: the metrics by name.
+        wanted: the user's choice; ``None`` for the first ``FeatureDistance``, else the first that knows its direction.
+        needed: whether any images are shown.
+
+    Raises:
+        ValueError: if the choice is no metric or does not know its direction, or if one is needed and none does.
+    """
+    if wanted is not None:
+        if wanted not in members:
+            raise ValueError(f"`worst_by={wanted!r}` is no metric: take one of {', '.join(members)}")
+        if members[wanted].higher_is_better is None:
+            raise ValueError(f"`worst_by={wanted!r}` does not say whether higher is better: take another metric")
+        return wanted
+    known = [name for name, metric in members.items() if metric.higher_is_better is not None]
+    features = [name for name in known if isinstance(members[name], FeatureDistance)]
+    if needed and not known:
+        raise ValueError("no metric says whether higher is better, so no images are worst: give worst=0")
+    return (features or known or list(members))[0]
+
+
+def drawing_metric(members: Mapping[str, Metric], ranking: str) -> FeatureDistance | None:
+    """The metric whose maps are drawn: the one that ranks, or the first that has maps."""
+    metrics = [members[ranking], *members.values()]
+    return next((m for m in metrics if isinstance(m, FeatureDistance) and m.comparator.has_maps), None)

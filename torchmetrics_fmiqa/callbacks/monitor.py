@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchmetrics_fmiqa.callbacks.account import Account
-from torchmetrics_fmiqa.callbacks.finding import Source, as_images, check_source, find_images
-from torchmetrics_fmiqa.callbacks.loggers import log_picture
-from torchmetrics_fmiqa.callbacks.members import Metrics, as_collection
-from torchmetrics_fmiqa.callbacks.pictures import common_top, side_by_side
+from torchmetrics_fmiqa.callbacks.finding import Source, as_pair, check_source, find_images, predict_images
+from torchmetrics_fmiqa.callbacks.members import Metrics, as_collection, drawing_metric, ranking_metric
 from torchmetrics_fmiqa.callbacks.sampling import flatten_loaders
-from torchmetrics_fmiqa.callbacks.worst import WorstImage, WorstImages, collect
+from torchmetrics_fmiqa.callbacks.showing import Show
+from torchmetrics_fmiqa.callbacks.worst import WorstImages
 from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.features.cache import ReferenceCache
-from torchmetrics_fmiqa.features.images import DataRange, check_lists, check_pair, data_limits
+from torchmetrics_fmiqa.features.images import DataRange, data_limits
 from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
 from torchmetrics_fmiqa.metrics.finite import NanStrategy, check_nan_strategy
 
@@ -125,8 +121,8 @@ class ImageQualityMonitor(Callback):
         # The direction of each metric by the name that it is logged under.
         self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
         self._members = dict(self.metrics.items(keep_base=True, copy_state=False))
-        self.worst_by = self._check_worst_by(worst_by)
-        self._drawer = self._find_drawer() if maps and self.worst else None
+        self.worst_by = ranking_metric(self._members, worst_by, self.worst > 0)
+        self._drawer = drawing_metric(self._members, self.worst_by) if maps and self.worst else None
         #: Features of references, or ``None``.
         self.cache: ReferenceCache | None = None
         if cache_references is not None:
@@ -141,24 +137,6 @@ class ImageQualityMonitor(Callback):
         self._accounts: dict[str, list[Account]] = {}
         self._left_to_others: dict[str, set[str]] = {stage: set() for stage in self.stages}
         self._warned: set[str] = set()
-
-    def _check_worst_by(self, worst_by: str | None) -> str:
-        if worst_by is not None:
-            if worst_by not in self._members:
-                raise ValueError(f"`worst_by={worst_by!r}` is no metric: take one of {', '.join(self._members)}")
-            if self._members[worst_by].higher_is_better is None:
-                raise ValueError(f"`worst_by={worst_by!r}` does not say whether higher is better: take another metric")
-            return worst_by
-        known = [name for name, metric in self._members.items() if metric.higher_is_better is not None]
-        features = [name for name in known if isinstance(self._members[name], FeatureDistance)]
-        if self.worst and not known:
-            raise ValueError("no metric says whether higher is better, so no images are worst: give worst=0")
-        return (features or known or list(self._members))[0]
-
-    def _find_drawer(self) -> FeatureDistance | None:
-        """The metric whose maps are drawn: the one that ranks, or the first that has maps."""
-        metrics = [self._members[self.worst_by], *self._members.values()]
-        return next((m for m in metrics if isinstance(m, FeatureDistance) and m.comparator.has_maps), None)
 
     def names(self, stage: str = "val") -> list[str]:
         """Names of the metrics as they are logged, without the suffix of a dataloader or of a dict's keys."""
@@ -294,16 +272,8 @@ class ImageQualityMonitor(Callback):
         if self.predict is None:
             preds = find_images(self.preds, "preds", outputs, batch)
         else:
-            with _evaluating(pl_module), torch.no_grad(), trainer.precision_plugin.forward_context():
-                found = self.predict(pl_module, batch)
-            preds = as_images(found, "predict")
-        preds = preds.detach() if isinstance(preds, Tensor) else [image.detach() for image in preds]
-        if isinstance(preds, Tensor) and isinstance(target, Tensor):
-            check_pair(preds, target)
-        else:
-            preds, target = (list(images) for images in (preds, target))
-            check_lists(preds, target, None)
-        return preds, target
+            preds = predict_images(self.predict, trainer, pl_module, batch)
+        return as_pair(preds, target)
 
     def _end(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if trainer.sanity_checking or not self._active(trainer, stage):
@@ -316,7 +286,8 @@ class ImageQualityMonitor(Callback):
                     continue
                 self._log(trainer, pl_module, stage, name, suffix, value)
             if self.worst and trainer.loggers:
-                self._show_worst(trainer, stage, account, suffix)
+                show = Show(self.worst_by, self._drawer, self.worst_side, self._warn_once)
+                show(account.worst, account.count.device, trainer, self._prefix(stage), stage, suffix)
         if self.cache is not None and self.cache.full:
             self._warn_once("cache", f"the references' features do not all fit: {self.describe_cache()}")
 
@@ -342,46 +313,6 @@ class ImageQualityMonitor(Callback):
             if number == number and (best is None or (number > best if self._higher[name] else number < best)):
                 self.best[full] = {"value": number, "epoch": trainer.current_epoch}
 
-    def _show_worst(self, trainer: Any, stage: str, account: Account, suffix: str) -> None:
-        """Draw the worst images and send them to the loggers. Every rank takes part; rank 0 draws and sends."""
-        chosen = account.worst.chosen()
-        images = collect([(place, self._with_heat(image, account)) for place, image in chosen])
-        if not trainer.is_global_zero:
-            return
-        top, prefix = common_top(images), self._prefix(stage)
-        folder = f"{prefix}{stage}-epoch={trainer.current_epoch:04d}-step={trainer.global_step}{suffix}"
-        for place, image in enumerate(images, 1):
-            picture = side_by_side(image, self.worst_side, top)
-            caption = f"{image.name}, {self.worst_by} {image.score:.6g}"
-            file = f"{folder.lstrip('/')}/{self.worst_by}_worst_{place:02d}_{re.sub('[^0-9A-Za-z-]+', '_', image.name)}"
-            for logger in trainer.loggers:
-                self._send(
-                    logger,
-                    f"{prefix}worst{suffix}/{self.worst_by}/{place}",
-                    picture,
-                    caption,
-                    trainer.global_step,
-                    file,
-                )
-
-    def _send(self, logger: Any, name: str, picture: Any, caption: str, step: int, file: str) -> None:
-        try:
-            log_picture(logger, name, picture, caption, step, file)
-        except Exception as error:  # no picture is worth a training run
-            kind = type(logger).__name__
-            self._warn_once(kind, f"{kind} did not take a picture, training goes on: {error!r}")
-
-    def _with_heat(self, image: WorstImage, account: Account) -> WorstImage:
-        if self._drawer is None:
-            return image
-        try:
-            preds, target = (side[None].to(account.count.device) for side in (image.preds, image.target))
-            heat = next(iter(self._drawer.comparator.maps(preds, target).values()))["score"]
-            return dataclasses.replace(image, heat=heat[0, 0].to("cpu", torch.float16))
-        except Exception as error:  # nor is a map, and the other ranks are waiting
-            self._warn_once("maps", f"the heat maps could not be drawn, training goes on: {error!r}")
-            return image
-
     def describe_cache(self) -> str:
         """How the cache of references does, in a line."""
         if self.cache is None:
@@ -397,18 +328,6 @@ class ImageQualityMonitor(Callback):
         if key not in self._warned:
             self._warned.add(key)
             rank_zero_warn(f"ImageQualityMonitor: {message}")
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, and each of its parts back into its own mode afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

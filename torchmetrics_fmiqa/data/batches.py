@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, Dataset, SequentialSampler
 
 from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
-from torchmetrics_fmiqa.data.rated import RatedPair, RatedPairs
+from torchmetrics_fmiqa.data.opinions import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.tiles import even_starts
 
 #: How tiles lie: anywhere, anew in each epoch; or evenly spaced, as few as cover the image.

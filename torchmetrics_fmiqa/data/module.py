@@ -20,7 +20,7 @@ from torchmetrics_fmiqa.data.batches import (
     check_images,
 )
 from torchmetrics_fmiqa.data.images import Match
-from torchmetrics_fmiqa.data.rated import RatedPairs
+from torchmetrics_fmiqa.data.opinions import RatedPairs
 
 SPLITS = ("train", "val", "test")
 

@@ -85,6 +85,7 @@ class Network:
         multiple: its input's sides must be multiples of this.
         minimum: and no shorter than this.
         side: the side of the square image that it was trained on.
+        parameters: number of its parameters, the head's too.
     """
 
     def __init__(self, backbone: str | UserModule, weights: str) -> None:
@@ -112,6 +113,7 @@ class Network:
         self.multiple = 32 if torchvision else math.lcm(reduction, *(self.patch or (1,)))
         self.minimum = _TORCHVISION_MINIMUM if torchvision else 1
         self.side = int((config.get("input_size") or (3, 224, 224))[-1])
+        self.parameters = sum(parameter.numel() for parameter in net.parameters())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         return self

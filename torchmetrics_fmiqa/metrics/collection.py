@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
 from torchmetrics_fmiqa.features.cache import References
 from torchmetrics_fmiqa.jobs import Distances
-from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance, check_ids
+from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance, Measured, check_ids
 from torchmetrics_fmiqa.metrics.finite import finite_positions, select_finite
 from torchmetrics_fmiqa.recipes import Recipe
 
@@ -88,14 +89,22 @@ class FeatureMetricCollection(MetricCollection):
                 if sample_ids is not None:  # wrong ones must fail before any member has counted the batch
                     check_ids(sample_ids, len(preds), metric.device)
         served = [metric for members in groups.values() for _, metric in members]
+        warns = any(metric.nan_strategy == "warn" for metric in served)
+
+        @functools.cache  # one look at the predictions and one warning, however many members
+        def finite() -> list[int] | None:
+            return finite_positions(preds, "warn" if warns else "ignore")
+
         try:
             for members in groups.values():
                 first = members[0][1]
                 batch, known = (preds, target, mask), references
-                kept = finite_positions(preds, first.nan_strategy)
+                kept = None if first.nan_strategy == "error" else finite()
+                if kept == []:
+                    for _, metric in members:
+                        metric._served = Measured(kept, None)
+                    continue
                 if kept is not None:
-                    if not kept:
-                        continue
                     batch = select_finite(kept, *batch)
                     known = None if references is None else references.pick(kept)
                 with torch.no_grad():
@@ -103,7 +112,7 @@ class FeatureMetricCollection(MetricCollection):
                         *batch, first.data_range, first.crop_border, first.validate, known
                     )
                 for (name, metric), distances in zip(members, measured, strict=True):
-                    metric._served = self.measured[name] = distances
+                    metric._served, self.measured[name] = Measured(kept, distances), distances
             yield
         finally:
             for metric in served:

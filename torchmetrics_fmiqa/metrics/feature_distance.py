@@ -7,7 +7,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_utilities import apply_to_collection
@@ -32,6 +32,18 @@ _METRIC_OPTIONS = {
     "sync_on_compute",
     "compute_with_cache",
 }
+
+
+class Measured(NamedTuple):
+    """What was measured of a batch.
+
+    Args:
+        kept: positions of the images that count, ``None`` for all of them.
+        distances: theirs, ``None`` where no image is left.
+    """
+
+    kept: list[int] | None
+    distances: Distances | None
 
 
 class FeatureDistance(StatefulMetric):
@@ -117,7 +129,8 @@ class FeatureDistance(StatefulMetric):
         self.validate = validate
         self.nan_strategy = check_nan_strategy(nan_strategy)
         self.comparator = FeatureComparator(self.recipe, precision=precision, tile_batch=tile_batch)
-        self._served: Distances | None = None
+        #: What a :class:`FeatureMetricCollection` has just measured of this batch for several metrics at once.
+        self._served: Measured | None = None
         # The digest in the names keeps a MetricCollection from merging states of metrics that measure differently.
         # "none" keeps values where "mean" and "sum" add up, so it is told apart too.
         kind = "values" if self.reduction == "none" else "sums"
@@ -141,21 +154,18 @@ class FeatureDistance(StatefulMetric):
     ) -> None:
         """Measure a batch of pairs and add it to the state."""
         ids = None if sample_ids is None else check_ids(sample_ids, len(preds), self.device)
-        kept = finite_positions(preds, self.nan_strategy)
-        if kept is not None:
-            if not kept:
-                return
-            preds, target, mask = select_finite(kept, preds, target, mask)
-            ids = None if ids is None else ids[kept]
-        with torch.no_grad():
-            measured = self._measure(preds, target, mask)
+        kept, measured = self._served or self._measure(preds, target, mask)
+        if measured is None:
+            return
+        count = len(preds) if kept is None else len(kept)
+        ids = ids if ids is None or kept is None else ids[kept]
         per_image = ids is not None or self.reduction == "none"
         if per_image:
             # Images without an id count however often they come; -1 stands for them.
-            ids = torch.full((len(preds),), -1, device=self.device) if ids is None else ids
+            ids = torch.full((count,), -1, device=self.device) if ids is None else ids
             setattr(self, self._ids, [*getattr(self, self._ids), ids])
         else:
-            setattr(self, self._count, getattr(self, self._count) + len(preds))
+            setattr(self, self._count, getattr(self, self._count) + count)
         for name, values in measured.per_tap.items():
             state = f"{'values' if per_image else 'sum'}_{self._names[name]}"
             values = values.detach().to(self.device, self._state_dtype)
@@ -205,11 +215,15 @@ class FeatureDistance(StatefulMetric):
                 setattr(self, name, [])
         super().reset()
 
-    def _measure(self, preds: Images, target: Images, mask: Images | None) -> Distances:
-        """Measure a batch, unless a :class:`FeatureMetricCollection` has just done so for several metrics at once."""
-        if self._served is not None:
-            return self._served
-        return self.comparator(preds, target, mask, self.data_range, self.crop_border, self.validate)[0]
+    def _measure(self, preds: Images, target: Images, mask: Images | None) -> Measured:
+        kept = finite_positions(preds, self.nan_strategy)
+        if kept is not None:
+            if not kept:
+                return Measured(kept, None)
+            preds, target, mask = select_finite(kept, preds, target, mask)
+        with torch.no_grad():
+            (distances,) = self.comparator(preds, target, mask, self.data_range, self.crop_border, self.validate)
+        return Measured(kept, distances)
 
     @property
     def _integer_lists(self) -> tuple[str, ...]:

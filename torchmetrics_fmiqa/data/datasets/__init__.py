@@ -14,7 +14,7 @@ from torchmetrics_fmiqa.data.datasets.live import read_live
 from torchmetrics_fmiqa.data.datasets.pipal import read_pipal
 from torchmetrics_fmiqa.data.datasets.superres import read_qads, read_sr4kiqa
 from torchmetrics_fmiqa.data.datasets.tid import read_tid2008, read_tid2013
-from torchmetrics_fmiqa.data.rated import JndPairs, RatedPairs, Triplets
+from torchmetrics_fmiqa.data.opinions import JndPairs, RatedPairs, Triplets
 
 __all__ = [
     "DATASETS",

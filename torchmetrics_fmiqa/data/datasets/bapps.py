@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from torchmetrics_fmiqa.data.listing import Listing
+from torchmetrics_fmiqa.data.opinions import JndPair, JndPairs, Triplet, Triplets
 from torchmetrics_fmiqa.data.pairs import Problem
-from torchmetrics_fmiqa.data.rated import JndPair, JndPairs, Triplet, Triplets
 
 
 def read_bapps_2afc(data_dir: str | Path, split: str = "val", types: Sequence[str] | None = None) -> Triplets:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torchmetrics_fmiqa.data.gathering import Gathering
 from torchmetrics_fmiqa.data.listing import Listing
-from torchmetrics_fmiqa.data.rated import Gathering, RatedPairs, finite, text_lines
+from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.rows import finite, text_lines
 
 _COLUMNS = ("image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos")
 

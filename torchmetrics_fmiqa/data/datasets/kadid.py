@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.rated import Gathering, RatedPairs, csv_rows, existing_file, finite, need_columns
+from torchmetrics_fmiqa.data.gathering import Gathering, existing_file
+from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.rows import csv_rows, finite, need_columns
 
 #: Types of distortion by their number in the file name.
 KADID_TYPES = (

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from torchmetrics_fmiqa.data.rated import Gathering, RatedPairs, existing_file, finite
+from torchmetrics_fmiqa.data.gathering import Gathering, existing_file
+from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.rows import finite
 
 #: Folders in the order of the tables, and how many images each has.
 LIVE_FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}

@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from torchmetrics_fmiqa.data.rated import Gathering, RatedPairs, finite, text_lines
+from torchmetrics_fmiqa.data.gathering import Gathering
+from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.rows import finite, text_lines
 
 
 def read_pipal(data_dir: str | Path, split: Literal["train", "val"] = "train") -> RatedPairs:

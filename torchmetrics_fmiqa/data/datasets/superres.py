@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 from torchmetrics_fmiqa.data.datasets.tid import mos_and_name, read_stds
-from torchmetrics_fmiqa.data.rated import Gathering, RatedPairs, existing_file, finite, text_lines
+from torchmetrics_fmiqa.data.gathering import Gathering, existing_file
+from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.rows import finite, text_lines
 
 
 def read_qads(data_dir: str | Path) -> RatedPairs:

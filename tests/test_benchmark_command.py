@@ -1,0 +1,153 @@
+"""`fmiqa benchmark --pairs`, from end to end: the folder, its tables, resuming, refusals."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+from scipy import stats
+
+from tests.conftest import ASSETS, SQUEEZENET, VIT_TINY, needs
+from tests.test_benchmark_scores import refusal
+from tests.test_benchmark_scoring import dataset
+from tests.test_cli import fmiqa
+
+QUICK = ("--attacked", "1", "--resamples", "50")
+METRICS = "vit-tiny:weights=random:0:taps=[0,1]:tile=32,psnr,ssim"
+VIT = "vit-tiny:weights=random:0:taps=[0 1]:tile=32"
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A data set, and the folder of its benchmark."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    pairs = dataset(folder / "data", references=5, levels=4)
+    fmiqa("benchmark", "--pairs", pairs, "--metrics", METRICS, "--out", folder / "out", *QUICK)
+    return pairs, folder / "out"
+
+
+def test_every_table_is_there_and_agrees_with_scipy(made: Any) -> None:
+    pairs, out = made
+    for name in ("agreement", "types", "beats", "layers", "attacks", "usefulness", "cost", "desirability"):
+        assert (out / f"{name}.csv").is_file(), name
+    assert {"report.html", "report.md", "scores.parquet", "inputs.json"} <= {path.name for path in out.iterdir()}
+    scores = parquet.read_table(out / "scores.parquet").to_pydict()
+    opinion = [float(row["mos"]) for row in read(pairs)]
+    agreement = {row["metric"]: row for row in read(out / "agreement.csv")}
+    assert next(iter(read(out / "agreement.csv")[0])) == "metric"
+    assert set(agreement) == {VIT, "psnr", "ssim"}
+    for name, sign in ((VIT, -1), ("psnr", 1), ("ssim", 1)):
+        expected = sign * stats.spearmanr(scores[name], opinion).statistic
+        assert float(agreement[name]["srcc"]) == pytest.approx(expected, abs=1e-12)
+        moved = sign * stats.spearmanr(scores[f"{name}|rotate-1"], opinion).statistic
+        assert float(agreement[name]["srcc_rotate-1"]) == pytest.approx(moved, abs=1e-12)
+    assert {row["tap"] for row in read(out / "layers.csv")} == {"blocks.0", "blocks.1"}
+    assert {row["metric"] for row in read(out / "attacks.csv")} == {VIT, "psnr", "ssim"}
+    report = (out / "report.md").read_text()
+    assert "agrees best with people" in report
+    assert "as its column's name says" in report
+
+
+def test_same_command_again_scores_nothing_and_changes_no_number(made: Any) -> None:
+    pairs, out = made
+    before = (out / "agreement.csv").read_text(), (out / "scores.parquet").read_bytes()
+    fmiqa("benchmark", "--pairs", pairs, "--metrics", METRICS, "--out", out, *QUICK)
+    assert before == ((out / "agreement.csv").read_text(), (out / "scores.parquet").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (["--metrics", "psnr,ssim"], "metrics"),
+        (["--changes", "none"], "changes"),
+        (["--max-side", "32"], "reading"),
+        (["--opinion-is", "worse"], "direction"),
+    ],
+)
+def test_folder_of_other_inputs_is_an_error(made: Any, other: list[str], what: str) -> None:
+    pairs, out = made
+    arguments = other if "--metrics" in other else ["--metrics", METRICS, *other]
+    assert what in refusal("benchmark", "--pairs", pairs, "--out", out, *QUICK, *arguments)
+
+
+def test_folder_of_other_pixels_is_an_error(made: Any, tmp_path: Path) -> None:
+    pairs, out = made
+    shutil.copytree(pairs.parent, tmp_path / "data")
+    shutil.copy(tmp_path / "data" / "r0.png", tmp_path / "data" / "d0_0.png")
+    refused = refusal(
+        "benchmark", "--pairs", tmp_path / "data" / "pairs.csv", "--metrics", METRICS, "--out", out, *QUICK
+    )
+    assert "pairs" in refused
+
+
+def test_broken_pairs_are_listed_with_exit_status_1(tmp_path: Path) -> None:
+    pairs = dataset(tmp_path / "data")
+    (tmp_path / "data" / "d0_1.png").write_bytes(b"no image")
+    (tmp_path / "data" / "d1_1.png").unlink()
+    result = fmiqa(
+        *("benchmark", "--pairs", pairs, "--metrics", "psnr", "--out", tmp_path / "out", "--changes", "none", *QUICK),
+        status=1,
+    )
+    assert "d0_1.png" in result.stderr
+    assert "d1_1.png" in result.stderr
+    assert "d1_1.png" in (tmp_path / "out" / "report.md").read_text()
+    assert len(read(tmp_path / "out" / "agreement.csv")) == 1
+
+
+def test_other_set_enters_the_aggregate(made: Any, tmp_path: Path) -> None:
+    pairs, out = made
+    arguments = ("--metrics", METRICS, "--out", tmp_path / "two", "--other-set", out, *QUICK)
+    fmiqa("benchmark", "--pairs", pairs, *arguments)
+    srcc = {row["metric"]: float(row["srcc"]) for row in read(out / "agreement.csv")}
+    for row in read(tmp_path / "two" / "desirability.csv"):
+        assert float(row["worst_set"]) == pytest.approx(max(srcc[row["metric"]], 0.0))
+    assert "worst_set" not in read(out / "desirability.csv")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "one of --pairs"),
+        (["--pairs", "p.csv", "--scores", "s.csv"], "one of --pairs"),
+        (["--scores", "s.csv"], "--opinion COLUMN"),
+        (["--pairs", "nowhere.csv", "--metrics", "psnr"], "nowhere.csv"),
+        (["--data", "tid2013", "--metrics", "psnr"], "NAME=FOLDER"),
+        (["--data", "imagenet=.", "--metrics", "psnr"], "imagenet"),
+    ],
+)
+def test_wrong_sources_are_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
+    assert message in refusal("benchmark", "--out", tmp_path / "out", *arguments)
+
+
+def test_pairs_without_metrics_or_with_wrong_ones(tmp_path: Path) -> None:
+    pairs = dataset(tmp_path / "data")
+    assert "--metrics" in refusal("benchmark", "--pairs", pairs, "--out", tmp_path / "out")
+    assert "close: psnr" in refusal("benchmark", "--pairs", pairs, "--metrics", "psnrr", "--out", tmp_path / "out")
+    arguments = ("--pairs", pairs, "--metrics", "psnr", "--changes", "twist", "--out", tmp_path / "out")
+    assert "rotate-1" in refusal("benchmark", *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_live58_with_real_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMIQA_ASSETS", str(ASSETS))
+    metrics = f"vit-tiny:weights={needs(VIT_TINY)}:resolution=resize,lpips-squeeze,psnr"
+    needs(SQUEEZENET)
+    folder = needs(ASSETS / "iqa" / "live58")
+    fmiqa(
+        *("benchmark", "--pairs", folder / "pairs.csv", "--metrics", metrics, "--out", tmp_path / "out"),
+        *("--changes", "none", "--attacked", "0"),
+    )
+    agreement = {row["metric"]: float(row["srcc"]) for row in read(tmp_path / "out" / "agreement.csv")}
+    assert agreement["psnr"] == pytest.approx(0.8683, abs=5e-4)
+    assert agreement["lpips-squeeze"] == pytest.approx(0.9206, abs=2e-3)
+    assert agreement["vit-tiny:resolution=resize"] > 0.85

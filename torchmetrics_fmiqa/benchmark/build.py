@@ -1,0 +1,231 @@
+"""From scores to a study: every analysis that the scores, and the images where they are at hand, allow."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.benchmark.accuracy import AccuracyFinding, accuracy_finding
+from torchmetrics_fmiqa.benchmark.analysis import Analysis, OpinionIs, analyse
+from torchmetrics_fmiqa.benchmark.attacks import AttackResult, attack_metric
+from torchmetrics_fmiqa.benchmark.cost import Cost, measure_cost
+from torchmetrics_fmiqa.benchmark.desirability import Desirability, desirability, factors_of
+from torchmetrics_fmiqa.benchmark.gallery import gallery
+from torchmetrics_fmiqa.benchmark.layers import layer_curves
+from torchmetrics_fmiqa.benchmark.measures import Skipped
+from torchmetrics_fmiqa.benchmark.outliers import WorstCase, outlier_finding
+from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+from torchmetrics_fmiqa.benchmark.scores import ScoreRun
+from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
+from torchmetrics_fmiqa.benchmark.usefulness import Usefulness, usefulness
+from torchmetrics_fmiqa.comparator import FeatureComparator
+
+# Metrics whose outliers are looked at, best first.
+_MISJUDGING = 5
+
+#: Says what is being done, for a progress display.
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What to ask of the scores.
+
+    Args:
+        opinion_is: what a higher opinion means.
+        higher_is_better: the metrics that are qualities; ``None`` takes those that run against the majority.
+        resamples: of the bootstraps over references.
+        seed: of everything random.
+        attacked: images that attacks are tried on; 0 for no attacks.
+        other_sets: for each metric its SRCC on other data sets, for the aggregate's worst set.
+        worst: images in the gallery.
+    """
+
+    opinion_is: OpinionIs = "infer"
+    higher_is_better: Collection[str] | None = None
+    resamples: int = 1000
+    seed: int = 0
+    attacked: int = 3
+    other_sets: Mapping[str, Sequence[float]] | None = None
+    worst: int = 10
+
+
+def study_table(table: ScoredTable, title: str, command: str, asking: Asking, tell: Tell = print) -> Study:
+    """Study a table of scores.
+
+    Args:
+        table: the scores.
+        title: what they are of.
+        command: what the report says it was made with.
+        asking: what to ask.
+        tell: is told what is being done.
+    """
+    tell(f"comparing {len(table.scores)} metrics on {len(table.opinion)} images with people")
+    analysis = analyse(table, asking.opinion_is, asking.higher_is_better, asking.resamples, asking.seed)
+    study = Study(title, command, table, analysis)
+    if table.taps:
+        tell("following agreement through the networks")
+        better = analysis.opinion_higher_is_better
+        study = replace(study, layers=layer_curves(table, better, asking.resamples, asking.seed))
+    return _condensed(study, asking)
+
+
+def study_images(run: ScoreRun, table: ScoredTable, title: str, command: str, asking: Asking, tell: Tell) -> Study:
+    """Study scores whose images and metrics are at hand: attacks, use as a loss, cost and gallery too.
+
+    Args:
+        run: the complete run that made the scores.
+        table: the scores.
+        title: what they are of.
+        command: what the report says it was made with.
+        asking: what to ask.
+        tell: is told what is being done.
+    """
+    asking = replace(asking, higher_is_better=run.panel.qualities)
+    study = study_table(table, title, command, asking, tell)
+    attacks, unattacked = _attacks(run, study, asking, tell)
+    study = replace(
+        study,
+        attacks=tuple(attacks),
+        usefulness=tuple(_usefulness(run, asking, tell)),
+        cost=tuple(_cost(run, tell)),
+        skipped=(*run.panel.skipped, *unattacked),
+        missing=(*run.rated.missing, *run.unscored()),
+        folder=run.rated.root,
+    )
+    study = _condensed(study, asking)
+    return replace(study, gallery=_gallery(run, study, tell))
+
+
+def other_sets(folders: Sequence[Path]) -> dict[str, list[float]]:
+    """SRCC of each metric in the folders of other benchmarks.
+
+    Raises:
+        ValueError: for a folder that is none.
+    """
+    found: dict[str, list[float]] = {}
+    for folder in folders:
+        path = folder / "agreement.csv"
+        if not path.is_file():
+            raise ValueError(f"there is no {path}: give the folder of a benchmark")
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if not math.isnan(float(row["srcc"])):
+                    found.setdefault(row["metric"], []).append(float(row["srcc"]))
+    return found
+
+
+def _condensed(study: Study, asking: Asking) -> Study:
+    """Add what rests on all the rest: the aggregate, its relation to accuracy, and the outliers of the best metric."""
+    condensed = _desirability(study, asking)
+    best = study.analysis.agreements[0]
+    outliers = (
+        () if math.isnan(best.srcc) else (outlier_finding(best, study.table, study.table.features, asking.worst),)
+    )
+    return replace(
+        study, desirability=condensed, accuracy=_accuracy(study.analysis, condensed, asking), outliers=outliers
+    )
+
+
+def _desirability(study: Study, asking: Asking) -> Desirability | None:
+    use = {one.metric: one for one in study.usefulness}
+    cost = {one.metric: one for one in study.cost}
+    robustness = study.analysis.robustness
+    factors = {
+        one.metric: factors_of(
+            one,
+            {change: found[one.metric] for change, found in robustness.items() if one.metric in found},
+            use.get(one.metric),
+            cost.get(one.metric),
+            (asking.other_sets or {}).get(one.metric, ()),
+        )
+        for one in study.analysis.agreements
+        if not math.isnan(one.srcc)
+    }
+    return desirability(factors, seed=asking.seed) if factors else None
+
+
+def _accuracy(analysis: Analysis, condensed: Desirability | None, asking: Asking) -> tuple[AccuracyFinding, ...]:
+    figures = {"SRCC": {one.metric: one.srcc for one in analysis.agreements if not math.isnan(one.srcc)}}
+    if condensed is not None:
+        aggregates = zip(condensed.metrics, condensed.aggregate.tolist(), condensed.group, strict=True)
+        # Aggregates of different factors cannot be compared; group 0 is the largest.
+        figures["desirability"] = {name: value for name, value, group in aggregates if group == 0}
+    found = (accuracy_finding(values, what, seed=asking.seed) for what, values in figures.items())
+    return tuple(one for one in found if len(one.backbones) > 3)
+
+
+def _attacks(run: ScoreRun, study: Study, asking: Asking, tell: Tell) -> tuple[list[AttackResult], list[Skipped]]:
+    """The attacks, and the metrics that could not be attacked."""
+    found: list[AttackResult] = []
+    failed: list[Skipped] = []
+    if not asking.attacked:
+        return found, failed
+    pairs = [_pair(run, index) for index in _spread(len(run.rated), asking.attacked)]
+    for measure in run.panel.measures():
+        tell(f"attacking {measure.name}")
+        try:
+            found += attack_metric(measure, pairs, float(np.std(study.table.scores[measure.name])), seed=asking.seed)
+        except ValueError as error:
+            failed.append(Skipped(f"attacks on {measure.name}", str(error)))
+    return found, failed
+
+
+def _usefulness(run: ScoreRun, asking: Asking, tell: Tell) -> list[Usefulness]:
+    references = [_pair(run, run.rated.reference_ids.index(i))[1] for i in range(min(3, len(run.rated.references)))]
+    found = []
+    for measure in run.panel.measures():
+        tell(f"trying {measure.name} as a loss")
+        found.append(usefulness(measure, references, asking.seed))
+    return found
+
+
+def _cost(run: ScoreRun, tell: Tell) -> list[Cost]:
+    preds, target = _pair(run, 0)
+    found = []
+    for measure in run.panel.measures():
+        if min(preds.shape[2:]) >= measure.minimum_side:
+            tell(f"timing {measure.name}")
+            found.append(measure_cost(measure, preds, target))
+    return found
+
+
+def _gallery(run: ScoreRun, study: Study, tell: Tell) -> tuple[GalleryItem, ...]:
+    if not study.outliers:
+        return ()
+    tell("gathering the worst images")
+    finding = study.outliers[0]
+    comparator = run.panel.comparator(finding.metric)
+    by_name = {(short.ref, short.dist): place for place, short in enumerate(run.rated.as_pairs())}
+
+    def load(case: WorstCase) -> tuple[Tensor, Tensor]:
+        preds, target = run.reading(run.rated.pairs[by_name[case.ref, case.dist]])
+        shown = [(side * 255).round().to(torch.uint8) for side in (target, preds)]
+        return shown[0], shown[1]
+
+    return gallery(finding, load, _heat(comparator) if comparator is not None and comparator.has_maps else None)
+
+
+def _heat(comparator: FeatureComparator) -> Callable[[Tensor, Tensor], Tensor]:
+    def heat(preds: Tensor, target: Tensor) -> Tensor:
+        return next(iter(comparator.maps(preds, target).values()))["score"]
+
+    return heat
+
+
+def _pair(run: ScoreRun, index: int) -> tuple[Tensor, Tensor]:
+    preds, target = run.reading(run.rated.pairs[index])
+    device = torch.device(run.device)
+    return preds[None].to(device), target[None].to(device)
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Places spread evenly over all pairs."""
+    return sorted({round((place + 0.5) * count / wanted - 0.5) for place in range(min(wanted, count))})

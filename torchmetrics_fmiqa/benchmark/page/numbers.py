@@ -1,0 +1,86 @@
+"""How the reports write numbers."""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A coefficient: without the zero before its point, as correlations are printed.
+
+    >>> number(0.85123), number(-0.0341), number(1.0), number(float("nan"))
+    ('.851', '−.034', '1.000', '—')
+    """
+    if math.isnan(value):
+        return "—"
+    text = f"{abs(value):.{digits}f}"
+    sign = "−" if value < 0 and float(text) > 0 else ""
+    return sign + text.removeprefix("0")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference, always with its sign.
+
+    >>> signed(0.0592), signed(-2.5, 2), signed(0.0)
+    ('+.059', '−2.50', '.000')
+    """
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and text.strip(".0") else text
+
+
+def amount(value: float) -> str:
+    """A number of any size, to three digits.
+
+    >>> amount(12.3456), amount(0.7), amount(45678.9), amount(float("nan"))
+    ('12.3', '.700', '45,679', '—')
+    """
+    if not math.isfinite(value):
+        return "—" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    text = f"{abs(value):,.0f}" if abs(value) >= 1000 or value == 0 else f"{abs(value):#.3g}".removesuffix(".")
+    return ("−" if value < 0 else "") + (text.removeprefix("0") if text.startswith("0.") else text)
+
+
+def plain(value: float) -> str:
+    """A number with no more digits than it needs, for axes and settings.
+
+    >>> plain(0.25), plain(4.0), plain(-20.0), plain(86.6)
+    ('.25', '4', '−20', '86.6')
+    """
+    text = f"{abs(value):,.0f}" if abs(value) >= 1000 else f"{abs(value):.4g}"
+    return ("−" if value < 0 else "") + (text.removeprefix("0") if text.startswith("0.") else text)
+
+
+def percent(value: float) -> str:
+    r"""A share.
+
+    >>> percent(0.0543), percent(float("nan"))
+    ('5.4\xa0%', '—')
+    """
+    return "—" if math.isnan(value) else f"{100 * value:.1f}\u00a0%"
+
+
+def chance(p: float) -> str:
+    r"""A p-value as it stands after the letter p.
+
+    >>> chance(0.0321), chance(0.00002), chance(float("nan"))
+    ('=\xa0.032', '<\xa0.001', 'unknown')
+    """
+    return "unknown" if math.isnan(p) else "<\u00a0.001" if p < 0.001 else f"=\u00a0{number(p)}"
+
+
+def span(low: float, high: float) -> str:
+    """An interval, empty if there is none.
+
+    >>> span(0.8291, 0.8712), span(float("nan"), 1.0)
+    ('[.829, .871]', '')
+    """
+    return "" if math.isnan(low) or math.isnan(high) else f"[{number(low)}, {number(high)}]"
+
+
+def several(count: int, one: str, more: str = "") -> str:
+    """A number of things.
+
+    >>> several(1, "image"), several(3000, "image")
+    ('1 image', '3,000 images')
+    """
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

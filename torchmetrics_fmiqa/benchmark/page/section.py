@@ -1,0 +1,169 @@
+"""What a report is made of, before it is HTML or Markdown: sections of words, tables and figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from torchmetrics_fmiqa.benchmark.page.numbers import amount, chance, number, percent, signed
+
+
+class Name(str):
+    """The name of a metric, a type, a file: from outside, and set apart in print."""
+
+    __slots__ = ()
+
+
+#: A sentence or a paragraph: plain parts and names.
+Text = tuple[str, ...]
+
+
+def join(names: Sequence[str], most: int = 6) -> Text:
+    """Names as one would say them, the many cut short.
+
+    >>> "".join(join(["a", "b", "c"])), "".join(join(["a", "b", "c", "d"], most=2))
+    ('a, b and c', 'a, b and 2 more')
+    """
+    shown: list[str] = [Name(name) for name in names[:most]]
+    rest = len(names) - len(shown)
+    last: list[str] = [f"{rest} more"] if rest else shown[-1:]
+    first = shown if rest else shown[:-1]
+    parts: list[str] = []
+    for place, one in enumerate(first):
+        parts += [", ", one] if place else [one]
+    return (*parts, *([" and "] if parts and last else []), *last)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Args:
+        text: what is read.
+        value: what it is sorted by, in full precision; ``None`` to sort by the text, NaN to come last.
+        shade: how dark its ground is, in [0, 1].
+        mark: ``"win"``, ``"loss"`` or ``"best"``: its looks.
+        note: more about it, on hover.
+        drawing: a drawing that follows the text in HTML.
+    """
+
+    text: str
+    value: float | None = None
+    shade: float | None = None
+    mark: str = ""
+    note: str = ""
+    drawing: Markup | None = None
+
+    @property
+    def kind(self) -> str:
+        """``"drawn"``, ``"words"``, or nothing for a number."""
+        return "drawn" if self.drawing is not None else "words" if self.value is None else ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's head: its label, more about it, and a drawing (an axis) under it."""
+
+    label: str
+    note: str = ""
+    drawing: Markup | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names its rows.
+
+    Args:
+        id: anchor.
+        caption: what it shows.
+        columns: heads.
+        rows: cells, as many in each as columns.
+        upright: whether the heads stand upright, for many narrow columns.
+        matrix: whether the cells are small squares.
+        brief: columns that a Markdown page takes; 0 for all.
+    """
+
+    id: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    upright: bool = False
+    matrix: bool = False
+    brief: int = 0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing and what it shows."""
+
+    drawing: Markup
+    caption: Text
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report.
+
+    Args:
+        id: anchor.
+        title: heading.
+        lead: paragraphs: what was found.
+        how: paragraphs: how it was measured, and how to read it.
+        figures: small drawings, side by side.
+        tables: below them.
+        terms: things explained: a word and its meaning.
+        lists: headed lists of names and what is to say of each.
+    """
+
+    id: str
+    title: str
+    lead: tuple[Text, ...]
+    how: tuple[Text, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    terms: tuple[tuple[Text, Text], ...] = ()
+    lists: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+
+
+def coefficient(value: float, shade: float | None = None, note: str = "") -> Cell:
+    """A cell of a correlation or a share in [0, 1]."""
+    return Cell(number(value), value, shade, note=note)
+
+
+def quantity(value: float) -> Cell:
+    """A cell of a number of any size."""
+    return Cell(amount(value), value)
+
+
+def share(value: float) -> Cell:
+    """A cell of a share in per cent."""
+    return Cell(percent(value), value)
+
+
+def p_value(value: float) -> Cell:
+    """A cell of a p-value."""
+    return Cell("—" if math.isnan(value) else chance(value).removeprefix("=\u00a0"), value)
+
+
+def change(value: float, digits: int = 2) -> Cell:
+    """A cell of a signed difference."""
+    return Cell(signed(value, digits), value)
+
+
+def whole(value: int) -> Cell:
+    """A cell of a count."""
+    return Cell(f"{value:,}", value)
+
+
+def shades(values: Sequence[float]) -> tuple[float, float]:
+    """The range that shades run over: the least and the greatest that are known."""
+    known = [value for value in values if math.isfinite(value)]
+    return (min(known), max(known)) if known else (0.0, 1.0)
+
+
+def shade(value: float, low: float, high: float) -> float | None:
+    """A value's place in a range, or ``None`` for NaN."""
+    return None if not math.isfinite(value) else (value - low) / (high - low) if high > low else 0.0

@@ -1,0 +1,235 @@
+"""`fmiqa benchmark`: compare metrics with human opinion."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from torchmetrics_fmiqa.cli.console import count_pairs, err_console, out_console, report_problems, telling
+from torchmetrics_fmiqa.cli.options import (
+    DeviceOption,
+    MatchOption,
+    PrecisionOption,
+    RgbOption,
+    check_device,
+    check_match,
+    split_names,
+)
+
+if TYPE_CHECKING:
+    from torchmetrics_fmiqa.benchmark.choices import ChoiceStudy
+    from torchmetrics_fmiqa.benchmark.panel import Panel
+    from torchmetrics_fmiqa.benchmark.study import Study
+    from torchmetrics_fmiqa.data.rated import JndPairs, RatedPairs, Triplets
+
+
+# What is asked of opinions, and not of choices.
+_OF_OPINIONS = (
+    "ref",
+    "image",
+    "type_column",
+    "type_from",
+    "higher_is_better",
+    "other_set",
+    "changes",
+    "attacked",
+    "worst",
+)
+
+
+def benchmark(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted run goes on in it.")],
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV table ref,dist,mos or dmos (and type, level, std) of images to score.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME=FOLDER", help="Or a data set in its published layout: tid2013=DIR ...")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Or scores made before: .csv, .csv.gz or .parquet, one column a metric.")
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of images: recipes, NAME:FIELD=VALUE, .yaml files of recipes, psnr, ssim, ms_ssim, vif, lpips, "
+            "dists, fsim ..., comma-separated; repeatable. Of a table: its columns, all by default."
+        ),
+    ] = None,
+    opinion: Annotated[str | None, typer.Option(help="Column of human opinions, such as mos or dmos.")] = None,
+    opinion_is: Annotated[
+        str,
+        typer.Option(
+            help="What a higher opinion means: better, worse, or infer (by the column's name, or the metrics)."
+        ),
+    ] = "infer",
+    ref: Annotated[str, typer.Option(help="A table's column of references.")] = "ref",
+    image: Annotated[
+        str | None, typer.Option(help="A table's column of images; dis, dist or image by default.")
+    ] = None,
+    type_column: Annotated[str | None, typer.Option("--type", help="A table's column of distortion types.")] = None,
+    type_from: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Or: where the type stands in an image's name.")
+    ] = None,
+    higher_is_better: Annotated[
+        str | None,
+        typer.Option(help="A table's metrics that are qualities; by default those that run against the others."),
+    ] = None,
+    other_set: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of a benchmark on another data set, for the aggregate's worst set. Repeatable."),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder that the paths in PAIRS count from.")] = None,
+    match: MatchOption = None,
+    max_side: Annotated[int | None, typer.Option(min=1, help="Shrink larger pairs to this, for every metric.")] = None,
+    crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
+    to_rgb: RgbOption = False,
+    changes: Annotated[
+        str, typer.Option(help="Slight changes for the robustness: all, none, or names, comma-separated.")
+    ] = "all",
+    attacked: Annotated[int, typer.Option(min=0, help="Images to attack each metric on (FGSM, PGD); 0 for none.")] = 3,
+    worst: Annotated[int, typer.Option(min=1, help="Images in the gallery of outliers.")] = 10,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs between two saves.")] = 8,
+    resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap over references.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: DeviceOption = "cpu",
+    precision: PrecisionOption = "float32",
+) -> None:
+    """Compare metrics with human opinion: agreement, robustness, an aggregate, outliers.
+
+    Writes agreement.csv (one row a metric), scores.parquet, report.html, report.md and more tables to OUT. For
+    bapps_2afc and bapps_jnd, where people chose: choices.csv (one row a metric), scores.parquet and report.md.
+
+    Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments.
+    """
+    from torchmetrics_fmiqa.benchmark.build import Asking, other_sets
+    from torchmetrics_fmiqa.benchmark.choices import benchmark_choices
+    from torchmetrics_fmiqa.benchmark.run import Display, benchmark_images, benchmark_table
+    from torchmetrics_fmiqa.benchmark.scores import Reading
+    from torchmetrics_fmiqa.data.rated import RatedPairs
+
+    if sum(source is not None for source in (pairs, data, scores)) != 1:
+        raise ValueError("give one of --pairs TABLE.csv, --data NAME=FOLDER and --scores TABLE")
+    if opinion_is not in ("better", "worse", "infer"):
+        raise ValueError(f"`--opinion-is` must be better, worse or infer, got {opinion_is!r}")
+    if scores is not None and opinion is None:
+        raise ValueError("`--scores` needs --opinion COLUMN too, the column of human opinions")
+    names = [name for text in metrics or () for name in split_names(text)]
+    asking = Asking(
+        opinion_is=opinion_is,  # type: ignore[arg-type]
+        higher_is_better=None if higher_is_better is None else split_names(higher_is_better),
+        resamples=resamples,
+        seed=seed,
+        attacked=attacked,
+        other_sets=other_sets(other_set or ()),
+        worst=worst,
+    )
+    display = Display(telling, count_pairs)
+    command = shlex.join(["fmiqa", *sys.argv[1:]])
+    if scores is not None:
+        columns = {
+            "opinion": opinion,
+            "reference": ref,
+            "image": image,
+            "type": type_column,
+            "type_from": type_from,
+            "metrics": names or None,
+        }
+        study = benchmark_table(scores, out, columns, asking, command, display)
+    else:
+        if not names:
+            raise ValueError("give --metrics, such as --metrics default,psnr,ssim,ms_ssim,lpips")
+        rated = _rated(pairs, data, root, opinion, opinion_is)
+        if not isinstance(rated, RatedPairs):
+            _refuse_for_choices(context, rated.name)
+        panel = _panel(names, device, precision)
+        reading = Reading(check_match(match), max_side, crop_border, to_rgb)
+        if not isinstance(rated, RatedPairs):
+            home, on = Path(str(data).partition("=")[2]), str(check_device(device))
+            _show_choices(
+                benchmark_choices(rated, home, panel, out, reading, on, batch, resamples, seed, command, display), out
+            )
+            return
+        study = benchmark_images(
+            rated, panel, out, reading, changes, type_from, str(check_device(device)), batch, asking, command, display
+        )
+    _show(study, out)
+
+
+def _rated(
+    pairs: Path | None, data: str | None, root: Path | None, opinion: str | None, opinion_is: str
+) -> RatedPairs | Triplets | JndPairs:
+    from torchmetrics_fmiqa.data.datasets import read_dataset
+    from torchmetrics_fmiqa.data.rated import read_rated_csv
+
+    if pairs is not None:
+        direction: Any = None if opinion_is == "infer" else opinion_is
+        return read_rated_csv(pairs, root, opinion, direction)
+    name, separator, folder = str(data).partition("=")
+    if not separator:
+        raise ValueError(f"`--data` takes NAME=FOLDER, such as tid2013=TID2013, got {data!r}")
+    if root is not None or opinion is not None or opinion_is != "infer":
+        raise ValueError("`--root`, `--opinion` and `--opinion-is` are for --pairs: a data set knows its own")
+    return read_dataset(name, folder)
+
+
+def _refuse_for_choices(context: typer.Context, name: str) -> None:
+    """Refuse what was given and means nothing where people chose; what only says that it is off may stay."""
+    off = {"changes": "none", "attacked": 0}
+    for option in _OF_OPINIONS:
+        source = context.get_parameter_source(option)
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and context.params[option] != off.get(option):
+            shown = {"type_column": "type"}.get(option, option).replace("_", "-")
+            raise ValueError(f"`--{shown}` is for opinions of single images, and {name} holds choices: leave it out")
+
+
+def _panel(names: Sequence[str], device: str, precision: str) -> Panel:
+    from torchmetrics_fmiqa.benchmark.baselines import baseline_names, make_baseline
+    from torchmetrics_fmiqa.benchmark.measures import Measure, Skipped
+    from torchmetrics_fmiqa.benchmark.names import parse_metrics
+    from torchmetrics_fmiqa.benchmark.panel import Panel
+    from torchmetrics_fmiqa.recipes import Recipe
+
+    check_device(device)
+    parsed = parse_metrics(names, (*baseline_names(), "lpips-alex"))
+    with err_console.status("loading metrics ..."):
+        made = [make_baseline(meaning, device) for meaning in parsed.values() if isinstance(meaning, str)]
+        recipes = {name: meaning for name, meaning in parsed.items() if isinstance(meaning, Recipe)}
+        panel = Panel(recipes, [one for one in made if isinstance(one, Measure)], precision)  # type: ignore[arg-type]
+    panel.skipped += [one for one in made if isinstance(one, Skipped)]
+    for one in panel.skipped:
+        err_console.print(
+            f"[yellow]without {escape(one.name)}:[/] {escape(one.reason)}", soft_wrap=True, highlight=False
+        )
+    return panel
+
+
+def _show_choices(study: ChoiceStudy, out: Path) -> None:
+    shown = Table("metric", {"two_afc": "2AFC", "jnd_map": "JND mAP"}[study.kind], "95 %", *study.parts, box=None)
+    for row in (*study.scores, *study.ceilings):
+        span = "" if math.isnan(row.low) else f"{row.low:.4f} .. {row.high:.4f}"
+        shown.add_row(escape(row.metric), f"{row.score:.4f}", span, *(f"{one:.4f}" for one in row.by_part.values()))
+    out_console.print(shown)
+    out_console.print(f"report in {out / 'report.md'}", soft_wrap=True, highlight=False)
+    report_problems(list(study.missing))
+
+
+def _show(study: Study, out: Path) -> None:
+    shown = Table("metric", "SRCC", "95 %", "KRCC", "PLCC", "within ref", box=None, pad_edge=False)
+    for row in study.analysis.rows():
+        span = f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}"
+        figures = (row["srcc"], row["krcc"], row["plcc"], row["within_reference"])
+        srcc, *others = (f"{value:.4f}" for value in figures)
+        shown.add_row(escape(row["metric"]), srcc, span, *others)
+    out_console.print(shown)
+    out_console.print(f"{study.analysis.direction}; report in {out / 'report.html'}", soft_wrap=True, highlight=False)
+    report_problems(list(study.missing))

@@ -1,0 +1,77 @@
+"""Where the command line writes: results to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from torchmetrics_fmiqa.data.pairs import Problem
+
+out_console, err_console = Console(), Console(stderr=True)
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Show, while it lasts, what is being done: it gives a function that takes the text."""
+    with err_console.status("...") as status:
+        yield lambda text: status.update(f"{escape(text)} ...")
+
+
+def track_pairs(results: Any, total: int) -> Any:
+    """Pass results on, and show how many of how many there were."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = (
+        TextColumn("scoring"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("pairs, time left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*bar, console=err_console, transient=True) as progress:
+        yield from progress.track(results, total=total)
+
+
+def count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
+    """Pass counts of pairs done on, and show them with the speed and the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    speed = TextColumn("{task.fields[speed]}")
+    bar = (
+        TextColumn("scoring"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("pairs,"),
+        speed,
+        TextColumn("time left"),
+    )
+    with Progress(*bar, TimeRemainingColumn(), console=err_console, transient=True) as progress:
+        task = progress.add_task("", total=total, speed="")
+        before: int | None = None  # what an earlier run had done tells nothing of this one's speed
+        began = time.monotonic()
+        for count in done:
+            before = count if before is None else before
+            speed_now = f"{(count - before) / (time.monotonic() - began):.2f} pairs/s," if count > before else ""
+            progress.update(task, completed=count, speed=speed_now)
+            yield count
+
+
+def report_problems(problems: list[Problem]) -> None:
+    """List what could not be scored, and exit with status 1; do nothing where all could.
+
+    Raises:
+        typer.Exit: if there are problems.
+    """
+    if not problems:
+        return
+    err_console.print(f"[red]{len(problems)} could not be scored:[/]")
+    for problem in problems:
+        err_console.print(f"  {escape(problem.name)}: {escape(problem.reason)}", soft_wrap=True, highlight=False)
+    raise typer.Exit(1)

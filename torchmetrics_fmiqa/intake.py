@@ -1,0 +1,95 @@
+"""From images as the user has them to portions of tiles: unit, border, working size, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.features.images import DataRange, check_mask_values, check_pair, check_values, crop, to_unit
+from torchmetrics_fmiqa.features.network import Network
+from torchmetrics_fmiqa.features.sizes import resize, shrink_mask
+from torchmetrics_fmiqa.features.tiles import TilePlan, plan_tiles
+from torchmetrics_fmiqa.recipes import Recipe
+
+
+class Intake:
+    """Brings images to the unit and the size that a recipe measures in, checking them on the way, and plans tiles.
+
+    Args:
+        recipe: any of the recipes that share a forward pass.
+        network: what the tiles are for.
+
+    Raises:
+        ValueError: if the network cannot take the recipe's tile.
+    """
+
+    def __init__(self, recipe: Recipe, network: Network) -> None:
+        self.recipe, self.network = recipe, network
+        self.tile = recipe.tile or network.tile
+        self.resolution = recipe.resolution
+        if self.resolution == "auto":
+            self.resolution = "tile" if network.transformer else "native"
+        if recipe.protocol == "fmiqa" and self.resolution == "tile" and self.tile % network.multiple:
+            raise ValueError(f"`tile` must be a multiple of {network.multiple} for {network.name}, got {self.tile}")
+
+    def pair(
+        self, preds: Tensor, target: Tensor, dtype: torch.dtype, data_range: DataRange, border: int, validate: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Bring both sides ``(N, 3, H, W)`` to [0, 1] at the working size; no gradient reaches the targets.
+
+        Raises:
+            ValueError: for images that do not fit, naming the value and the fix.
+        """
+        check_pair(preds, target)
+        preds, target = crop(preds, border), crop(target, border)
+        preds = to_unit(preds, data_range, dtype, "preds")
+        with torch.no_grad():
+            target = to_unit(target, data_range, dtype, "target")
+            if validate and not torch.compiler.is_compiling():
+                check_values(preds, target, data_range)
+        if self.recipe.clamp_preds:
+            preds = preds.clamp(0, 1)
+        size = self._working_size(preds)
+        return resize(preds, size), resize(target, size)
+
+    def mask(self, mask: Tensor, dtype: torch.dtype, border: int, validate: bool) -> Tensor:
+        """Bring weights of pixels ``(N, 1, H, W)`` to the working size.
+
+        Raises:
+            ValueError: for weights that are negative, not finite, or all zero in an image.
+        """
+        mask = crop(mask, border).to(dtype)
+        if validate and not torch.compiler.is_compiling():
+            check_mask_values(mask)
+        return shrink_mask(mask, self._working_size(mask))
+
+    def _working_size(self, images: Tensor) -> tuple[int, int]:
+        height, width = images.shape[-2:]
+        if self.resolution == "resize":
+            return self.tile, self.tile
+        limit, longer = self.recipe.max_side, max(height, width)
+        if limit is None or longer <= limit:
+            return height, width
+        return max(1, round(height * limit / longer)), max(1, round(width * limit / longer))
+
+    def plan(self, images: Tensor) -> TilePlan:
+        """Plan the tiles of images at the working size."""
+        height, width = images.shape[-2:]
+        tile = self.tile if self.resolution == "tile" else None
+        spacing: Literal["even", "published"] = "published" if self.recipe.protocol == "zsiqa" else "even"
+        return plan_tiles(height, width, tile, self.network.multiple, self.network.minimum, spacing)
+
+
+def portions(plan: TilePlan, images: int, tile_batch: int) -> Iterator[list[tuple[int, int]]]:
+    """Pairs (image, tile) in portions that fit in memory: as many pixels as ``tile_batch`` tiles of 224 x 224 have.
+
+    >>> list(portions(plan_tiles(448, 224, 224), images=2, tile_batch=3))
+    [[(0, 0), (1, 0), (0, 1)], [(1, 1)]]
+    """
+    picks = [(image, tile) for tile in range(len(plan.corners)) for image in range(images)]
+    size = max(1, tile_batch * 224 * 224 // (plan.rows.padded * plan.cols.padded))
+    for start in range(0, len(picks), size):
+        yield picks[start : start + size]

@@ -1,0 +1,72 @@
+"""Where images differ: distances of patches, painted over the pixels that they stand for."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from torchmetrics_fmiqa.distances import POINTWISE
+from torchmetrics_fmiqa.features.sizes import stretch_map
+from torchmetrics_fmiqa.features.tiles import TilePlan, add_tiles, paint, pixel_shares
+from torchmetrics_fmiqa.recipes import Recipe, distance_name
+
+
+def check_mappable(recipe: Recipe) -> None:
+    """Raise a ValueError that says why a recipe has no map, if it has none."""
+    for distance in recipe.distances:
+        if recipe.protocol != "fmiqa" or not isinstance(distance, str) or distance not in POINTWISE:
+            raise ValueError(
+                f"the {recipe.protocol} distance {distance_name(distance)!r} has no map: "
+                f"take distance={' or '.join(map(repr, POINTWISE))}"
+            )
+    if recipe.tokens == "prefix":
+        raise ValueError("prefix tokens have no place in the image, so no map: take tokens='patch'")
+
+
+class Canvas:
+    """The maps of a batch, painted tile by tile.
+
+    Args:
+        plan: the tiles.
+        images: ``(N, 3, H, W)`` at the working size, for their number, size, dtype and device.
+        labels: for each distance the names of its taps.
+        weights: for each distance the weight of each tap in the score.
+        per_layer: paint each tap's map beside the score's.
+    """
+
+    def __init__(
+        self,
+        plan: TilePlan,
+        images: Tensor,
+        labels: dict[str, tuple[str, ...]],
+        weights: dict[str, tuple[float, ...]],
+        per_layer: bool,
+    ) -> None:
+        self.plan, self.labels, self.weights, self.per_layer = plan, labels, weights, per_layer
+        self.shares = pixel_shares(plan, images)
+        blank = images.new_zeros(images.shape[0], *images.shape[-2:])
+        self.maps = {
+            name: dict.fromkeys(("score", *(taps if per_layer else ())), blank) for name, taps in labels.items()
+        }
+
+    def add(
+        self, distance: str, column: int, values: Tensor, grid: tuple[int, int], picks: list[tuple[int, int]]
+    ) -> None:
+        """Paint the values ``(K, h * w)`` of the patches of some tiles at one tap.
+
+        Raises:
+            ValueError: if the tap has no patches.
+        """
+        maps, label = self.maps[distance], self.labels[distance][column]
+        if grid == (0, 0):
+            raise ValueError(f"tap {label!r} is a pooled embedding and has no map: leave it out of `taps`")
+        painted = paint(values.to(self.shares.dtype), self.plan, grid) * self.shares[[tile for _, tile in picks]]
+        maps["score"] = add_tiles(maps["score"], painted * self.weights[distance][column], self.plan, picks)
+        if self.per_layer:
+            maps[label] = add_tiles(maps[label], painted, self.plan, picks)
+
+    def stretched(self, size: tuple[int, int]) -> dict[str, dict[str, Tensor]]:
+        """For each distance its maps by label, ``(N, 1, *size)``."""
+        return {
+            name: {label: stretch_map(drawn, size)[:, None] for label, drawn in maps.items()}
+            for name, maps in self.maps.items()
+        }
