@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from torchmetrics_fmiqa.benchmark.network_baselines import lpips_network
+
 ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
 VIT_TINY = ASSETS / "weights" / "vit_tiny_patch16_224.safetensors"
 SQUEEZENET = ASSETS / "weights" / "squeezenet1_1.safetensors"
@@ -34,12 +36,5 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int, device: str) -
 
 def lpips_squeeze(pretrained: bool = True) -> nn.Module:
     """The LPIPS-squeeze of torchmetrics; its trunk from the assets' file, so that nothing is downloaded."""
-    from safetensors.torch import load_file
-    from torchmetrics.functional.image.lpips import _LPIPS
-
-    metric = _LPIPS(net="squeeze", pnet_rand=True).eval()
-    if pretrained:
-        trunk = load_file(SQUEEZENET)
-        own = metric.net.state_dict()  # "slices.1.3.squeeze.weight" is torchvision's "features.3.squeeze.weight"
-        metric.net.load_state_dict({name: trunk["features." + name.split(".", 2)[2]] for name in own})
-    return metric
+    os.environ.setdefault("FMIQA_ASSETS", str(ASSETS))
+    return lpips_network("squeeze", pretrained)

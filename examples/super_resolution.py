@@ -177,7 +177,7 @@ def main() -> None:
     check_settings(
         given, {key: [f"{file.parent.name}/{file.name}" for file in files] for key, files in used.items()}, loss
     )
-    judges = Judges(given.out)
+    judges = Judges()
     train, val = read(train_files, CROP), read(val_files, CROP)
 
     def model(**options: Any) -> SuperResolution:

@@ -45,9 +45,13 @@ def asset(name: str) -> Path | None:
 
 
 def local_recipe(name: str, **overrides: Any) -> Recipe:
-    """A named recipe, with its weights from FMIQA_ASSETS where they are there."""
+    """A named recipe, with its weights from FMIQA_ASSETS where they are there.
+
+    Every field that moved a number in docs/training.md is fixed here, so that new defaults do not change them.
+    """
     weights = asset(f"weights/{LOCAL_WEIGHTS[name]}")
-    return as_recipe(name, **({} if weights is None else {"weights": str(weights)}), **overrides)
+    fields = {"distance": "cosine", "taps": "all", "normalization": "model", **overrides}
+    return as_recipe(name, **({} if weights is None else {"weights": str(weights)}), **fields)
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
 
 import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from super_resolution_data import SCALE, InputError, Photograph, asset, enlarge, local_recipe, shrink
+from super_resolution_data import SCALE, InputError, Photograph, enlarge, local_recipe, shrink
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
-from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
 
-from torchmetrics_fmiqa import FeatureComparator
+from torchmetrics_fmiqa import FeatureComparator, WeightsUnavailableError
+from torchmetrics_fmiqa.benchmark.network_baselines import lpips_network
 from torchmetrics_fmiqa.features.images import crop
 from torchmetrics_fmiqa.figures import new_figure, show_image
 from torchmetrics_fmiqa.tables import write_table
@@ -47,24 +45,14 @@ FREE = {"chelsea": (10, 130), "coffee": (195, 320), "astronaut": (20, 150), "roc
 class Judges:
     """Measures pairs ``(1, 3, H, W)`` in [0, 1]."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self) -> None:
         self.features = {
             name: FeatureComparator(local_recipe(name.replace("_", "-"))) for name in ("squeezenet", "vit_tiny")
         }
-        # LPIPS fetches its trunk from torch's hub: what FMIQA_ASSETS has is put where the hub looks first
-        trunk = asset("weights/squeezenet1_1.safetensors")
-        if trunk is not None:
-            from safetensors.torch import load_file
-
-            os.environ["TORCH_HOME"] = str((out / "torch_home").resolve())
-            place = out / "torch_home" / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
-            if not place.is_file():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                torch.save(load_file(trunk), place)
         try:
-            self.lpips = LearnedPerceptualImagePatchSimilarity(net_type="squeeze", normalize=True).eval()
-        except URLError as error:
-            raise InputError(f"the weights of LPIPS-squeeze cannot be downloaded: {error.reason}") from None
+            self.lpips = lpips_network("squeeze")
+        except WeightsUnavailableError as error:
+            raise InputError(f"LPIPS-squeeze {error}") from None
 
     @torch.inference_mode()
     def measure(self, preds: Tensor, target: Tensor) -> dict[str, float]:
@@ -74,7 +62,7 @@ class Judges:
         values = {
             "psnr": peak_signal_noise_ratio(preds, target, data_range=1.0),
             "ssim": structural_similarity_index_measure(preds, target, data_range=1.0),
-            "lpips_squeeze": self.lpips(preds, target),
+            "lpips_squeeze": self.lpips(preds, target, normalize=True),
             **distances,
         }
         return {name: float(value) for name, value in values.items()}

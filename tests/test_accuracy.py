@@ -156,11 +156,11 @@ def test_the_note_tells_what_is_left_out_and_that_kinds_differ() -> None:
     assert "4 backbones" in note
     assert "2 supervised" in note
     assert "1 zero-shot" in note
-    assert note.endswith("psnr, dists")
+    assert note.endswith("dists, psnr")
     alone = accuracy_finding(values, "SRCC", kind="supervised")
     assert alone.backbones == ("alexnet", "vgg16")
     assert set(alone.kinds) == {"supervised"}
-    assert "left out for the kind of accuracy: dinov1_l2, clip_rn50_cos" in alone.note
+    assert "left out for the kind of accuracy: clip_rn50_cos, dinov1_l2" in alone.note
     assert "not comparable" not in alone.note
     both = accuracy_finding(values, "SRCC", kind=("supervised", "zero-shot"))
     assert both.backbones == ("alexnet", "clip-rn50", "vgg16")

@@ -128,6 +128,95 @@ def test_wrong_sources_are_errors(tmp_path: Path, arguments: list[str], message:
     assert message in refusal("benchmark", "--out", tmp_path / "out", *arguments)
 
 
+IGNORED = {
+    "--ref": "ref",
+    "--image": "dist",
+    "--type": "type",
+    "--higher-is-better": "psnr",
+    "--data-option": "split=train",
+}
+OF_IMAGES = {
+    "--match": "crop",
+    "--max-side": "64",
+    "--crop-border": "2",
+    "--changes": "all",
+    "--attacked": "3",
+    "--root": ".",
+    "--batch": "2",
+    "--device": "cpu",
+    "--precision": "float32",
+    "--data-option": "split=train",
+}
+
+
+@pytest.mark.parametrize(("option", "value"), IGNORED.items())
+def test_options_that_pairs_have_no_use_for_are_refused(tmp_path: Path, option: str, value: str) -> None:
+    refused = refusal("benchmark", "--pairs", "p.csv", "--metrics", "psnr", "--out", tmp_path / "out", option, value)
+    assert f"`{option}` is for --" in refused
+    assert "with --pairs it would do nothing: leave it out" in refused
+
+
+@pytest.mark.parametrize(("option", "value"), [*OF_IMAGES.items(), ("--to-rgb", None)])
+def test_options_that_scores_have_no_use_for_are_refused(tmp_path: Path, option: str, value: str | None) -> None:
+    given = [option] if value is None else [option, value]
+    refused = refusal("benchmark", "--scores", "s.csv", "--opinion", "mos", "--out", tmp_path / "out", *given)
+    assert f"`{option}` is for --" in refused
+    assert "with --scores it would do nothing" in refused
+
+
+def test_what_only_says_that_it_is_off_may_stay(tmp_path: Path) -> None:
+    arguments = ("--scores", "nowhere.csv", "--opinion", "mos", "--changes", "none", "--attacked", "0")
+    assert "nowhere.csv" in refusal("benchmark", *arguments, "--out", tmp_path / "out")
+
+
+def kadid(folder: Path) -> Path:
+    """A few images in the layout of KADID-10k."""
+    pairs = dataset(folder / "data", references=3, levels=3)
+    images = folder / "images"
+    images.mkdir()
+    lines = ["dist_img,ref_img,dmos,var"]
+    for row in read(pairs):
+        level = int(row["dist"].removesuffix(".png")[-1]) + 1
+        reference, distorted = f"I0{row['ref'][1]}.png", f"I0{row['ref'][1]}_01_0{level}.png"
+        shutil.copy(pairs.parent / row["ref"], images / reference)
+        shutil.copy(pairs.parent / row["dist"], images / distorted)
+        lines.append(f"{distorted},{reference},{row['mos']},0.5")
+    (folder / "dmos.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_data_set_is_scored_and_knows_its_own(tmp_path: Path) -> None:
+    folder = kadid(tmp_path / "kadid")
+    arguments = ("benchmark", "--data", f"kadid10k={folder}", "--metrics", "psnr", "--out", tmp_path / "out", *QUICK)
+    for option, value in (*IGNORED.items(), ("--opinion", "mos"), ("--opinion-is", "better"), ("--root", ".")):
+        refused = refusal(*arguments, option, value)
+        if option == "--data-option":
+            assert "`--data-option split` means nothing to kadid10k: its reader takes none" in refused
+        else:
+            assert f"`{option}` is for --" in refused
+            assert "with --data with opinions it would do nothing" in refused
+    assert not (tmp_path / "out").exists()
+    fmiqa(*arguments, "--changes", "none")
+    assert "as the dataset says" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("data", "option", "message"),
+    [
+        ("live=.", "realigned=maybe", "`--data-option realigned` must be true or false, got 'maybe'"),
+        ("LIVE=.", "realign=true", "`--data-option realign` means nothing to LIVE: its reader takes realigned"),
+        ("live=.", "realigned", "`--data-option` takes KEY=VALUE, got 'realigned'"),
+        ("imagenet=.", "split=val", "there is no reader of 'imagenet'"),
+    ],
+)
+def test_wrong_options_of_a_reader_are_errors(tmp_path: Path, data: str, option: str, message: str) -> None:
+    arguments = ("--metrics", "psnr", "--out", tmp_path / "out", "--data-option", option)
+    assert message in refusal("benchmark", "--data", data, *arguments)
+    twice = ("--data-option", "realigned=true", "--data-option", "realigned=false")
+    refused = refusal("benchmark", "--data", "live=.", "--metrics", "psnr", "--out", tmp_path / "out", *twice)
+    assert "`--data-option realigned` is given twice" in refused
+
+
 def test_pairs_without_metrics_or_with_wrong_ones(tmp_path: Path) -> None:
     pairs = dataset(tmp_path / "data")
     assert "--metrics" in refusal("benchmark", "--pairs", pairs, "--out", tmp_path / "out")

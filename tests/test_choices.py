@@ -19,19 +19,15 @@ from pyarrow import parquet
 from scipy import stats
 from torch import Tensor
 
+from tests.browser import Browser
 from tests.conftest import RANDOM_VIT
 from tests.test_benchmark_scores import refusal
 from tests.test_cli import fmiqa
+from tests.test_page import Reader, three
 from torchmetrics_fmiqa import feature_distance
-from torchmetrics_fmiqa.benchmark.choices import (
-    Choices,
-    ChoiceScore,
-    ChoiceStudy,
-    analyse_choices,
-    as_rated,
-    benchmark_choices,
-    write_choices,
-)
+from torchmetrics_fmiqa.benchmark.choices import Choices, ChoiceScore, ChoiceStudy, analyse_choices
+from torchmetrics_fmiqa.benchmark.choices_report import write_choices, write_choices_html
+from torchmetrics_fmiqa.benchmark.choices_run import as_rated, benchmark_choices
 from torchmetrics_fmiqa.benchmark.measures import Measure
 from torchmetrics_fmiqa.benchmark.panel import Panel
 from torchmetrics_fmiqa.benchmark.run import Display
@@ -431,6 +427,75 @@ def test_names_from_outside_are_no_markup() -> None:
     assert "a\\|b\\*" in page
 
 
+def study_of_many() -> ChoiceStudy:
+    """Six metrics, two of them with names that are markup, one without a score."""
+    rng = np.random.default_rng(3)
+    share, distances = made_up()
+    table = {f"near+{k}": distances["near"] + 0.2 * k * rng.normal(size=(400, 2)) for k in range(1, 3)}
+    table |= {"<script>boom()</script>": distances["near"], "far": distances["far"], "{{ 7 * 7 }}": distances["far"]}
+    table["hole"] = np.where(np.arange(800).reshape(400, 2) == 5, np.nan, distances["near"])
+    part = np.array(["cnn", "traditional", "</table>"])[np.arange(400) % 3]
+    found, ceilings = analyse_choices(choices(table, share, part), resamples=100)
+    counts = {name: int((part == name).sum()) for name in np.unique(part).tolist()}
+    return ChoiceStudy("bapps_2afc", "fmiqa benchmark", "two_afc", found, ceilings, counts, 400, 2)
+
+
+def test_the_html_page_says_what_the_study_holds() -> None:
+    study = study_of_many()
+    page = write_choices_html(study)
+    read = Reader(page)
+    text = " ".join("".join(read.texts).split()).replace("\u00a0", " ")
+    best, second = study.scores[:2]
+    answer = [
+        f"{best.metric} agrees best with people, at a 2AFC of {three(best.score)}",
+        f"2AFC {three(best.score)}, 95 % interval [{three(best.low)}, {three(best.high)}]",
+        f"+{three(best.score - second.score)} over the next, {second.metric}, 95 % interval "
+        f"[{three(-second.behind_high)}, {three(-second.behind_low)}]",
+        f"{4 - len(study.rivals)} of 4 others, beyond chance",
+        f"Majority of people {three(study.ceilings[0].score)}; one person {three(study.ceilings[1].score)}.",
+        "400 choices of 400 references, in 3 parts",
+        "2AFC is the mean share of people",
+        "2 choices left out",
+    ]
+    places = [text.index(part) for part in answer]
+    assert places == sorted(places)
+    assert [row[0] for row in read.words("agreement")] == [one.metric for one in study.scores]
+    for row, one in zip(read.values("agreement"), study.scores, strict=True):
+        np.testing.assert_array_equal(row[1:5], [one.score, one.low, one.score, one.pooled])
+    for row, one in zip(read.values("parts"), (*study.scores, *study.ceilings), strict=True):
+        np.testing.assert_array_equal(row[1:], list(one.by_part.values()))
+    assert read.words("agreement")[-1][1] == "—"
+    assert "://" not in page
+    assert sum(tag == "script" for tag, _ in read.elements) == 1
+    # The Markdown page has the same facts, without drawings.
+    short = write_choices(study).replace("\u00a0", " ")
+    assert f"- Agreement: 2AFC {three(best.score)}, 95 % interval" in short
+    assert "drawn" not in short
+
+
+def test_the_html_page_works_in_a_browser(tmp_path: Path) -> None:
+    """Without the drawing of scores against opinions, of which there are none, the script still does the rest."""
+    study = study_of_many()
+    path = tmp_path / "report.html"
+    path.write_text(write_choices_html(study), encoding="utf-8")
+    with Browser() as browser:
+        for width in (360, 1280, 1600):
+            browser.open(path, width=width)
+            assert browser.evaluate("document.documentElement.scrollWidth") == width
+            assert browser.evaluate("typeof boom") == "undefined"
+        names = "[...document.querySelectorAll('#parts-table tbody th')].map((one) => one.textContent)"
+        part = list(study.parts)[1]
+        rows = [one for one in (*study.scores, *study.ceilings) if not np.isnan(one.score)]
+        expected = [one.metric for one in sorted(rows, key=lambda one: -one.by_part[part])]
+        browser.evaluate("document.querySelectorAll('#parts-table thead th button')[2].click()")
+        assert browser.evaluate(names) == [*expected, "hole"]
+        assert browser.evaluate("document.querySelectorAll('#agreement-table svg .dot').length") == 5
+        browser.evaluate("new Promise((done) => setTimeout(done, 200))")
+        assert browser.evaluate("document.querySelectorAll('nav a').length") == 3
+        assert browser.problems == []
+        assert {one for one in browser.requests if not one.startswith("data:")} == {path.resolve().as_uri()}
+
+
 # The command line -----------------------------------------------------------------------------------------------------
 
 
@@ -464,8 +529,12 @@ def test_command_scores_triplets_as_the_metrics_do(made: tuple[Path, Path, str])
     assert {"choices.csv", "ceilings.csv", "scores.parquet", "report.md", "inputs.json"} <= {
         p.name for p in out.iterdir()
     }
+    for report in ("report.html", "report.md"):
+        text = (out / report).read_text()
+        assert "Agreement with human choices" in text
+        assert f"{float(rows['psnr']['two_afc']):.3f}".removeprefix("0") in text
     assert "majority of people" in printed
-    assert "report.md" in printed
+    assert "report.html" in printed
 
 
 def test_same_command_again_changes_nothing_and_another_is_refused(made: tuple[Path, Path, str]) -> None:
@@ -474,8 +543,8 @@ def test_same_command_again_changes_nothing_and_another_is_refused(made: tuple[P
     arguments = ("benchmark", "--data", f"bapps_2afc={root}", "--out", out, "--resamples", "50")
     fmiqa(*arguments, "--metrics", METRICS, "--attacked", "0")
     again = {path.name: path.read_bytes() for path in out.iterdir()}
-    # The report tells the command that made it.
-    assert {name for name in before if before[name] != again[name]} <= {"report.md"}
+    # The reports tell the command that made them.
+    assert {name for name in before if before[name] != again[name]} <= {"report.md", "report.html"}
     assert "metrics differ" in refusal(*arguments, "--metrics", "psnr")
 
 
@@ -488,6 +557,20 @@ def test_command_scores_noticeable_differences(tmp_path: Path) -> None:
     assert "cnn/p1/000001.png" in result.stderr
     (row,) = read(tmp_path / "out" / "choices.csv")
     assert float(row["jnd_map"]) == pytest.approx(float(read(tmp_path / "out" / "ceilings.csv")[0]["jnd_map"]))
+
+
+def test_options_of_the_reader_choose_what_is_scored(tmp_path: Path) -> None:
+    root = bapps_2afc(tmp_path / "data")
+    (root / "2afc" / "val").rename(root / "2afc" / "train")
+    options = ("--data-option", "split=train", "--data-option", "types=[traditional]")
+    fmiqa(
+        *("benchmark", "--data", f"bapps-2AFC={root}", *options, "--metrics", "psnr", "--resamples", "20"),
+        *("--out", tmp_path / "out"),
+    )
+    (row,) = read(tmp_path / "out" / "choices.csv")
+    assert "traditional" in row
+    assert "cnn" not in row
+    assert float(row["two_afc"]) == pytest.approx(best_share(SHARES["traditional"]))
 
 
 @pytest.mark.parametrize(
@@ -503,6 +586,11 @@ def test_command_scores_noticeable_differences(tmp_path: Path) -> None:
         (["--changes", "all"], "`--changes`"),
         (["--attacked", "3"], "`--attacked`"),
         (["--worst", "10"], "`--worst`"),
+        (["--image", "dist"], "`--image`"),
+        (["--other-set", "."], "agreement.csv"),
+        (["--data-option", "split=test"], "2afc/test'"),
+        (["--data-option", "realigned=true"], "its reader takes split, types"),
+        (["--data-option", "types=[cnn, music]"], "'music'"),
     ],
 )
 def test_options_for_opinions_are_refused(tmp_path: Path, given: list[str], message: str) -> None:

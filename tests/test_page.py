@@ -28,6 +28,7 @@ from torchmetrics_fmiqa.benchmark.markdown import write_markdown
 from torchmetrics_fmiqa.benchmark.measures import Skipped
 from torchmetrics_fmiqa.benchmark.outliers import FeatureTest, OutlierFinding, WorstCase
 from torchmetrics_fmiqa.benchmark.page import pictures, scatter, write_html
+from torchmetrics_fmiqa.benchmark.page.named_points import named_points
 from torchmetrics_fmiqa.benchmark.page.scatter import scatter_data
 from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
@@ -229,11 +230,19 @@ class Reader(HTMLParser):
         return [[cell[0] for cell in row] for row in self.tables[table][1:]]
 
 
-def three(value: float) -> str:
+def marked(study: Study) -> list[str]:
+    """The metrics, the qualities with an arrow."""
+    names = [one.metric for one in study.analysis.agreements]
+    qualities = [name for name in names if "psnr" in name or "ssim" in name]
+    assert len(qualities) == 2
+    return [f"{name}\u00a0↑" if name in qualities else name for name in names]
+
+
+def three(value: float, digits: int = 3) -> str:
     """A coefficient as the tables print it, written anew."""
     if math.isnan(value):
         return "—"
-    text = f"{abs(value):.3f}"
+    text = f"{abs(value):.{digits}f}"
     return ("−" if value < 0 and float(text) else "") + (text[1:] if text[0] == "0" else text)
 
 
@@ -287,7 +296,7 @@ def test_names_are_text_and_nothing_else(study: Study, hostile: Study) -> None:
     text = "".join(read.texts)
     for name in (hostile.title, hostile.command, hostile.skipped[0].name, hostile.missing[0].name):
         assert name in text
-    assert [row[0] for row in read.words("agreement")] == [one.metric for one in hostile.analysis.agreements]
+    assert [row[0] for row in read.words("agreement")] == marked(hostile)
 
 
 def test_a_name_that_is_no_unicode_can_be_written(study: Study, tmp_path: Path) -> None:
@@ -350,10 +359,10 @@ def test_tables_hold_the_numbers_of_the_study(study: Study) -> None:
             one.within_reference,
         ]
         assert same(row[1:], expected)
-        assert words[0] == one.metric
         assert [words[k] for k in (1, 4, 5, 6, 9)] == [three(expected[k - 1]) for k in (1, 4, 5, 6, 9)]
         assert words[2] == f"[{three(low)}, {three(high)}]"
         assert words[8] == f"{100 * one.outlier_ratio:.1f}\u00a0%"
+    assert [words[0] for words in read.words("agreement")] == marked(study)
     for row, words, one in zip(read.values("types"), read.words("types"), found.agreements, strict=True):
         assert same(row[1:], [one.srcc, *one.by_type.values()])
         assert words[1:] == [three(value) for value in (one.srcc, *one.by_type.values())]
@@ -365,6 +374,12 @@ def test_tables_hold_the_numbers_of_the_study(study: Study) -> None:
         assert same(row[1:], [k, one.srcc[k], one.low[k]])
     for row, one in zip(read.values("attacks"), study.attacks, strict=True):
         assert same(row[3:], [one.epsilon, one.change, one.noise, one.change, one.psnr, one.n])
+    for row, metric in zip(
+        read.values("attacks-strongest"), dict.fromkeys(a.metric for a in study.attacks), strict=True
+    ):
+        mine = [one for one in study.attacks if one.metric == metric and one.epsilon == 4.0]
+        worst = max(mine, key=lambda one: abs(one.change))
+        assert same(row[1:], [*(one.change for one in mine), worst.noise, worst.change])
     for row, one in zip(read.values("usefulness"), study.usefulness, strict=True):
         assert same(row[1:], [one.finite_gradient, one.identity, one.symmetry, one.monotone])
     for row, one in zip(read.values("cost"), study.cost, strict=True):
@@ -374,6 +389,42 @@ def test_tables_hold_the_numbers_of_the_study(study: Study) -> None:
         assert same(row[3:8], [test.effect, test.p, test.p_holm, test.outliers, test.inliers])
         assert words[2] == ("within types" if test.strata else "all")
     assert [row[1:4] for row in read.values("outlier-types-0")] == [[6, 32, 6 / 32], [1, 32, 1 / 32]]
+
+
+def test_qualities_are_known_and_marked(study: Study) -> None:
+    said = analyse(made_up_table(), "better", ["psnr", "ssim"], resamples=2)
+    seen = analyse(made_up_table(), "better", resamples=2)
+    assert said.higher_is_better == seen.higher_is_better == ("psnr", "ssim")
+    none = analyse(replace(made_up_table(), scores={"near": made_up_table().scores["near"]}), "better", resamples=2)
+    assert none.higher_is_better == ()
+    assert "↑ marks metrics" in write_html(study)
+    plain = write_markdown(Study("t", "c", replace(made_up_table(), scores={"near": np.ones(96)}), none))
+    assert "↑" not in plain
+
+
+def test_notes_on_a_fit_that_is_not_shown_are_left_out(study: Study) -> None:
+    first, *others = study.analysis.agreements
+    noted = replace(first, notes=("fit with 5 parameters: turns around", "type 'x' has fewer than 3 distinct values"))
+    odd = replace(study, analysis=replace(study.analysis, agreements=[noted, *others]))
+    for page in (write_html(odd), write_markdown(odd)):
+        assert "5 parameters" not in page
+        assert "has fewer than 3 distinct values" in page
+    assert odd.analysis.rows()[0]["notes"].startswith("fit with 5 parameters: turns around; type")
+
+
+def test_what_limits_all_findings_on_accuracy_is_said_once(study: Study) -> None:
+    (one,) = study.accuracy
+    same_words = (
+        replace(one, note="4 backbones; left out: psnr, ssim"),
+        replace(one, what="worth", note="4 backbones; left out: ssim, psnr"),
+    )
+    text = " ".join("".join(Reader(write_html(replace(study, accuracy=same_words))).texts).split())
+    assert text.count("left out: ") == 1
+    assert text.index("Worth is not shown to go") < text.index("4 backbones; left out: psnr, ssim. ")
+    others = (same_words[0], replace(same_words[1], note="3 backbones"))
+    text = "".join(Reader(write_html(replace(study, accuracy=others))).texts)
+    assert "SRCC: 4 backbones; left out: psnr, ssim." in text
+    assert "worth: 3 backbones." in text
 
 
 def test_who_beats_whom(study: Study) -> None:
@@ -557,7 +608,9 @@ def test_markdown_has_the_same_findings(study: Study, hostile: Study) -> None:
         "How this was made",
     ]
     best = study.analysis.agreements[0]
-    assert f"| {best.metric} | {three(best.srcc)} | [" in page
+    four = [three(value, 4) for value in (best.srcc, *best.intervals["srcc"], best.krcc, best.plcc, best.plcc_raw)]
+    assert "| {} | {} | [{}, {}] | {} | {} | {} |".format(best.metric, *four) in page
+    assert f"| {best.metric} | {' | '.join(three(v, 4) for v in (best.srcc, *best.by_type.values()))} |" in page
     assert "- `pieapp`: needs piq" in page
     assert "The formula is ours" in page
     for one in (page, write_markdown(hostile)):
@@ -604,6 +657,70 @@ def test_the_page_fits_and_is_quiet_in_a_browser(browser: Browser, page: Path, h
             assert browser.evaluate("document.documentElement.scrollWidth") == width
             assert browser.evaluate("typeof boom") == "undefined"
             quiet(browser, path)
+
+
+#: Where the backbones lie whose names hid each other on TID2013 and LIVE, and a crowd.
+CROWDS = {
+    "tid2013": (
+        ("clip-rn50", "clip-vit-b32", "openclip-convnext-b", "vgg16", "dino-vit-b16", "vit-b16", "dinov2-vit-b14"),
+        (59.82, 63.32, 70.78, 71.59, 78.20, 81.78, 84.50),
+        (0.687, 0.747, 0.604, 0.780, 0.792, 0.757, 0.727),
+    ),
+    "live": (
+        ("openclip-convnext-b", "vgg16", "dino-vit-b16", "vit-b16"),
+        (70.78, 71.59, 78.20, 81.78),
+        (0.9485, 0.9477, 0.9650, 0.9611),
+    ),
+    "one_spot": (tuple(f"a-backbone-{k:02}" for k in range(15)), (70.0,) * 15, (0.8,) * 15),
+    "wide_letters": (tuple("WMWMWM" + "@" * k for k in range(8)), tuple(range(60, 84, 3)), (0.8, 0.81) * 4),
+}
+
+
+def labels_of(drawing: str) -> list[tuple[float, float, str, str]]:
+    found = re.findall(r'<text class="soft name" x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)">([^<]*)<', drawing)
+    return [(float(x), float(y), anchor, name) for x, y, anchor, name in found]
+
+
+def test_names_beside_points_are_all_written_where_there_is_room() -> None:
+    for crowd in ("tid2013", "live"):
+        names, xs, ys = CROWDS[crowd]
+        assert {name for *_, name in labels_of(named_points("t", names, xs, ys, "top-1"))} == set(names)
+    # The right side comes first, and the left where the right is at the end of the drawing.
+    drawn = {name: (x, y, anchor) for x, y, anchor, name in labels_of(named_points("t", "ab", (0, 1), (0, 1), "x"))}
+    assert drawn["a"][2] == drawn["b"][2] == "start"
+    long = "a" * 20
+    assert [one[2] for one in labels_of(named_points("t", ("a", long), (0, 1), (0, 1), "x"))] == ["start", "end"]
+    # Of names on one spot those without room are told on hover.
+    names, xs, ys = CROWDS["one_spot"]
+    drawing = named_points("t", names, xs, ys, "x")
+    assert len(labels_of(drawing)) == 4
+    assert all(f"<title>{name}: " in drawing for name in names)
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_no_name_hides_another_or_a_point(browser: Browser, page: Path, crowd: str) -> None:
+    """As the browser's own fonts have them."""
+    names, xs, ys = CROWDS[crowd]
+    old = page.read_text(encoding="utf-8")
+    at = old.index('<svg class="chart"', old.index('id="accuracy"'))
+    end = old.index("</svg>", at) + len("</svg>")
+    page.write_text(old[:at] + str(named_points("t", names, xs, ys, "top-1")) + old[end:], encoding="utf-8")
+    browser.open(page)
+    boxes = browser.evaluate(
+        "[...document.querySelectorAll('#accuracy svg :is(.name, .dot)')].map((one) => "
+        "{ const box = one.getBBox(); return [one.tagName, box.x, box.y, box.x + box.width, box.y + box.height]; })"
+    )
+    labels = [box[1:] for box in boxes if box[0] == "text"]
+    dots = [box[1:] for box in boxes if box[0] == "circle"]
+    assert len(dots) == len(names)
+    # A line is as high as its letters: leave out the leading.
+    labels = [(x0, y0 + 1, x1, y1 - 1) for x0, y0, x1, y1 in labels]
+    for place, (x0, y0, x1, y1) in enumerate(labels):
+        assert x0 >= 0
+        assert x1 <= 720
+        for u0, v0, u1, v1 in labels[:place] + dots:
+            assert x1 <= u0 or u1 <= x0 or y1 <= v0 or v1 <= y0
+    quiet(browser, page)
 
 
 def test_no_script_runs_but_the_page_s_own(browser: Browser, page: Path) -> None:

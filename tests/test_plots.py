@@ -351,9 +351,12 @@ def test_scatter_of_many_types_repeats_no_colour_and_shape():
     assert len(looks) == 24
 
 
+def found_of(analysis, metric):
+    return next(one for one in analysis.agreements if one.metric == metric)
+
+
 def test_scatter_without_a_fit_has_no_curve_and_counts_what_is_missing(table, analysis):
-    found = next(one for one in analysis.agreements if one.metric == "broken")
-    ax = plots.plot_scatter(table, found)
+    ax = plots.plot_scatter(table, found_of(analysis, "broken"))
     assert not drawn(ax, "fit")
     assert sum(len(one.get_offsets()) for one in ax.collections) == 119
     assert "1 without a finite score not shown" in texts(ax)[0]
@@ -364,8 +367,14 @@ def test_scatter_of_a_study_takes_the_best_or_the_one_asked_for(table, analysis)
     study = Study("made up", "none", table, analysis)
     assert analysis.agreements[0].metric in plots.plot_scatter(study).get_xlabel()
     assert "psnr" in plots.plot_scatter(study, metric="psnr").get_xlabel()
-    # Without a fit a study still knows the direction of the opinion.
-    assert plots.plot_scatter(study, metric="broken").get_ylabel() == "human opinion (higher is better)"
+    # Without a fit a study still knows the directions.
+    broken = plots.plot_scatter(study, metric="broken")
+    assert broken.get_xlabel() == "score of broken (lower is better)"
+    assert broken.get_ylabel() == "human opinion (higher is better)"
+    # What the study says of a quality is what its fit shows.
+    own, alone = plots.plot_scatter(study, metric="psnr"), plots.plot_scatter(table, found_of(analysis, "psnr"))
+    assert own.get_xlabel() == alone.get_xlabel() == "score of psnr (higher is better)"
+    np.testing.assert_array_equal(drawn(own, "fit")[0].get_ydata(), drawn(alone, "fit")[0].get_ydata())
 
 
 def test_scatter_refuses_what_does_not_fit_together(table, analysis):

@@ -385,3 +385,18 @@ def test_a_named_recipe_is_what_the_table_says(name):
 def test_the_default_is_dino_vit_b16():
     assert named("default").backbone == "vit_base_patch16_224.dino"
     assert as_recipe() == named("dino-vit-b16")
+
+
+def test_another_backbone_brings_its_own_input() -> None:
+    name = str(named("vit-tiny").backbone)
+    assert as_recipe("vgg16", backbone=name).normalization == named("vit-tiny").normalization == "none"
+    assert as_recipe("vit-tiny", backbone="torchvision/vgg16") == named("vgg16")
+    assert as_recipe("vit-tiny", backbone="torchvision/vgg16", normalization="none").normalization == "none"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_named_recipes_survive_yaml(name: str) -> None:
+    recipe = RECIPES[name].recipe
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+    plain = Recipe(recipe.backbone)  # the class's defaults, not the backbone's
+    assert Recipe.from_yaml(plain.to_yaml()) == plain

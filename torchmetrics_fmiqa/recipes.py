@@ -238,7 +238,7 @@ class Recipe:
         return dataclasses.replace(self, **overrides)
 
     def to_yaml(self) -> str:
-        """Return the recipe as YAML, with the fields that differ from their defaults.
+        """Return the recipe as YAML, with the fields that differ from the backbone's defaults.
 
         Raises:
             ValueError: if the backbone is a module or a distance is a callable, which YAML cannot hold.
@@ -249,7 +249,8 @@ class Recipe:
             raise ValueError("a recipe with a module as backbone has no YAML form: give a timm or torchvision name")
         if any(not isinstance(distance, str) for distance in self.distances):
             raise ValueError("a recipe with a callable as distance has no YAML form: give the name of a distance")
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        # What :meth:`from_yaml` starts from.
+        defaults = {field.name: field.default for field in dataclasses.fields(self)} | _backbone_defaults(self.backbone)
         plain = {name: value for name, value in self._plain().items() if getattr(self, name) != defaults[name]}
         if self.tap_weights is not None:
             plain["tap_weights"] = dict(self.tap_weights)
@@ -381,26 +382,36 @@ class NamedRecipe:
     note: str
 
 
+# Raw [0, 1] input: better than its own for ViT-Tiny, and all that is known of the published transformers
+# (docs/findings.md).
+_RAW = {"normalization": "none"}
+
+
 def _table() -> dict[str, NamedRecipe]:
-    rows = [
-        # name, backbone, millions of parameters, licence of the weights, note
-        ("clip-vit-b32", "vit_base_patch32_clip_quickgelu_224.openai", 87.8, "apache-2.0", "CLIP, OpenAI (QuickGELU)"),
-        ("clip-rn50", "resnet50_clip.openai", 38.3, "mit", "CLIP ResNet-50, OpenAI"),
-        ("openclip-vit-b32", "vit_base_patch32_clip_224.laion2b", 87.8, "apache-2.0", "OpenCLIP, LAION-2B"),
-        ("openclip-convnext-b", "convnext_base.clip_laion2b", 88.2, "apache-2.0", "OpenCLIP, LAION-2B"),
-        ("vit-b16", "vit_base_patch16_224.orig_in21k_ft_in1k", 86.6, "apache-2.0", "supervised ViT, ImageNet"),
-        ("dino-vit-b16", "vit_base_patch16_224.dino", 85.8, "apache-2.0", "DINO: best overall in ZS-IQA"),
-        ("dinov2-vit-b14", "vit_base_patch14_dinov2.lvd142m", 86.6, "apache-2.0", "DINOv2"),
-        ("dinov3-vit-b16", "vit_base_patch16_dinov3.lvd1689m", 85.7, "dinov3-license", "DINOv3"),
-        ("siglip2-vit-b16", "vit_base_patch16_siglip_224.v2_webli", 92.9, "apache-2.0", "SigLIP 2"),
-        ("vit-tiny", "vit_tiny_patch16_224.augreg_in21k_ft_in1k", 5.7, "apache-2.0", "small and fast"),
-        ("dinov2-vit-s14", "vit_small_patch14_dinov2.lvd142m", 22.1, "apache-2.0", "small DINOv2"),
-        ("squeezenet", "torchvision/squeezenet1_1", 1.2, "bsd-3-clause", "smallest; LPIPS-squeeze's trunk"),
-        ("vgg16", "torchvision/vgg16", 138.4, "bsd-3-clause", "LPIPS-vgg's trunk"),
+    rows: list[tuple[str, str, float, str, str, dict[str, Any]]] = [
+        # name, backbone, millions of parameters, licence of the weights, note, fields
+        *(
+            (name, backbone, size, licence, note, _RAW)
+            for name, backbone, size, licence, note in (
+                ("clip-vit-b32", "vit_base_patch32_clip_quickgelu_224.openai", 87.8, "apache-2.0", "CLIP, OpenAI"),
+                ("openclip-vit-b32", "vit_base_patch32_clip_224.laion2b", 87.8, "apache-2.0", "OpenCLIP, LAION-2B"),
+                ("vit-b16", "vit_base_patch16_224.orig_in21k_ft_in1k", 86.6, "apache-2.0", "supervised, ImageNet"),
+                ("dino-vit-b16", "vit_base_patch16_224.dino", 85.8, "apache-2.0", "DINO: best overall in ZS-IQA"),
+                ("dinov2-vit-b14", "vit_base_patch14_dinov2.lvd142m", 86.6, "apache-2.0", "DINOv2"),
+            )
+        ),
+        ("clip-rn50", "resnet50_clip.openai", 38.3, "mit", "CLIP ResNet-50, OpenAI", {}),
+        ("openclip-convnext-b", "convnext_base.clip_laion2b", 88.2, "apache-2.0", "OpenCLIP, LAION-2B", {}),
+        ("dinov3-vit-b16", "vit_base_patch16_dinov3.lvd1689m", 85.7, "dinov3-license", "DINOv3", {}),
+        ("siglip2-vit-b16", "vit_base_patch16_siglip_224.v2_webli", 92.9, "apache-2.0", "SigLIP 2", {}),
+        ("dinov2-vit-s14", "vit_small_patch14_dinov2.lvd142m", 22.1, "apache-2.0", "small DINOv2", {}),
+        ("vit-tiny", "vit_tiny_patch16_224.augreg_in21k_ft_in1k", 5.7, "apache-2.0", "small and fast", _RAW),
+        ("squeezenet", "torchvision/squeezenet1_1", 1.2, "bsd-3-clause", "smallest; LPIPS-squeeze's trunk", {}),
+        ("vgg16", "torchvision/vgg16", 138.4, "bsd-3-clause", "LPIPS-vgg's trunk", {}),
     ]
     table = {
-        name: NamedRecipe(Recipe(backbone), parameters, licence, note)
-        for name, backbone, parameters, licence, note in rows
+        name: NamedRecipe(Recipe(backbone, **fields), parameters, licence, note)
+        for name, backbone, parameters, licence, note, fields in rows
     }
     table = {"default": table["dino-vit-b16"], **table}
     published = ("clip-vit-b32", "clip-rn50", "openclip-vit-b32", "openclip-convnext-b")

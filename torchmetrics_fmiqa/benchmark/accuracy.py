@@ -275,7 +275,7 @@ def _note(kinds: tuple[str, ...], nowhere: list[str], outside: list[str]) -> str
         shares = ", ".join(f"{number} {kind}" for kind, number in by_kind.most_common())
         parts.append(f"kinds of accuracy that are not comparable as they stand ({shares})")
     if outside:
-        parts.append(f"left out for the kind of accuracy: {', '.join(outside)}")
+        parts.append(f"left out for the kind of accuracy: {', '.join(sorted(outside))}")
     if nowhere:
-        parts.append(f"left out, with no value or no backbone of known accuracy: {', '.join(nowhere)}")
+        parts.append(f"left out, with no value or no backbone of known accuracy: {', '.join(sorted(nowhere))}")
     return "; ".join(parts)

@@ -41,6 +41,7 @@ class Analysis:
         direction: how the opinion's direction was settled, in words.
         opinion_higher_is_better: what it is.
         references: number of references.
+        higher_is_better: the metrics that were taken for qualities; all others are distances.
     """
 
     agreements: list[Agreement]
@@ -49,6 +50,7 @@ class Analysis:
     direction: str
     opinion_higher_is_better: bool
     references: int
+    higher_is_better: tuple[str, ...] = ()
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a metric, in full precision."""
@@ -151,7 +153,8 @@ def analyse(
         for change, by_metric in table.changed.items()
     }
     found.sort(key=lambda one: -math.inf if math.isnan(one.srcc) else one.srcc, reverse=True)
-    return Analysis(found, robustness, comparison, direction, better, len(set(table.reference.tolist())))
+    qualities = tuple(name for name, flag in zip(names, flags, strict=True) if flag)
+    return Analysis(found, robustness, comparison, direction, better, len(set(table.reference.tolist())), qualities)
 
 
 def _direction(columns: Any, table: ScoredTable, opinion_is: OpinionIs, flags: list[bool]) -> tuple[bool, str]:

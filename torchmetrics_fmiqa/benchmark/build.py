@@ -57,7 +57,13 @@ class Asking:
     worst: int = 10
 
 
-def study_table(table: ScoredTable, title: str, command: str, asking: Asking, tell: Tell = print) -> Study:
+def _silent(what: str) -> None:
+    """Tell nobody."""
+
+
+def study_table(
+    table: ScoredTable, title: str = "scores", command: str = "", asking: Asking | None = None, tell: Tell = _silent
+) -> Study:
     """Study a table of scores.
 
     Args:
@@ -66,7 +72,20 @@ def study_table(table: ScoredTable, title: str, command: str, asking: Asking, te
         command: what the report says it was made with.
         asking: what to ask.
         tell: is told what is being done.
+
+    Raises:
+        ValueError: for an opinion whose direction the metrics do not settle.
+
+    >>> from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+    >>> rng = np.random.default_rng(0)
+    >>> mos, names = rng.uniform(1, 5, 60), np.arange(60).astype(str)
+    >>> scores = {"near": 5 - mos + 0.1 * rng.normal(size=60), "far": 5 - mos + rng.normal(size=60)}
+    >>> table = ScoredTable(scores, {}, mos, np.repeat(np.arange(10), 6).astype(str), names, None)
+    >>> study = study_table(table, asking=Asking(opinion_is="better", resamples=200))
+    >>> [one.metric for one in study.analysis.agreements], study.analysis.ties()
+    (['near', 'far'], [])
     """
+    asking = asking or Asking()
     tell(f"comparing {len(table.scores)} metrics on {len(table.opinion)} images with people")
     analysis = analyse(table, asking.opinion_is, asking.higher_is_better, asking.resamples, asking.seed)
     study = Study(title, command, table, analysis)
@@ -123,15 +142,15 @@ def other_sets(folders: Sequence[Path]) -> dict[str, list[float]]:
 
 
 def _condensed(study: Study, asking: Asking) -> Study:
-    """Add what rests on all the rest: the aggregate, its relation to accuracy, and the outliers of the best metric."""
+    """Add what rests on all the rest: the aggregate, its relation to accuracy, and the best metrics' outliers."""
     condensed = _desirability(study, asking)
-    best = study.analysis.agreements[0]
-    outliers = (
-        () if math.isnan(best.srcc) else (outlier_finding(best, study.table, study.table.features, asking.worst),)
+    outliers = tuple(
+        outlier_finding(one, study.table, study.table.features, asking.worst)
+        for one in study.analysis.agreements[:_MISJUDGING]
+        if one.fit.converged
     )
-    return replace(
-        study, desirability=condensed, accuracy=_accuracy(study.analysis, condensed, asking), outliers=outliers
-    )
+    accuracy = _accuracy(study.analysis, condensed, asking)
+    return replace(study, desirability=condensed, accuracy=accuracy, outliers=outliers)
 
 
 def _desirability(study: Study, asking: Asking) -> Desirability | None:

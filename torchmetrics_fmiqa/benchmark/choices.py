@@ -1,47 +1,21 @@
-"""Metrics against what people chose, instead of what they thought: from two versions of an image to a report."""
+"""Metrics against what people chose, instead of what they thought: the scores, and how sure they are."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]
 
-from torchmetrics_fmiqa.benchmark.folder import claim
 from torchmetrics_fmiqa.benchmark.measures import Skipped
-from torchmetrics_fmiqa.benchmark.page.numbers import number, several, span
-from torchmetrics_fmiqa.benchmark.page.section import (
-    Cell,
-    Column,
-    Name,
-    Section,
-    Table,
-    Text,
-    change,
-    coefficient,
-    join,
-    p_value,
-    shade,
-    shades,
-)
-from torchmetrics_fmiqa.benchmark.panel import Panel
-from torchmetrics_fmiqa.benchmark.scored import read_scored
-from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun, content_of
-from torchmetrics_fmiqa.data.opinions import JndPairs, RatedPair, RatedPairs, Triplets
 from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.statistics import holm, interval, jnd_map, two_afc
 from torchmetrics_fmiqa.statistics.bootstrap import draws
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers, groups
-from torchmetrics_fmiqa.tables import write_table
-
-if TYPE_CHECKING:
-    from torchmetrics_fmiqa.benchmark.run import Display
 
 #: Which of two versions people found closer, or whether they saw a difference at all.
 Kind = Literal["two_afc", "jnd_map"]
@@ -140,31 +114,6 @@ class ChoiceStudy:
         return [one.metric for one in self.scores[1:] if not math.isnan(one.score) and not one.p_holm < 0.05]
 
 
-def as_rated(source: Triplets | JndPairs, root: Path | None = None) -> RatedPairs:
-    """Choices as pairs to be scored: two for a triplet, one after the other, or one for a pair of a JND test.
-
-    The opinion of an image is the share of people who chose it, or who took it for its reference ``p0``.
-
-    Args:
-        source: the choices.
-        root: the data set's folder.
-
-    >>> from torchmetrics_fmiqa.data.opinions import Triplet
-    >>> triplet = Triplet(Path("ref.png"), Path("p0.png"), Path("p1.png"), 0.75, "cnn")
-    >>> [(pair.dist.name, pair.opinion) for pair in as_rated(Triplets("bapps_2afc", (triplet,))).pairs]
-    [('p0.png', 0.25), ('p1.png', 0.75)]
-    """
-    if isinstance(source, Triplets):
-        found = [
-            RatedPair(one.ref, image, share, one.type)
-            for one in source.triplets
-            for image, share in ((one.p0, 1 - one.judge), (one.p1, one.judge))
-        ]
-    else:
-        found = [RatedPair(one.p0, one.p1, one.same, one.type) for one in source.pairs]
-    return RatedPairs(source.name, tuple(found), True, "dataset", source.missing, root=root)
-
-
 def analyse_choices(
     choices: Choices, resamples: int = 1000, seed: int = 0
 ) -> tuple[tuple[ChoiceScore, ...], tuple[ChoiceScore, ...]]:
@@ -206,7 +155,7 @@ def analyse_choices(
         raise ValueError(f"`resamples` must be at least 1, got {resamples}")
     parts, codes = groups(choices.part, "part", count)
     rows = {part: np.flatnonzero(codes == place) for place, part in enumerate(parts)}
-    _check_recall(choices.kind, share, choices.part)
+    check_recall(choices.kind, share, choices.part)
 
     def scored(name: str, value: Callable[[Integers], float]) -> ChoiceScore:
         by_part = {part: value(members) for part, members in rows.items()}
@@ -235,126 +184,18 @@ def analyse_choices(
     return (*_settled(found, drawn, references), *without), tuple(ceilings)
 
 
-def benchmark_choices(
-    source: Triplets | JndPairs,
-    root: Path | None,
-    panel: Panel,
-    out: Path,
-    reading: Reading,
-    device: str,
-    batch: int,
-    resamples: int,
-    seed: int,
-    command: str,
-    display: Display,
-) -> ChoiceStudy:
-    """Score the images of a data set of choices, and write the folder. An interrupted run goes on.
-
-    Writes ``choices.csv`` (one row a metric), ``ceilings.csv`` (the same of people), ``scores.parquet``,
-    ``unscored.csv`` and ``report.md``.
-
-    Args:
-        source: the choices, such as :func:`~torchmetrics_fmiqa.data.datasets.read_bapps_2afc` reads.
-        root: the data set's folder, from which images are named.
-        panel: the metrics; qualities are turned round.
-        out: the folder.
-        reading: how images are read.
-        device: where to measure.
-        batch: pairs between two parts of the scores.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        command: what the report says it was made with.
-        display: how to show what is done.
-
-    Raises:
-        ValueError: for a folder made from other inputs, if no metric or no choice is left, and for what
-            :func:`analyse_choices` raises.
-    """
-    if not panel.names:
-        raise ValueError("no metric can run here: " + "; ".join(f"{one.name}: {one.reason}" for one in panel.skipped))
-    rated = as_rated(source, root)
-    kind: Kind = "two_afc" if isinstance(source, Triplets) else "jnd_map"
-    taken = sorted(set(rated.types) & set(ChoiceScore("", 0.0).row(kind)))
-    if taken:
-        raise ValueError(f"a part of {source.name} is called {taken[0]!r}, as a column of choices.csv is: rename it")
-    _check_recall(kind, np.array([pair.opinion for pair in rated.pairs]), np.array([pair.type for pair in rated.pairs]))
-    run = ScoreRun(rated, panel, out, reading, device=device, batch=batch)
-    inputs = {
-        "choices": kind,
-        "pairs": content_of(rated),
-        "metrics": panel.identities,
-        "reading": [reading.match, reading.max_side, reading.crop_border, reading.to_rgb],
-        "device": device,
-        "batch": batch,
-        "bootstrap": [resamples, seed],
-    }
-    claim(out, inputs)
-    for _ in display.progress(run, len(rated)):
-        pass
-    with display.telling() as tell:
-        tell(f"comparing {len(panel.names)} metrics with what people chose")
-        choices = _choices(run, kind)
-        scores, ceilings = analyse_choices(choices, resamples, seed)
-        names, sizes = np.unique(choices.part, return_counts=True)
-        study = ChoiceStudy(
-            source.name,
-            command,
-            kind,
-            scores,
-            ceilings,
-            dict(zip(names.tolist(), sizes.tolist(), strict=True)),
-            len(np.unique(choices.reference)),
-            len(source) - len(choices.share),
-            tuple(panel.skipped),
-            (*source.missing, *run.unscored()),
-        )
-        for name, found in (("choices", scores), ("ceilings", ceilings)):
-            table = [one.row(kind) for one in found]
-            write_table(out / f"{name}.csv", table, list(table[0]))
-        (out / "report.md").write_text(write_choices(study), encoding="utf-8")
-    return study
-
-
-def _choices(run: ScoreRun, kind: Kind) -> Choices:
-    """The choices of which every image was scored."""
-    table = read_scored(run.path, "opinion", "ref", "dist", metrics=list(run.panel.names))
-    rows = {key: row for row, key in enumerate(zip(table.reference.tolist(), table.image.tolist(), strict=True))}
-    width = 2 if kind == "two_afc" else 1
-    places: list[list[int]] = []
-    last: list[RatedPair] = []
-    for start in range(0, len(run.rated), width):
-        found = [rows.get((short.ref, short.dist)) for short in run.short[start : start + width]]
-        if None not in found:
-            places.append([row for row in found if row is not None])
-            last.append(run.rated.pairs[start + width - 1])
-    if not places:
-        raise ValueError(
-            f"no triplet of {run.rated.name} is left: none had both of its images scored, see unscored.csv"
-        )
-    index = np.array(places)
-    sign = {name: -1.0 if name in run.panel.qualities else 1.0 for name in table.scores}
-    return Choices(
-        kind,
-        {name: sign[name] * values[index] for name, values in table.scores.items()},
-        np.array([pair.opinion for pair in last]),
-        np.array([pair.type or "all" for pair in last]),
-        _by_content([pair.ref for pair in last]),
-    )
-
-
-def _by_content(paths: Sequence[Path]) -> npt.NDArray[np.str_]:
-    """Digests of files: one reference may lie beside each of its versions under a new name."""
-    known = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in dict.fromkeys(paths)}
-    return np.array([known[path] for path in paths])
-
-
 def _score(kind: Kind, distances: Floats, share: Floats) -> float:
     if kind == "two_afc":
         return two_afc(distances[:, 0], distances[:, 1], share)
     return jnd_map(distances[:, 0], share)
 
 
-def _check_recall(kind: Kind, share: Floats, part: npt.NDArray[np.str_]) -> None:
+def check_recall(kind: Kind, share: Floats, part: npt.NDArray[np.str_]) -> None:
+    """Check that each part has a recall, for ``"jnd_map"``.
+
+    Raises:
+        ValueError: for a part in which nobody took any pair for the same.
+    """
     for name in np.unique(part) if kind == "jnd_map" else ():
         if not share[part == name].any():
             raise ValueError(
@@ -410,119 +251,3 @@ def _settled(found: Sequence[ChoiceScore], drawn: Floats, references: int) -> li
 
 def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
-
-
-_LABELS: dict[Kind, str] = {"two_afc": "2AFC", "jnd_map": "JND mAP"}
-
-
-def write_choices(study: ChoiceStudy) -> str:
-    r"""A study as a Markdown page: the answer, then a table of the metrics, one of the parts, and how it was made.
-
-    Args:
-        study: what was found.
-
-    >>> found = (ChoiceScore("near", 0.7, {"cnn": 0.7}), ChoiceScore("far", 0.6, {"cnn": 0.6}, p_holm=0.01))
-    >>> study = ChoiceStudy("bapps_2afc", "fmiqa benchmark", "two_afc", found, (), {"cnn": 9}, 9)
-    >>> print("\n".join(write_choices(study).splitlines()[:5]))
-    # Agreement with human choices: bapps_2afc
-    <BLANKLINE>
-    `fmiqa benchmark`
-    <BLANKLINE>
-    **near** agrees best with people, at a 2AFC of .700, beyond chance.
-    """
-    # Names of metrics, parts and files are from outside: the report's own writer escapes them.
-    from torchmetrics_fmiqa.benchmark import markdown
-
-    parts = [
-        f"# Agreement with human choices: {markdown._escaped(study.title)}",
-        markdown._code(study.command),
-        markdown._text(choices_headline(study), "**"),
-        *map(markdown._section, choices_sections(study)),
-    ]
-    return "\n\n".join(parts).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
-
-
-def choices_headline(study: ChoiceStudy) -> Text:
-    """The answer in a sentence."""
-    best, label = study.scores[0], _LABELS[study.kind]
-    if math.isnan(best.score):
-        return ("No metric could be ranked: none has a value for every choice.",)
-    at = f"at a {label} of {number(best.score)}"
-    others = [one for one in study.scores[1:] if not math.isnan(one.score)]
-    if not others:
-        return (Name(best.metric), f" agrees with people {at}.")
-    if not study.rivals:
-        return (Name(best.metric), f" agrees best with people, {at}, beyond chance.")
-    also = "may be as good." if len(study.rivals) == 1 else "may each be as good."
-    return (Name(best.metric), f" agrees best with people, {at}; ", *join(study.rivals, 3), f" {also}")
-
-
-def choices_sections(study: ChoiceStudy) -> list[Section]:
-    """What was found: agreement, agreement by part, and how it was made."""
-    return [_agreement_section(study), _parts_section(study), _made_section(study)]
-
-
-def _agreement_section(study: ChoiceStudy) -> Section:
-    label = _LABELS[study.kind]
-    what = {
-        "two_afc": "2AFC is the mean share of people who choose as the metric does; half of a triplet for equal "
-        "distances. A person agrees with another at the mean of h² + (1 − h)² for a share h, and siding with the "
-        "majority, which no metric exceeds, gives the mean of max(h, 1 − h). The score is the mean over the parts, as "
-        "in the tables of LPIPS (Zhang et al., CVPR 2018)",
-        "jnd_map": "JND mAP is the area under precision and recall of “people see no difference”. No order of the "
-        "pairs exceeds that of people's own shares. The score is the mean over the parts",
-    }[study.kind]
-    how = (
-        f"{what}; pooled takes all choices together. Intervals are 95 %, by bootstrap over references, told apart by "
-        "their content. Differences from the best are corrected for all pairs of metrics (Holm), since the same "
-        "choices named the best.",
-    )
-    lead = tuple((f"{one.metric[:1].upper()}{one.metric[1:]}: {number(one.score)}.",) for one in study.ceilings)
-    columns = [Column(name) for name in ("metric", label, "95 %", "pooled", "behind the best", "95 % of it", "p")]
-    rows = tuple(
-        (
-            Cell(one.metric, mark="best" if place == 0 else "", note=one.note),
-            coefficient(one.score),
-            Cell(span(one.low, one.high) or "—", one.low),
-            coefficient(one.pooled),
-            change(one.behind, 3) if place else Cell("", math.nan),
-            Cell(span(one.behind_low, one.behind_high) if place else "", one.behind_low),
-            p_value(one.p_holm) if place else Cell("", math.nan),
-        )
-        for place, one in enumerate(study.scores)
-    )
-    table = Table("agreement", f"By falling {label}.", tuple(columns), rows)
-    return Section("agreement", "Agreement", lead, (how,), tables=(table,))
-
-
-def _parts_section(study: ChoiceStudy) -> Section:
-    found = [value for one in study.scores for value in one.by_part.values()]
-    low, high = shades(found)
-    rows = [
-        (
-            Cell(one.metric),
-            *(coefficient(value, shade(value, low, high)) for value in one.by_part.values()),
-        )
-        for one in (*study.scores, *study.ceilings)
-    ]
-    columns = (Column("metric"), *(Column(part, f"{count:,} choices") for part, count in study.parts.items()))
-    table = Table("parts", f"{_LABELS[study.kind]} in each part; people last.", columns, tuple(rows))
-    return Section("parts", "By part", (), tables=(table,))
-
-
-def _made_section(study: ChoiceStudy) -> Section:
-    sizes = ", ".join(f"{part} {count:,}" for part, count in study.parts.items())
-    total = several(sum(study.parts.values()), "choice")
-    lead: list[Text] = [(f"{total} ({sizes}) of {several(study.references, 'reference')}.",)]
-    if study.lost:
-        lost = (
-            f"{several(study.lost, 'choice')} left out, as an image could not be scored; the images are listed below."
-        )
-        lead.append((lost,))
-    lists = (
-        ("Metrics that did not run", tuple((one.name, one.reason) for one in study.skipped)),
-        ("Missing or broken", tuple((one.name, one.reason) for one in study.missing)),
-        ("Notes", tuple((one.metric, one.note) for one in study.scores if one.note)),
-    )
-    shown = tuple((f"{title} ({len(items):,})", items) for title, items in lists if items)
-    return Section("made", "How this was made", tuple(lead), lists=shown)

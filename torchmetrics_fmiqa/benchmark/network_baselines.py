@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
-import socket
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from torchmetrics_fmiqa.benchmark.checked import checked
 from torchmetrics_fmiqa.benchmark.measures import Measure, Scorer, Skipped
+from torchmetrics_fmiqa.features.hub import check_host
 from torchmetrics_fmiqa.features.identity import content_of
 from torchmetrics_fmiqa.features.weights import (
     WeightsUnavailableError,
@@ -161,7 +160,7 @@ def _checkpoint(net: str) -> dict[str, Tensor]:
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
     try:
         if not cached.exists():
-            _check_reachable(weights.url)
+            check_host(weights.url)
         with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces a download on standard output
             state: dict[str, Tensor] = weights.get_state_dict(
                 progress=False, check_hash=True, weights_only=True, map_location="cpu"
@@ -174,17 +173,6 @@ def _checkpoint(net: str) -> dict[str, Tensor]:
             f"needs the weights of {name}, which are not in {cached.parent} and cannot be downloaded: {reason}"
         ) from error
     return state
-
-
-def _check_reachable(url: str) -> None:
-    """Fail at once without a network; a download would try for as long as the system lets it."""
-    if urllib.request.getproxies():
-        return
-    host = urlparse(url).hostname or ""
-    try:
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError as error:
-        raise OSError(f"{host} cannot be reached ({error.strerror or error})") from error
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""The command line: ``fmiqa score | map | benchmark | recipes``."""
+"""The command line: ``fmiqa score | map | benchmark | fit | recipes``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.markup import escape
 from torchmetrics_fmiqa.cli.benchmark import benchmark as _benchmark
 from torchmetrics_fmiqa.cli.console import err_console
 from torchmetrics_fmiqa.cli.draw import draw_map as _map
+from torchmetrics_fmiqa.cli.fit import fit as _fit
 from torchmetrics_fmiqa.cli.recipes import recipes as _recipes
 from torchmetrics_fmiqa.cli.score import score as _score
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command(name="score")(_score)
 app.command(name="map")(_map)
 app.command(name="benchmark")(_benchmark)
+app.command(name="fit")(_fit)
 app.command(name="recipes")(_recipes)
 
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -23,26 +23,12 @@ from torchmetrics_fmiqa.cli.options import (
     check_match,
     split_names,
 )
+from torchmetrics_fmiqa.cli.sources import read_source, refuse_ignored
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.benchmark.choices import ChoiceStudy
     from torchmetrics_fmiqa.benchmark.panel import Panel
     from torchmetrics_fmiqa.benchmark.study import Study
-    from torchmetrics_fmiqa.data.rated import JndPairs, RatedPairs, Triplets
-
-
-# What is asked of opinions, and not of choices.
-_OF_OPINIONS = (
-    "ref",
-    "image",
-    "type_column",
-    "type_from",
-    "higher_is_better",
-    "other_set",
-    "changes",
-    "attacked",
-    "worst",
-)
 
 
 def benchmark(
@@ -53,6 +39,13 @@ def benchmark(
     ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="NAME=FOLDER", help="Or a data set in its published layout: tid2013=DIR ...")
+    ] = None,
+    data_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="What the data set's reader takes besides, such as split=train; the value is YAML. Repeatable.",
+        ),
     ] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Or scores made before: .csv, .csv.gz or .parquet, one column a metric.")
@@ -106,12 +99,13 @@ def benchmark(
     """Compare metrics with human opinion: agreement, robustness, an aggregate, outliers.
 
     Writes agreement.csv (one row a metric), scores.parquet, report.html, report.md and more tables to OUT. For
-    bapps_2afc and bapps_jnd, where people chose: choices.csv (one row a metric), scores.parquet and report.md.
+    bapps_2afc and bapps_jnd, where people chose: choices.csv (one row a metric), scores.parquet and both reports.
+    Options that would do nothing with what is given are refused.
 
     Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments.
     """
     from torchmetrics_fmiqa.benchmark.build import Asking, other_sets
-    from torchmetrics_fmiqa.benchmark.choices import benchmark_choices
+    from torchmetrics_fmiqa.benchmark.choices_run import benchmark_choices
     from torchmetrics_fmiqa.benchmark.run import Display, benchmark_images, benchmark_table
     from torchmetrics_fmiqa.benchmark.scores import Reading
     from torchmetrics_fmiqa.data.rated import RatedPairs
@@ -135,6 +129,7 @@ def benchmark(
     display = Display(telling, count_pairs)
     command = shlex.join(["fmiqa", *sys.argv[1:]])
     if scores is not None:
+        refuse_ignored(context, "scores")
         columns = {
             "opinion": opinion,
             "reference": ref,
@@ -143,53 +138,20 @@ def benchmark(
             "type_from": type_from,
             "metrics": names or None,
         }
-        study = benchmark_table(scores, out, columns, asking, command, display)
-    else:
-        if not names:
-            raise ValueError("give --metrics, such as --metrics default,psnr,ssim,ms_ssim,lpips")
-        rated = _rated(pairs, data, root, opinion, opinion_is)
-        if not isinstance(rated, RatedPairs):
-            _refuse_for_choices(context, rated.name)
-        panel = _panel(names, device, precision)
-        reading = Reading(check_match(match), max_side, crop_border, to_rgb)
-        if not isinstance(rated, RatedPairs):
-            home, on = Path(str(data).partition("=")[2]), str(check_device(device))
-            _show_choices(
-                benchmark_choices(rated, home, panel, out, reading, on, batch, resamples, seed, command, display), out
-            )
-            return
-        study = benchmark_images(
-            rated, panel, out, reading, changes, type_from, str(check_device(device)), batch, asking, command, display
+        _show(benchmark_table(scores, out, columns, asking, command, display), out)
+        return
+    if not names:
+        raise ValueError("give --metrics, such as --metrics default,psnr,ssim,ms_ssim,lpips")
+    rated, home = read_source(context, pairs, data, data_option, root, opinion, opinion_is)
+    on, reading = str(check_device(device)), Reading(check_match(match), max_side, crop_border, to_rgb)
+    panel = _panel(names, device, precision)
+    if isinstance(rated, RatedPairs):
+        _show(
+            benchmark_images(rated, panel, out, reading, changes, type_from, on, batch, asking, command, display), out
         )
-    _show(study, out)
-
-
-def _rated(
-    pairs: Path | None, data: str | None, root: Path | None, opinion: str | None, opinion_is: str
-) -> RatedPairs | Triplets | JndPairs:
-    from torchmetrics_fmiqa.data.datasets import read_dataset
-    from torchmetrics_fmiqa.data.rated import read_rated_csv
-
-    if pairs is not None:
-        direction: Any = None if opinion_is == "infer" else opinion_is
-        return read_rated_csv(pairs, root, opinion, direction)
-    name, separator, folder = str(data).partition("=")
-    if not separator:
-        raise ValueError(f"`--data` takes NAME=FOLDER, such as tid2013=TID2013, got {data!r}")
-    if root is not None or opinion is not None or opinion_is != "infer":
-        raise ValueError("`--root`, `--opinion` and `--opinion-is` are for --pairs: a data set knows its own")
-    return read_dataset(name, folder)
-
-
-def _refuse_for_choices(context: typer.Context, name: str) -> None:
-    """Refuse what was given and means nothing where people chose; what only says that it is off may stay."""
-    off = {"changes": "none", "attacked": 0}
-    for option in _OF_OPINIONS:
-        source = context.get_parameter_source(option)
-        given = source is not None and source.name == "COMMANDLINE"
-        if given and context.params[option] != off.get(option):
-            shown = {"type_column": "type"}.get(option, option).replace("_", "-")
-            raise ValueError(f"`--{shown}` is for opinions of single images, and {name} holds choices: leave it out")
+    else:
+        chosen = benchmark_choices(rated, home, panel, out, reading, on, batch, resamples, seed, command, display)
+        _show_choices(chosen, out)
 
 
 def _panel(names: Sequence[str], device: str, precision: str) -> Panel:
@@ -219,7 +181,7 @@ def _show_choices(study: ChoiceStudy, out: Path) -> None:
         span = "" if math.isnan(row.low) else f"{row.low:.4f} .. {row.high:.4f}"
         shown.add_row(escape(row.metric), f"{row.score:.4f}", span, *(f"{one:.4f}" for one in row.by_part.values()))
     out_console.print(shown)
-    out_console.print(f"report in {out / 'report.md'}", soft_wrap=True, highlight=False)
+    out_console.print(f"report in {out / 'report.html'}", soft_wrap=True, highlight=False)
     report_problems(list(study.missing))
 
 

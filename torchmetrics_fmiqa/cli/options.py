@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from torchmetrics_fmiqa.cli.console import err_console
+from torchmetrics_fmiqa.cli.fields import read_fields
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparator import FeatureComparator
@@ -35,22 +36,9 @@ def read_recipe(name: str, overrides: Sequence[str] | None) -> Recipe:
     Raises:
         ValueError: for an override that is none, or what no recipe takes.
     """
-    import yaml
-
     from torchmetrics_fmiqa.recipes import as_recipe
 
-    fields: dict[str, Any] = {}
-    for item in overrides or ():
-        key, separator, text = item.partition("=")
-        if not separator or not key:
-            raise ValueError(f"`--set` takes KEY=VALUE, got {item!r}")
-        if key in fields:
-            raise ValueError(f"`--set {key}` is given twice")
-        try:
-            fields[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            fields[key] = text
-    return as_recipe(name, **fields)
+    return as_recipe(name, **read_fields("--set", overrides))
 
 
 def load_comparator(recipe: Recipe, precision: str) -> FeatureComparator:

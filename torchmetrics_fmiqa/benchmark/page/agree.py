@@ -14,7 +14,8 @@ from torchmetrics_fmiqa.benchmark.page.section import (
     Section,
     Table,
     Text,
-    coefficient,
+    correlation,
+    limits,
     quantity,
     shade,
     shades,
@@ -34,8 +35,9 @@ def agreement_section(analysis: Analysis) -> Section:
     how: Text = (
         "SRCC and KRCC compare ranks. PLCC and RMSE follow a logistic fit with 4 parameters, PLCC raw does not. "
         "Within a reference is the mean SRCC among images of one reference: what a metric says of versions of one "
-        "picture. Intervals are 95 %, by bootstrap over references. "
-        + (f"An outlier is a {' or a '.join(rules)}." if rules else ""),
+        "picture. Intervals are 95 %, by bootstrap over references."
+        + (f" An outlier is a {' or a '.join(rules)}." if rules else "")
+        + (" ↑ marks metrics whose higher scores are better." if analysis.higher_is_better else ""),
     )
     columns = (
         Column("metric"),
@@ -49,25 +51,27 @@ def agreement_section(analysis: Analysis) -> Section:
         Column("outliers"),
         Column("within a reference"),
     )
-    rows = tuple(_agreement_row(one, axis, place == 0) for place, one in enumerate(found))
+    qualities = set(analysis.higher_is_better)
+    rows = tuple(_agreement_row(one, one.metric in qualities, axis, place == 0) for place, one in enumerate(found))
     return Section(
         "agreement", "Agreement", lead, (how,), tables=(Table("agreement", "By falling SRCC.", columns, rows),)
     )
 
 
-def _agreement_row(one: Agreement, axis: tuple[float, float], best: bool) -> tuple[Cell, ...]:
+def _agreement_row(one: Agreement, quality: bool, axis: tuple[float, float], best: bool) -> tuple[Cell, ...]:
     low, high = one.intervals.get("srcc", (math.nan, math.nan))
+    name = f"{one.metric}\u00a0↑" if quality else one.metric
     return (
-        Cell(one.metric, mark="best" if best else "", note="; ".join(one.notes)),
-        coefficient(one.srcc),
-        Cell(span(low, high) or "—", low),
+        Cell(name, mark="best" if best else "", note="; ".join(_notes(one))),
+        correlation(one.srcc),
+        limits(low, high),
         Cell("", one.srcc, drawing=interval_strip(one.srcc, low, high, axis)),
-        coefficient(one.krcc),
-        coefficient(one.plcc),
-        coefficient(one.plcc_raw),
+        correlation(one.krcc),
+        correlation(one.plcc),
+        correlation(one.plcc_raw),
         quantity(one.rmse),
         share(one.outlier_ratio),
-        coefficient(one.within_reference),
+        correlation(one.within_reference),
     )
 
 
@@ -109,8 +113,8 @@ def types_section(analysis: Analysis) -> Section:
     rows = tuple(
         (
             Cell(one.metric, mark="best" if one is best else ""),
-            coefficient(one.srcc),
-            *(coefficient(one.by_type[name], shade(one.by_type[name], low, high)) for name in types),
+            correlation(one.srcc),
+            *(correlation(one.by_type[name], shade(one.by_type[name], low, high)) for name in types),
         )
         for one in analysis.agreements
     )
@@ -189,7 +193,7 @@ def robustness_section(analysis: Analysis) -> Section:
         rows.append(
             (
                 Cell(one.metric, mark="best" if place == 0 else ""),
-                *(coefficient(value, shade(value, low, high)) for value in (one.srcc, *ranks)),
+                *(correlation(value, shade(value, low, high)) for value in (one.srcc, *ranks)),
                 *(quantity(value) for value in moved),
             )
         )
@@ -225,4 +229,9 @@ def _fall(analysis: Analysis) -> Text:
 
 def notes_of(analysis: Analysis) -> tuple[tuple[str, str], ...]:
     """What was special about metrics."""
-    return tuple((one.metric, note) for one in analysis.agreements for note in one.notes)
+    return tuple((one.metric, note) for one in analysis.agreements for note in _notes(one))
+
+
+def _notes(one: Agreement) -> list[str]:
+    """Without those on the fit with 5 parameters: no figure of it is shown."""
+    return [note for note in one.notes if not note.startswith("fit with 5 parameters")]

@@ -91,7 +91,14 @@ def _feature_words(one: OutlierFinding) -> list[Text]:
 
 
 def _settled(test: FeatureTest) -> bool:
-    return test.p_holm < _ALPHA and test.effect != 0.5
+    return _chances(test)[1] < _ALPHA and test.effect != 0.5
+
+
+def _chances(test: FeatureTest) -> tuple[float, float]:
+    """The p-value and its correction: of references, where they are known, since images of one are not independent."""
+    if math.isnan(test.p_clustered):
+        return test.p, test.p_holm
+    return test.p_clustered, test.p_clustered_holm
 
 
 def _more(test: FeatureTest) -> str:
@@ -105,7 +112,7 @@ def _side(test: FeatureTest) -> str:
 
 
 def _figures(test: FeatureTest) -> str:
-    return f"effect {number(test.effect)}, p\u00a0{chance(test.p_holm)}"
+    return f"effect {number(test.effect)}, p\u00a0{chance(_chances(test)[1])}"
 
 
 def _types(one: OutlierFinding, place: int) -> Table:
@@ -120,7 +127,8 @@ def _types(one: OutlierFinding, place: int) -> Table:
         for name, (bad, of) in sorted(one.by_type.items(), key=lambda item: (-item[1][0] / max(item[1][1], 1), item[0]))
     )
     columns = tuple(map(Column, ("type", "outliers", "images", "share", "drawn")))
-    return Table(f"outlier-types-{place}", f"Outliers of {one.metric} by type.", columns, rows)
+    caption = f"Outliers of {one.metric} by type."
+    return Table(f"outlier-types-{place}", caption, columns, rows, folded=caption if place else "")
 
 
 def _tests(one: OutlierFinding, place: int) -> Table:
@@ -129,7 +137,7 @@ def _tests(one: OutlierFinding, place: int) -> Table:
         Column("measured in"),
         Column("compared"),
         Column("effect", ".5 is no difference"),
-        Column("p", "Mann-Whitney; within types van Elteren"),
+        Column("p", "rank sums (within types van Elteren's), references taken together where they are known"),
         Column("p, Holm", "corrected for all tests made"),
         Column("outliers"),
         Column("inliers"),
@@ -141,8 +149,7 @@ def _tests(one: OutlierFinding, place: int) -> Table:
             Cell(_side(test)),
             Cell(compared),
             coefficient(test.effect),
-            p_value(test.p),
-            p_value(test.p_holm),
+            *map(p_value, _chances(test)),
             whole(test.outliers),
             whole(test.inliers),
             whole(test.strata) if compared == "within types" else Cell("—", math.nan),
@@ -150,4 +157,5 @@ def _tests(one: OutlierFinding, place: int) -> Table:
         for compared, tests in (("all", one.pooled), ("within types", one.stratified))
         for test in tests
     )
-    return Table(f"outlier-tests-{place}", f"What is in the outliers of {one.metric}.", columns, rows)
+    caption = f"What is in the outliers of {one.metric}."
+    return Table(f"outlier-tests-{place}", caption, columns, rows, folded=caption)

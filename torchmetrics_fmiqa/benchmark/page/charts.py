@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from torchmetrics_fmiqa.benchmark.page.numbers import amount, number, plain
+from torchmetrics_fmiqa.benchmark.page.numbers import number, plain
 
 _STRIP = (220, 18)
 _PLOT = (340, 230)
@@ -111,7 +111,7 @@ def depth_curve(
     x0, x1, y0, y1 = _LEFT, _PLOT[0] - _RIGHT, _PLOT[1] - _BOTTOM, _TOP
     xs = scale(range(len(taps)), (0, max(len(taps) - 1, 1)), x0 + 10, x1 - 10)
     ys = scale(values, axis, y0, y1)
-    parts = [_frame(axis, (x0, x1, y0, y1))]
+    parts = [frame(axis, (x0, x1, y0, y1))]
     known = [place for place, value in enumerate(values) if not math.isnan(value)]
     banded = [place for place in known if not (math.isnan(low[place]) or math.isnan(high[place]))]
     if len(banded) > 1:
@@ -147,44 +147,11 @@ def depth_curve(
     words = f"SRCC of each tap of {title}, shallow to deep: " + ", ".join(
         f"{tap} {number(value)}" for tap, value in zip(taps, values, strict=True)
     )
-    return _svg(f"Agreement against depth: {title}", f"{words}; all joined {number(joined)}.", parts)
+    return svg(f"Agreement against depth: {title}", f"{words}; all joined {number(joined)}.", parts, _PLOT)
 
 
-def named_points(title: str, names: Sequence[str], xs: Sequence[float], ys: Sequence[float], across: str) -> Markup:
-    """Points with a name each: written beside them while they are few, on hover always."""
-    x_axis, y_axis = padded(min(xs), max(xs), 0.1), padded(min(ys), max(ys), 0.12)
-    x0, x1, y0, y1 = _LEFT, _PLOT[0] - _RIGHT, _PLOT[1] - _BOTTOM, _TOP
-    parts = [_frame(y_axis, (x0, x1, y0, y1))]
-    for tick in ticks(*x_axis, most=4):
-        x = scale([tick], x_axis, x0, x1)[0]
-        parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x, y0 + 18, plain(tick)))
-    parts.append(
-        Markup('<text class="soft" x="{}" y="{}" text-anchor="middle">{}</text>').format((x0 + x1) / 2, y0 + 36, across)
-    )
-    written: list[tuple[float, float]] = []
-    for name, x_value, y_value in zip(names, xs, ys, strict=True):
-        x, y = scale([x_value], x_axis, x0, x1)[0], scale([y_value], y_axis, y0, y1)[0]
-        parts.append(
-            Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="4"><title>{}: {}, {}</title></circle>').format(
-                x, y, name, amount(x_value), number(y_value)
-            )
-        )
-        side, shift = ("end", -7) if x > (x0 + x1) / 2 else ("start", 7)
-        # A name that would cover another, or a dot, is left to hover.
-        free = all(abs(y - b) > 13 or abs(x - a) > 90 for a, b in written)
-        if len(names) <= 16 and len(name) <= 22 and free:
-            written.append((x, y))
-            parts.append(
-                Markup('<text class="soft" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
-                    x + shift, y + 4, side, name
-                )
-            )
-    words = "; ".join(f"{n}: {amount(x)}, {number(y)}" for n, x, y in zip(names, xs, ys, strict=True))
-    return _svg(title, words, parts)
-
-
-def _frame(y_axis: tuple[float, float], box: tuple[float, float, float, float]) -> Markup:
-    """Level lines with their numbers."""
+def frame(y_axis: tuple[float, float], box: tuple[float, float, float, float]) -> Markup:
+    """Level lines with their numbers, in a box of left, right, bottom and top."""
     x0, x1, y0, y1 = box
     lines = Markup("")
     for tick in ticks(*y_axis, most=4):
@@ -196,10 +163,11 @@ def _frame(y_axis: tuple[float, float], box: tuple[float, float, float, float]) 
     return lines
 
 
-def _svg(title: str, words: str, parts: Sequence[Markup]) -> Markup:
+def svg(title: str, words: str, parts: Sequence[Markup], size: tuple[int, int]) -> Markup:
+    """A drawing of this size, told in words to those who cannot see it."""
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img"><title>{title}</title><desc>{words}</desc>{parts}</svg>'
-    ).format(w=_PLOT[0], h=_PLOT[1], title=title, words=words, parts=Markup("").join(parts))
+    ).format(w=size[0], h=size[1], title=title, words=words, parts=Markup("").join(parts))
 
 
 def span_of(values: Sequence[float], step: float = 0.1) -> tuple[float, float]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from torchmetrics_fmiqa.benchmark.accuracy import AccuracyFinding
 from torchmetrics_fmiqa.benchmark.layers import LayerCurve
-from torchmetrics_fmiqa.benchmark.page.charts import depth_curve, named_points, span_of
+from torchmetrics_fmiqa.benchmark.page.charts import depth_curve, span_of
+from torchmetrics_fmiqa.benchmark.page.named_points import named_points
 from torchmetrics_fmiqa.benchmark.page.numbers import chance, number, several, span
 from torchmetrics_fmiqa.benchmark.page.section import (
     Cell,
@@ -18,6 +20,8 @@ from torchmetrics_fmiqa.benchmark.page.section import (
     Table,
     Text,
     coefficient,
+    correlation,
+    limits,
 )
 
 _ALPHA = 0.05
@@ -32,7 +36,7 @@ def layers_section(curves: Sequence[LayerCurve]) -> Section:
     )
     columns = tuple(map(Column, ("metric", "tap", "SRCC", "95 %")))
     rows = tuple(
-        (Cell(one.metric), Cell(tap, float(place)), coefficient(value), Cell(span(low, high) or "—", low))
+        (Cell(one.metric), Cell(tap, float(place)), correlation(value), limits(low, high))
         for one in curves
         for place, (tap, value, low, high) in enumerate(zip(one.taps, one.srcc, one.low, one.high, strict=True))
     )
@@ -78,6 +82,7 @@ def accuracy_section(findings: Sequence[AccuracyFinding]) -> Section:
                 f"{one.what} against ImageNet accuracy", one.backbones, one.top1, one.values, "top-1, per cent"
             ),
             (f"{one.what[:1].upper() + one.what[1:]} of each backbone's best metric.",),
+            broad=True,
         )
         for one in findings
         if one.backbones
@@ -90,18 +95,27 @@ def accuracy_section(findings: Sequence[AccuracyFinding]) -> Section:
     columns = tuple(map(Column, ("backbone", "its best metric", "figure", "top-1, %", "value")))
     lead = tuple(_accuracy_words(one) for one in findings)
     table = Table("accuracy", "Each backbone stands with its best metric.", columns, rows)
-    return Section("accuracy", "Against ImageNet accuracy", lead, (), figures, (table,))
+    return Section("accuracy", "Against ImageNet accuracy", lead, _notes(findings), figures, (table,))
+
+
+def _notes(findings: Sequence[AccuracyFinding]) -> tuple[Text, ...]:
+    """What to know of the findings: once where it is the same of all, in whatever order it names the metrics."""
+    notes = {one.what: one.note for one in findings if one.note}
+    if len({tuple(sorted(re.findall(r"[^\s,;:()]+", note))) for note in notes.values()}) == 1:
+        note = next(iter(notes.values()))
+        return ((f"{note[:1].upper()}{note[1:]}.",),)
+    return tuple((f"{what}: {note}.",) for what, note in notes.items())
 
 
 def _accuracy_words(one: AccuracyFinding) -> Text:
     count = several(len(one.backbones), "backbone")
     if math.isnan(one.rho):
-        return (f"{one.what}: {count}, too few for a correlation. {one.note}",)
+        return (f"{one.what}: {count}, too few for a correlation.",)
     settled = "follows" if one.rho > 0 else "runs against"
     verdict = (
         f"{settled} ImageNet accuracy" if one.p < _ALPHA else "is not shown to go with ImageNet accuracy, either way"
     )
     return (
         f"{one.what[:1].upper() + one.what[1:]} {verdict}: rank correlation {number(one.rho)} {span(*one.interval)}, "
-        f"p\u00a0{chance(one.p)}, over {count}. {one.note}".rstrip(),
+        f"p\u00a0{chance(one.p)}, over {count}.",
     )

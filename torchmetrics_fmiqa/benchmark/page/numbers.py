@@ -68,13 +68,13 @@ def chance(p: float) -> str:
     return "unknown" if math.isnan(p) else "<\u00a0.001" if p < 0.001 else f"=\u00a0{number(p)}"
 
 
-def span(low: float, high: float) -> str:
+def span(low: float, high: float, digits: int = 3) -> str:
     """An interval, empty if there is none.
 
     >>> span(0.8291, 0.8712), span(float("nan"), 1.0)
     ('[.829, .871]', '')
     """
-    return "" if math.isnan(low) or math.isnan(high) else f"[{number(low)}, {number(high)}]"
+    return "" if math.isnan(low) or math.isnan(high) else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def several(count: int, one: str, more: str = "") -> str:

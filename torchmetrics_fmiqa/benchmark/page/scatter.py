@@ -134,17 +134,13 @@ def _words(one: Agreement, missing: int) -> str:
 
 
 def _curve(study: Study, one: Agreement, scores: npt.NDArray[np.float64]) -> list[list[float]]:
-    """The fitted curve in the units of the table.
-
-    The fit was made on scores and opinions turned so that higher is better; which way a score was turned shows in
-    which way gives the fitted opinions back.
-    """
+    """The fitted curve in the units of the table: the fit was made on both turned so that higher is better."""
     if not one.fit.converged:
         return []
-    turned = min((1.0, -1.0), key=lambda sign: float(np.abs(one.fit(sign * scores) - one.fit.fitted).max()))
+    score_sign = 1.0 if one.metric in study.analysis.higher_is_better else -1.0
     opinion_sign = 1.0 if study.analysis.opinion_higher_is_better else -1.0
     xs = np.linspace(scores.min(), scores.max(), _CURVE)
-    ys = opinion_sign * one.fit(turned * xs)
+    ys = opinion_sign * one.fit(score_sign * xs)
     return [_finite(xs, 6), _finite(ys, 5)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from torchmetrics_fmiqa.benchmark.page.numbers import amount, chance, number, percent, signed
+from torchmetrics_fmiqa.benchmark.page.numbers import amount, chance, number, percent, signed, span
 
 
 class Name(str):
@@ -48,6 +48,7 @@ class Cell:
         mark: ``"win"``, ``"loss"`` or ``"best"``: its looks.
         note: more about it, on hover.
         drawing: a drawing that follows the text in HTML.
+        fine: the text with more digits, which a Markdown page prints instead: it cannot be sorted or pointed at.
     """
 
     text: str
@@ -56,6 +57,7 @@ class Cell:
     mark: str = ""
     note: str = ""
     drawing: Markup | None = None
+    fine: str = ""
 
     @property
     def kind(self) -> str:
@@ -84,6 +86,7 @@ class Table:
         upright: whether the heads stand upright, for many narrow columns.
         matrix: whether the cells are small squares.
         brief: columns that a Markdown page takes; 0 for all.
+        folded: what to call it where it is folded away until somebody asks; Markdown pages leave it out.
     """
 
     id: str
@@ -93,14 +96,16 @@ class Table:
     upright: bool = False
     matrix: bool = False
     brief: int = 0
+    folded: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing and what it shows."""
+    """A drawing and what it shows; a broad one takes the whole width."""
 
     drawing: Markup
     caption: Text
+    broad: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,40 @@ class Section:
     lists: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
 
 
+@dataclass(frozen=True)
+class Report:
+    """A whole report, to be printed as HTML or as Markdown.
+
+    Args:
+        kind: what sort of report it is.
+        title: what was analysed.
+        command: the command that made it.
+        headline: the answer in a sentence.
+        facts: what backs it: labels and words.
+        sections: the rest.
+    """
+
+    kind: str
+    title: str
+    command: str
+    headline: Text
+    facts: tuple[tuple[str, Text], ...]
+    sections: tuple[Section, ...]
+
+
 def coefficient(value: float, shade: float | None = None, note: str = "") -> Cell:
     """A cell of a correlation or a share in [0, 1]."""
     return Cell(number(value), value, shade, note=note)
+
+
+def correlation(value: float, shade: float | None = None) -> Cell:
+    """A cell of a correlation with people, whose fourth digit published tables give too."""
+    return Cell(number(value), value, shade, fine=number(value, 4))
+
+
+def limits(low: float, high: float) -> Cell:
+    """A cell of the interval of a correlation."""
+    return Cell(span(low, high) or "—", low, fine=span(low, high, 4) or "—")
 
 
 def quantity(value: float) -> Cell:

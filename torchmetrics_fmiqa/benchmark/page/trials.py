@@ -26,6 +26,45 @@ from torchmetrics_fmiqa.benchmark.usefulness import Usefulness
 
 def attacks_section(results: Sequence[AttackResult]) -> Section:
     """What changes made against a metric do, held against noise of the same PSNR."""
+    how: Text = (
+        "Mean change of the score, in standard deviations of the scores over the benchmark's images. An attack must be "
+        "held against random noise of the same PSNR (hollow): only what goes beyond it is the attack's.",
+    )
+    tables = (_strongest(results), _every_attack(results))
+    return Section("attacks", "Under attack", (_attack_words(results),), (how,), tables=tables)
+
+
+def _strongest(results: Sequence[AttackResult]) -> Table:
+    """A row a metric: every attack at the largest bound."""
+    bound = max((one.epsilon for one in results), default=0.0)
+    kinds = tuple(dict.fromkeys((one.attack, one.goal) for one in results))
+    found = {(one.metric, one.attack, one.goal): one for one in results if one.epsilon == bound}
+    most = _furthest(results)
+    rows = []
+    for metric in dict.fromkeys(one.metric for one in results):
+        mine = [found.get((metric, *kind)) for kind in kinds]
+        known = [one for one in mine if one is not None]
+        worst = max(known, key=lambda one: abs(one.change) if math.isfinite(one.change) else -1.0, default=None)
+        rows.append(
+            (
+                Cell(metric),
+                *(change(math.nan if one is None else one.change) for one in mine),
+                change(math.nan if worst is None else worst.noise),
+                Cell("—", math.nan)
+                if worst is None
+                else Cell("", worst.change, drawing=dumbbell(worst.change, worst.noise, most)),
+            )
+        )
+    columns = (
+        Column("metric"),
+        *(Column(f"{attack}, {goal}") for attack, goal in kinds),
+        Column("by noise", "of the same PSNR as the strongest"),
+        Column("drawn", "filled: the strongest attack; hollow: noise"),
+    )
+    return Table("attacks-strongest", f"At equal PSNR, within {plain(bound)}/255.", columns, tuple(rows))
+
+
+def _every_attack(results: Sequence[AttackResult]) -> Table:
     columns = (
         Column("metric"),
         Column("attack"),
@@ -37,7 +76,7 @@ def attacks_section(results: Sequence[AttackResult]) -> Section:
         Column("PSNR, dB"),
         Column("images"),
     )
-    furthest = max((abs(v) for one in results for v in (one.change, one.noise) if math.isfinite(v)), default=1.0) or 1.0
+    most = _furthest(results)
     rows = tuple(
         (
             Cell(one.metric),
@@ -46,23 +85,17 @@ def attacks_section(results: Sequence[AttackResult]) -> Section:
             Cell(plain(one.epsilon), one.epsilon),
             change(one.change),
             change(one.noise),
-            Cell("", one.change, drawing=dumbbell(one.change, one.noise, furthest)),
+            Cell("", one.change, drawing=dumbbell(one.change, one.noise, most)),
             Cell(f"{one.psnr:.1f}" if math.isfinite(one.psnr) else amount(one.psnr), one.psnr),
             whole(one.n),
         )
         for one in results
     )
-    how: Text = (
-        "Mean change of the score, in standard deviations of the scores over the benchmark's images. An attack must be "
-        "held against random noise of the same PSNR (hollow): only what goes beyond it is the attack's.",
-    )
-    return Section(
-        "attacks",
-        "Under attack",
-        (_attack_words(results),),
-        (how,),
-        tables=(Table("attacks", "At equal PSNR.", columns, rows),),
-    )
+    return Table("attacks", "Every attack.", columns, rows, folded="Every attack")
+
+
+def _furthest(results: Sequence[AttackResult]) -> float:
+    return max((abs(v) for one in results for v in (one.change, one.noise) if math.isfinite(v)), default=1.0) or 1.0
 
 
 def _attack_words(results: Sequence[AttackResult]) -> Text:

@@ -27,20 +27,12 @@ def plot_desirability(found: Desirability | None, ax: Axes | None = None) -> Axe
         ValueError: without a metric.
         ModuleNotFoundError: without matplotlib.
 
-    >>> import numpy as np
-    >>> from torchmetrics_fmiqa.benchmark.desirability import Factor
-    >>> one, factor = np.ones(1, dtype=int), Factor("srcc", "ranks", 1.0, "max(SRCC, 0)")
-    >>> value, share = np.array([0.9]), np.array([1.0])
-    >>> found = Desirability(
-    ...     ("ours",), (factor,), value[:, None], value, 0 * one, one, one[:, None], np.ones((1, 2)), share, draws=100
-    ... )
-    >>> ax = plot_desirability(found)
+    >>> from torchmetrics_fmiqa.benchmark.desirability import desirability
+    >>> ax = plot_desirability(desirability({"ours": {"rank_agreement": 0.9}}))
     >>> [text.get_text() for text in ax.texts[:2]], ax.get_yticklabels()[0].get_text()
     (['.90', '.90'], '1. ours')
     """
-    if found is None or not found.metrics:
-        raise ValueError("there is no metric to draw: run desirability() on the factors of one metric or more")
-    rows, heads = group_rows(found)
+    found, rows, heads = group_rows(found)
     width = len(found.factors)
     grid = np.full((rows[-1] + 1, width), np.nan)
     last = np.full((rows[-1] + 1, 1), np.nan)

@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def group_rows(found: Desirability) -> tuple[list[int], dict[int, int]]:
-    """The row of each metric, and the row of each group's heading; without headings where there is one group only."""
+def group_rows(found: Desirability | None) -> tuple[Desirability, list[int], dict[int, int]]:
+    """What is to be drawn, the row of each metric, and that of each group's heading; one group only has no heading.
+
+    Raises:
+        ValueError: without a metric.
+    """
+    if found is None or not found.metrics:
+        raise ValueError("there is no metric to draw: run desirability() on the factors of one metric or more")
     if len(set(found.group.tolist())) == 1:
-        return list(range(len(found.metrics))), {}
+        return found, list(range(len(found.metrics))), {}
     rows: list[int] = []
     heads: dict[int, int] = {}
     row = 0
@@ -26,7 +32,7 @@ def group_rows(found: Desirability) -> tuple[list[int], dict[int, int]]:
             row += 1
         rows.append(row)
         row += 1
-    return rows, heads
+    return found, rows, heads
 
 
 def write_groups(ax: Axes, found: Desirability, heads: dict[int, int], x: float) -> None:

@@ -62,7 +62,7 @@ def plot_scatter(
     """
     table, one = _of(source, agreement, metric)
     scores, opinion = table.scores[one.metric], table.opinion
-    signs = _signs(one, scores, opinion)
+    signs = _signs(source, one)
     shown = np.isfinite(scores)
     if not shown.any():
         raise ValueError(f"{one.metric!r} has no finite score to draw: score its images again")
@@ -100,9 +100,8 @@ def plot_scatter(
             label=fill(f"outlier: {one.outliers.rule}", 34),
             gid="outliers",
         )
-    better = source.analysis.opinion_higher_is_better if isinstance(source, Study) else _word(signs[1])
     ax.set_xlabel(f"score of {one.metric} ({_direction(_word(signs[0]))})", fontsize=9, parse_math=False)
-    ax.set_ylabel(f"human opinion ({_direction(better)})", fontsize=9)
+    ax.set_ylabel(f"human opinion ({_direction(_word(signs[1]))})", fontsize=9)
     below = f"SRCC {number(one.srcc)}, PLCC after the fit {number(one.plcc)}, {one.n} images"
     if not shown.all():
         below += f"; {int((~shown).sum())} without a finite score not shown"
@@ -134,8 +133,17 @@ def _of(source: Study | ScoredTable, agreement: Agreement | None, metric: str | 
     return table, agreement
 
 
-def _signs(one: Agreement, scores: Floats, opinion: Floats) -> tuple[int, int]:
-    """How scores and opinions were turned before the fit; 0 where there is no fit to tell it."""
+def _signs(source: Study | ScoredTable, one: Agreement) -> tuple[int, int]:
+    """How scores and opinions were turned before the fit, so that higher is better; 0 where nothing tells it."""
+    if isinstance(source, Study) and any(one is known for known in source.analysis.agreements):
+        found = source.analysis
+        return (1 if one.metric in found.higher_is_better else -1), (1 if found.opinion_higher_is_better else -1)
+    table = source.table if isinstance(source, Study) else source
+    return _signs_of_fit(one, table.scores[one.metric], table.opinion)
+
+
+def _signs_of_fit(one: Agreement, scores: Floats, opinion: Floats) -> tuple[int, int]:
+    """The signs under which the fit gives its own opinions back; 0 without a fit."""
     if len(one.fit.fitted) != len(opinion):
         raise ValueError(f"`agreement` is of {len(one.fit.fitted)} images, the table has {len(opinion)}: give its own")
     if not one.fit.converged:

@@ -36,22 +36,14 @@ def plot_stability(found: Desirability | None, ax: Axes | None = None) -> Axes:
         ValueError: without a metric.
         ModuleNotFoundError: without matplotlib.
 
-    >>> import numpy as np
-    >>> from torchmetrics_fmiqa.benchmark.desirability import Factor
-    >>> one, factor = np.ones(1, dtype=int), Factor("srcc", "ranks", 1.0, "max(SRCC, 0)")
-    >>> value, share = np.array([0.9]), np.array([1.0])
-    >>> found = Desirability(
-    ...     ("ours",), (factor,), value[:, None], value, 0 * one, one, one[:, None], np.ones((1, 2)), share, draws=100
-    ... )
-    >>> ax = plot_stability(found)
+    >>> from torchmetrics_fmiqa.benchmark.desirability import desirability
+    >>> ax = plot_stability(desirability({"steady": {"cost": 0.8, "robustness": 0.9}, "slow": {"cost": 0.0}}))
     >>> ax.texts[0].get_text()
     'first in 100 %'
     """
     from matplotlib.ticker import MaxNLocator
 
-    if found is None or not found.metrics:
-        raise ValueError("there is no metric to draw: run desirability() on the factors of one metric or more")
-    rows, heads = group_rows(found)
+    found, rows, heads = group_rows(found)
     ax = axes(ax, 7.5, rows_height(rows[-1] + 1))
     low, high = found.rank_interval.T
     ax.hlines(rows, low, high, color=ACCENT, linewidth=4, alpha=0.35, label=f"95 % of {found.draws} random weights")

@@ -46,6 +46,7 @@ for (const table of document.querySelectorAll("main table")) {
 (() => {
   const get = (name) => document.getElementById("scatter-" + name);
   const svg = get("svg"), form = get("form"), chooser = get("metric"), kind = get("kind"), finger = get("finger");
+  if (!form) return;
   form.hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
   svg.setAttribute("tabindex", "0");

@@ -1,0 +1,91 @@
+"""What the conventional maps of SPIPS cost beside a backbone, each ratio taken in one run.
+
+    python benchmarks/quality_maps.py                                    # CPU, ViT-B/16 with random weights, minutes
+    python benchmarks/quality_maps.py --backbone vit_tiny_patch16_224 --repeats 5
+    python benchmarks/quality_maps.py --device cuda --precision bfloat16 --repeats 20
+
+`maps`: PSNR, SSIM and MS-SSIM maps of N pairs; `pooled`: the same and their mean, spread and percentile.
+`torchmetrics`: its SSIM with the full map and its MS-SSIM, on RGB and on luma; it has no map of MS-SSIM.
+`update`: the same pairs through FeatureDistance. The maps beside it are to leave room for the rest of SPIPS in 1.3.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from common import medians
+from torch import Tensor
+
+from torchmetrics_fmiqa import FeatureDistance
+from torchmetrics_fmiqa.spips.pooling import pool_map
+from torchmetrics_fmiqa.spips.quality_maps import quality_maps
+
+
+def main() -> None:
+    options = arguments()
+    print(f"{options.backbone}, batch {options.batch}, {options.size}², {options.device}, {options.precision}")
+    preds, target = images(options)
+    metric = FeatureDistance(backbone=options.backbone, weights="random:0", precision=options.precision)
+    metric.to(options.device)
+    learned = preds.clone().requires_grad_()
+
+    def pooled(one: Tensor, other: Tensor) -> Tensor:
+        return torch.cat([pool_map(drawn) for drawn in quality_maps(one, other).values()], 1)
+
+    cheap = {
+        "maps": lambda: quality_maps(preds, target),
+        "pooled": lambda: pooled(preds, target),
+        "gradient": lambda: pooled(learned, target).sum().backward(),
+        "torchmetrics, RGB": lambda: torchmetrics_ssims(preds, target),
+        "torchmetrics, luma": lambda: torchmetrics_ssims(luma(preds), luma(target)),
+    }
+    seconds = medians(cheap, 2 * options.repeats + 1, options.device)
+    seconds |= medians({"update": lambda: metric.update(preds, target)}, options.repeats, options.device)
+    for name, taken in seconds.items():
+        print(f"{name:40s} {1000 * taken:10.1f} ms", flush=True)
+    ratios = {
+        "torchmetrics, RGB ÷ maps": seconds["torchmetrics, RGB"] / seconds["maps"],
+        "torchmetrics, luma ÷ maps": seconds["torchmetrics, luma"] / seconds["maps"],
+        "(update + pooled maps) ÷ update": 1 + seconds["pooled"] / seconds["update"],
+        "(update + torchmetrics, RGB) ÷ update": 1 + seconds["torchmetrics, RGB"] / seconds["update"],
+    }
+    for name, ratio in ratios.items():
+        print(f"{name:40s} {ratio:10.3f}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="vit_base_patch16_224")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--repeats", type=int, default=1)
+    return parser.parse_args()
+
+
+def images(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(options.batch, 3, options.size, options.size, generator=generator)
+    preds = (target + 0.05 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    return preds.to(options.device), target.to(options.device)
+
+
+def luma(pixels: Tensor) -> Tensor:
+    return (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+@torch.no_grad()
+def torchmetrics_ssims(preds: Tensor, target: Tensor) -> None:
+    from torchmetrics.functional.image import (
+        multiscale_structural_similarity_index_measure,
+        structural_similarity_index_measure,
+    )
+
+    structural_similarity_index_measure(preds, target, data_range=1.0, return_full_image=True)
+    multiscale_structural_similarity_index_measure(preds, target, data_range=1.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""SPIPS-style scores: quality maps, streams of deep features, and a small head that fuses them into one number."""
