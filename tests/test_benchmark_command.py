@@ -15,6 +15,8 @@ from tests.conftest import ASSETS, SQUEEZENET, VIT_TINY, needs
 from tests.test_benchmark_scores import refusal
 from tests.test_benchmark_scoring import dataset
 from tests.test_cli import fmiqa
+from torchmetrics_fmiqa.data.images import read_image
+from torchmetrics_fmiqa.tables import write_table
 
 QUICK = ("--attacked", "1", "--resamples", "50")
 METRICS = "vit-tiny:weights=random:0:taps=[0,1]:tile=32,psnr,ssim"
@@ -240,3 +242,18 @@ def test_live58_with_real_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert agreement["psnr"] == pytest.approx(0.8683, abs=5e-4)
     assert agreement["lpips-squeeze"] == pytest.approx(0.9206, abs=2e-3)
     assert agreement["vit-tiny:resolution=resize"] > 0.85
+
+
+def test_the_gallery_shows_a_map_though_the_best_metric_has_none(tmp_path: Path) -> None:
+    pairs = dataset(tmp_path / "data", references=4, levels=4)
+    rows = read(pairs)
+    for row in rows:  # people who see as PSNR does
+        images = [read_image(pairs.parent / row[side]).double() for side in ("ref", "dist")]
+        row["mos"] = str(-float((images[0] - images[1]).square().mean()))
+    write_table(pairs, rows, list(rows[0]))
+    metrics = "psnr,vit-tiny:weights=random:0:taps=[0]:tile=32"
+    fmiqa("benchmark", "--pairs", pairs, "--metrics", metrics, "--out", tmp_path / "out", "--changes", "none", *QUICK)
+    assert read(tmp_path / "out" / "agreement.csv")[0]["metric"] == "psnr"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'alt="Where the metric sees a difference"' in page
+    assert "The map shows where" in page

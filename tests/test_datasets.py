@@ -521,7 +521,11 @@ def test_the_direction_of_opinion(tmp_path, column, options, better, direction):
 @pytest.mark.parametrize(
     ("lines", "options", "error"),
     [
-        (["ref,dist,score", "a.png,x.png,1"], {}, "has no column `mos` or `dmos`.*opinion=; it has ref, dist, score"),
+        (
+            ["ref,dist,score", "a.png,x.png,1"],
+            {},
+            r"has no column `mos` or `dmos`.*opinion\)*; it has ref, dist, score",
+        ),
         (["ref,dist,mos,dmos", "a.png,x.png,1,2"], {}, "has the columns `mos` and `dmos`: name the one"),
         (["ref,dist,mos", "a.png,x.png,1"], {"opinion": "elo"}, "has no column `elo`; it has ref, dist, mos"),
         (["ref,dist,mos", "a.png,x.png,1"], {"opinion_is": "good"}, "`opinion_is` must be 'better' or 'worse'"),

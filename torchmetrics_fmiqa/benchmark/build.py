@@ -221,7 +221,9 @@ def _gallery(run: ScoreRun, study: Study, tell: Tell) -> tuple[GalleryItem, ...]
         return ()
     tell("gathering the worst images")
     finding = study.outliers[0]
-    comparator = run.panel.comparator(finding.metric)
+    # The best metric may have no map, as PSNR has none: then the best of those that have one shows the place.
+    ranked = ((one.metric, run.panel.comparator(one.metric)) for one in study.analysis.agreements)
+    name, drawing = next(((name, one) for name, one in ranked if one is not None and one.has_maps), ("", None))
     by_name = {(short.ref, short.dist): place for place, short in enumerate(run.rated.as_pairs())}
 
     def load(case: WorstCase) -> tuple[Tensor, Tensor]:
@@ -229,7 +231,8 @@ def _gallery(run: ScoreRun, study: Study, tell: Tell) -> tuple[GalleryItem, ...]
         shown = [(side * 255).round().to(torch.uint8) for side in (target, preds)]
         return shown[0], shown[1]
 
-    return gallery(finding, load, _heat(comparator) if comparator is not None and comparator.has_maps else None)
+    items = gallery(finding, load, None if drawing is None else _heat(drawing))
+    return tuple(replace(item, heat_of=name) for item in items)
 
 
 def _heat(comparator: FeatureComparator) -> Callable[[Tensor, Tensor], Tensor]:

@@ -29,13 +29,15 @@ class GalleryItem:
         case: what is known of it.
         reference: ``(h, w, 3)`` uint8, at most about 400 pixels wide.
         distorted: likewise.
-        heat: ``(h, w)`` distances where they differ, or ``None`` for a metric without a map.
+        heat: ``(h, w)`` distances where they differ, or ``None`` without a metric that has a map.
+        heat_of: the metric whose map that is.
     """
 
     case: WorstCase
     reference: npt.NDArray[np.uint8]
     distorted: npt.NDArray[np.uint8]
     heat: npt.NDArray[np.float32] | None
+    heat_of: str = ""
 
 
 @dataclass(frozen=True)

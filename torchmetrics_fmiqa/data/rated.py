@@ -104,4 +104,4 @@ def _opinion_column(table: Path, columns: list[str], opinion: str | None) -> str
     if len(known) == 1:
         return known[0]
     problem = "has the columns `mos` and `dmos`" if known else "has no column `mos` or `dmos`"
-    raise ValueError(f"{str(table)!r} {problem}: name the one to take with opinion=; it has {', '.join(columns)}")
+    raise ValueError(f"{str(table)!r} {problem}: name the one to take (--opinion); it has {', '.join(columns)}")

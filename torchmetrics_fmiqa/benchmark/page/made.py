@@ -17,7 +17,9 @@ def made_section(study: Study) -> Section:
             f"{several(len(table.scores), 'metric')} on {several(len(table.opinion), 'image')} of "
             f"{several(study.analysis.references, 'reference')}{types}"
             + (
-                f"; the images are in {study.folder}." if study.folder is not None else "; from scores, without images."
+                f"; the images are in {study.folder.resolve()}."
+                if study.folder is not None
+                else "; from scores, without images."
             ),
         )
     ]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchmetrics_fmiqa.benchmark.page.numbers import amount
-from torchmetrics_fmiqa.benchmark.page.section import Section, Text
+from torchmetrics_fmiqa.benchmark.page.section import Name, Section, Text
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
 
 #: Bytes that all pictures together may take without loss; beyond, they are compressed.
@@ -39,10 +39,13 @@ def gallery_section(study: Study) -> Section:
         )
     ]
     how: list[Text] = []
-    if any(one.heat is not None for one in study.gallery):
+    drawn = next((one for one in study.gallery if one.heat is not None), None)
+    if drawn is not None:
         how.append(
             (
-                "The map shows where the metric sees a difference: bright is large, and all maps have one scale, from "
+                "The map shows where ",
+                Name(drawn.heat_of) if drawn.heat_of else "the metric",
+                " sees a difference: bright is large, and all maps have one scale, from "
                 f"0 to {amount(_hottest(study.gallery))}.",
             )
         )
