@@ -9,6 +9,7 @@ with replacement again and again, the best choice is picked on those drawn, and 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -140,7 +141,19 @@ def report(folder: Path, network: str, default: str) -> None:
     print(f"\nAll taps joined, best first:\n\n{judged.table(sorted(whole, key=lambda i: -judged.mean[i])[:20])}")
     ranked = sorted(range(len(judged.names)), key=lambda i: -judged.mean[i])
     print(f"\nAny taps, best first:\n\n{judged.table(ranked[:20])}")
-    for label, candidates in (("all taps", whole), ("parts of the depth", joined), ("any taps", ranked)):
+    # As the default, but for input and distance.
+    simple = [i for i in whole if judged.names[i].split("/")[2:4] == default.split("/")[2:4]]
+    pointwise = [i for i in simple if re.search(r"/(cosine|l2|angular) ", judged.names[i])]
+    raw = judged.names.index(default.replace("/model/", "/none/"))
+    print(f"\nThe default on raw input against it: {judged.against(raw, place)}")
+    print(f"\nInput and distance alone, best first:\n\n{judged.table(sorted(simple, key=lambda i: -judged.mean[i]))}")
+    for label, candidates in (
+        ("input and pointwise distance", pointwise),
+        ("input and distance", simple),
+        ("all taps", whole),
+        ("parts of the depth", joined),
+        ("any taps", ranked),
+    ):
         best = max(candidates, key=lambda i: judged.mean[i])
         print(f"\n- best of {len(candidates)} ({label}): {judged.names[best]} against the default: ", end="")
         print(judged.against(best, place))
