@@ -19,7 +19,7 @@ from torchmetrics_fmiqa.benchmark.cost import Cost, measure_cost
 from torchmetrics_fmiqa.benchmark.desirability import Desirability, desirability, factors_of
 from torchmetrics_fmiqa.benchmark.gallery import gallery
 from torchmetrics_fmiqa.benchmark.layers import layer_curves
-from torchmetrics_fmiqa.benchmark.measures import Skipped
+from torchmetrics_fmiqa.benchmark.measures import Measure, Skipped
 from torchmetrics_fmiqa.benchmark.outliers import WorstCase, outlier_finding
 from torchmetrics_fmiqa.benchmark.scored import ScoredTable
 from torchmetrics_fmiqa.benchmark.scores import ScoreRun
@@ -86,6 +86,11 @@ def study_table(
     (['near', 'far'], [])
     """
     asking = asking or Asking()
+    return _condensed(_compared(table, title, command, asking, tell), asking)
+
+
+def _compared(table: ScoredTable, title: str, command: str, asking: Asking, tell: Tell) -> Study:
+    """What the scores tell by themselves: agreement, and how it goes with depth."""
     tell(f"comparing {len(table.scores)} metrics on {len(table.opinion)} images with people")
     analysis = analyse(table, asking.opinion_is, asking.higher_is_better, asking.resamples, asking.seed)
     study = Study(title, command, table, analysis)
@@ -93,7 +98,7 @@ def study_table(
         tell("following agreement through the networks")
         better = analysis.opinion_higher_is_better
         study = replace(study, layers=layer_curves(table, better, asking.resamples, asking.seed))
-    return _condensed(study, asking)
+    return study
 
 
 def study_images(run: ScoreRun, table: ScoredTable, title: str, command: str, asking: Asking, tell: Tell) -> Study:
@@ -108,13 +113,14 @@ def study_images(run: ScoreRun, table: ScoredTable, title: str, command: str, as
         tell: is told what is being done.
     """
     asking = replace(asking, higher_is_better=run.panel.qualities)
-    study = study_table(table, title, command, asking, tell)
-    attacks, unattacked = _attacks(run, study, asking, tell)
+    study = _compared(table, title, command, asking, tell)
+    measures = run.panel.measures()
+    attacks, unattacked = _attacks(run, measures, study, asking, tell)
     study = replace(
         study,
         attacks=tuple(attacks),
-        usefulness=tuple(_usefulness(run, asking, tell)),
-        cost=tuple(_cost(run, tell)),
+        usefulness=tuple(_usefulness(run, measures, asking, tell)),
+        cost=tuple(_cost(run, measures, tell)),
         skipped=(*run.panel.skipped, *unattacked),
         missing=(*run.rated.missing, *run.unscored()),
         folder=run.rated.root,
@@ -181,14 +187,16 @@ def _accuracy(analysis: Analysis, condensed: Desirability | None, asking: Asking
     return tuple(one for one in found if len(one.backbones) > 3)
 
 
-def _attacks(run: ScoreRun, study: Study, asking: Asking, tell: Tell) -> tuple[list[AttackResult], list[Skipped]]:
+def _attacks(
+    run: ScoreRun, measures: Sequence[Measure], study: Study, asking: Asking, tell: Tell
+) -> tuple[list[AttackResult], list[Skipped]]:
     """The attacks, and the metrics that could not be attacked."""
     found: list[AttackResult] = []
     failed: list[Skipped] = []
     if not asking.attacked:
         return found, failed
     pairs = [_pair(run, index) for index in _spread(len(run.rated), asking.attacked)]
-    for measure in run.panel.measures():
+    for measure in measures:
         tell(f"attacking {measure.name}")
         try:
             found += attack_metric(measure, pairs, float(np.std(study.table.scores[measure.name])), seed=asking.seed)
@@ -197,19 +205,19 @@ def _attacks(run: ScoreRun, study: Study, asking: Asking, tell: Tell) -> tuple[l
     return found, failed
 
 
-def _usefulness(run: ScoreRun, asking: Asking, tell: Tell) -> list[Usefulness]:
+def _usefulness(run: ScoreRun, measures: Sequence[Measure], asking: Asking, tell: Tell) -> list[Usefulness]:
     references = [_pair(run, run.rated.reference_ids.index(i))[1] for i in range(min(3, len(run.rated.references)))]
     found = []
-    for measure in run.panel.measures():
+    for measure in measures:
         tell(f"trying {measure.name} as a loss")
         found.append(usefulness(measure, references, asking.seed))
     return found
 
 
-def _cost(run: ScoreRun, tell: Tell) -> list[Cost]:
+def _cost(run: ScoreRun, measures: Sequence[Measure], tell: Tell) -> list[Cost]:
     preds, target = _pair(run, 0)
     found = []
-    for measure in run.panel.measures():
+    for measure in measures:
         if min(preds.shape[2:]) >= measure.minimum_side:
             tell(f"timing {measure.name}")
             found.append(measure_cost(measure, preds, target))

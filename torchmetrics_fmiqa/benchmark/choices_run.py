@@ -22,7 +22,7 @@ from torchmetrics_fmiqa.benchmark.choices_report import write_choices, write_cho
 from torchmetrics_fmiqa.benchmark.folder import claim
 from torchmetrics_fmiqa.benchmark.panel import Panel
 from torchmetrics_fmiqa.benchmark.scored import read_scored
-from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun, content_of
+from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun
 from torchmetrics_fmiqa.data.opinions import JndPairs, RatedPair, RatedPairs, Triplets
 from torchmetrics_fmiqa.tables import write_table
 
@@ -90,25 +90,14 @@ def benchmark_choices(
         ValueError: for a folder made from other inputs, if no metric or no choice is left, and for what
             :func:`analyse_choices` raises.
     """
-    if not panel.names:
-        raise ValueError("no metric can run here: " + "; ".join(f"{one.name}: {one.reason}" for one in panel.skipped))
     rated = as_rated(source, root)
+    run = ScoreRun(rated, panel, out, reading, device=device, batch=batch)
     kind: Kind = "two_afc" if isinstance(source, Triplets) else "jnd_map"
     taken = sorted(set(rated.types) & set(ChoiceScore("", 0.0).row(kind)))
     if taken:
         raise ValueError(f"a part of {source.name} is called {taken[0]!r}, as a column of choices.csv is: rename it")
     check_recall(kind, np.array([pair.opinion for pair in rated.pairs]), np.array([pair.type for pair in rated.pairs]))
-    run = ScoreRun(rated, panel, out, reading, device=device, batch=batch)
-    inputs = {
-        "choices": kind,
-        "pairs": content_of(rated),
-        "metrics": panel.identities,
-        "reading": [reading.match, reading.max_side, reading.crop_border, reading.to_rgb],
-        "device": device,
-        "batch": batch,
-        "bootstrap": [resamples, seed],
-    }
-    claim(out, inputs)
+    claim(out, {"choices": kind, **run.inputs, "bootstrap": [resamples, seed]})
     for _ in display.progress(run, len(rated)):
         pass
     with display.telling() as tell:

@@ -15,7 +15,7 @@ from torchmetrics_fmiqa.benchmark.image_features import image_features
 from torchmetrics_fmiqa.benchmark.panel import Panel
 from torchmetrics_fmiqa.benchmark.results import write_results
 from torchmetrics_fmiqa.benchmark.scored import read_scored
-from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun, content_of
+from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun
 from torchmetrics_fmiqa.benchmark.study import Study
 from torchmetrics_fmiqa.data.rated import RatedPairs
 
@@ -90,20 +90,14 @@ def benchmark_images(
         ValueError: for arguments that do not fit, for a folder made from other inputs, and if no metric or no pair is
             left.
     """
-    if not panel.names:
-        raise ValueError("no metric can run here: " + "; ".join(f"{one.name}: {one.reason}" for one in panel.skipped))
+    run = ScoreRun(rated, panel, out, reading, parse_changes(changes), image_features, device, batch)
     inputs = {
-        "pairs": content_of(rated),
-        "metrics": panel.identities,
-        "reading": [reading.match, reading.max_side, reading.crop_border, reading.to_rgb],
+        **run.inputs,
         "changes": changes,
         "type_from": type_from,
-        "device": device,
-        "batch": batch,
         "direction": rated.higher_is_better,
         **_asked(asking),
     }
-    run = ScoreRun(rated, panel, out, reading, parse_changes(changes), image_features, device, batch)
     claim(out, inputs)
     for _ in display.progress(run, len(rated)):
         pass

@@ -103,6 +103,9 @@ class ScoreRun:
         device: where to measure.
         batch: pairs between two parts. A run that goes on does so at a batch's boundary, and its numbers are those of a
             run that was never interrupted.
+
+    Raises:
+        ValueError: for a panel without a metric.
     """
 
     def __init__(
@@ -116,6 +119,9 @@ class ScoreRun:
         device: torch.device | str = "cpu",
         batch: int = 8,
     ) -> None:
+        if not panel.names:
+            left_out = "; ".join(f"{one.name}: {one.reason}" for one in panel.skipped)
+            raise ValueError(f"no metric can run here: {left_out}")
         self.rated, self.panel, self.folder = rated, panel, folder
         self.reading, self.changes, self.device, self.batch = reading, tuple(changes), device, batch
         self.features = features
@@ -127,6 +133,18 @@ class ScoreRun:
     def path(self) -> Path:
         """Where the scores are once all are there."""
         return self.folder / "scores.parquet"
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the scores depend on beside the changes, in values that JSON has."""
+        reading = self.reading
+        return {
+            "pairs": content_of(self.rated),
+            "metrics": self.panel.identities,
+            "reading": [reading.match, reading.max_side, reading.crop_border, reading.to_rgb],
+            "device": str(self.device),
+            "batch": self.batch,
+        }
 
     def __iter__(self) -> Iterator[int]:
         """Score what is not scored yet; yields the number of pairs done: before the first batch, and after each."""

@@ -161,7 +161,6 @@ def _panel(names: Sequence[str], device: str, precision: str) -> Panel:
     from torchmetrics_fmiqa.benchmark.panel import Panel
     from torchmetrics_fmiqa.recipes import Recipe
 
-    check_device(device)
     parsed = parse_metrics(names, (*baseline_names(), "lpips-alex"))
     with err_console.status("loading metrics ..."):
         made = [make_baseline(meaning, device) for meaning in parsed.values() if isinstance(meaning, str)]

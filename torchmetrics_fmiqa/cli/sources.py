@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -121,14 +120,11 @@ def read_source(
 
 def _reader_options(name: str, given: Sequence[str] | None) -> dict[str, Any]:
     """What to give to the reader of a data set, checked against what it takes."""
-    from torchmetrics_fmiqa.data.datasets import DATASETS
+    from torchmetrics_fmiqa.data.datasets import reader_of
 
     fields = read_fields("--data-option", given)
-    reader = next((reader for known, reader in DATASETS.items() if _plain(known) == _plain(name)), None)
-    if reader is None:
-        return fields  # read_dataset says so, and which there are
     # The first is the folder.
-    takes = dict(list(inspect.signature(reader).parameters.items())[1:])
+    takes = dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])
     for key, value in fields.items():
         if key not in takes:
             known = f"its reader takes {', '.join(takes)}" if takes else "its reader takes none"
@@ -136,7 +132,3 @@ def _reader_options(name: str, given: Sequence[str] | None) -> dict[str, Any]:
         if isinstance(takes[key].default, bool) and not isinstance(value, bool):
             raise ValueError(f"`--data-option {key}` must be true or false, got {value!r}")
     return fields
-
-
-def _plain(name: str) -> str:
-    return re.sub("[-_ ]", "", name.lower())

@@ -29,6 +29,7 @@ __all__ = [
     "read_sr4kiqa",
     "read_tid2008",
     "read_tid2013",
+    "reader_of",
 ]
 
 #: Name to reader.
@@ -83,11 +84,20 @@ def read_dataset(name: str, data_dir: str | Path, **options: Any) -> RatedPairs 
     ValueError: there is no reader of 'imagenet': choose from tid2013, tid2008, live, csiq, kadid10k, pipal, qads, \
 sr4kiqa, bapps_2afc, bapps_jnd, or make a table for read_rated_csv
     """
+    return reader_of(name)(data_dir, **options)
+
+
+def reader_of(name: str) -> Callable[..., RatedPairs | Triplets | JndPairs]:
+    """The reader of a data set; case, hyphens and underscores in its name do not matter.
+
+    Raises:
+        ValueError: for a name that is not known.
+    """
     readers = {_plain(known): reader for known, reader in DATASETS.items()}
     if _plain(name) not in readers:
         known = ", ".join(DATASETS)
         raise ValueError(f"there is no reader of {name!r}: choose from {known}, or make a table for read_rated_csv")
-    return readers[_plain(name)](data_dir, **options)
+    return readers[_plain(name)]
 
 
 def _plain(name: str) -> str:
