@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Luma of ITU-R BT.601, whose weights kornia's and OpenCV's grey images have too.
-_LUMA = (0.299, 0.587, 0.114)
+from torchmetrics_fmiqa.features.images import LUMA
+
 # A spread of values below this is rounding: one step of 8 bits in the weakest channel is 4e-4.
 _FLAT = 1e-6
 _SMALLEST = 8
@@ -58,7 +58,7 @@ def image_features(reference: Tensor, distorted: Tensor) -> dict[tuple[str, str]
 
 def luma(image: Tensor) -> Tensor:
     """Luma ``(H, W)`` of an image ``(3, H, W)``, as float64 in [0, 255]: the scale that the measures were made for."""
-    weights = torch.tensor(_LUMA, dtype=torch.float64, device=image.device)
+    weights = torch.tensor(LUMA, dtype=torch.float64, device=image.device)
     return 255 * torch.einsum("c,chw->hw", weights, image.double())
 
 

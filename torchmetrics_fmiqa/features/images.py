@@ -20,6 +20,9 @@ TARGET_TOLERANCE = 1e-3
 #: A prediction beyond this many ranges is taken for another unit (0..255 for 0..1), not for a bad output.
 WRONG_UNIT = 4.0
 
+#: Weights of red, green and blue in luma (ITU-R BT.601; kornia's and OpenCV's grey images have them too).
+LUMA = (0.299, 0.587, 0.114)
+
 _INTEGER_RANGES = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 

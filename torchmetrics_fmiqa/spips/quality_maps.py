@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torchmetrics_fmiqa.features.images import DataRange, check_pair, check_values, to_unit
+from torchmetrics_fmiqa.features.images import LUMA, DataRange, check_pair, check_values, to_unit
 from torchmetrics_fmiqa.features.tiles import mirror_index
 from torchmetrics_fmiqa.forward import full_precision
 
@@ -23,7 +23,6 @@ QUALITY_MAPS = ("psnr", "ssim", "ms_ssim")
 #: Weights of the scales of MS-SSIM, finest first (Wang, Simoncelli and Bovik, Asilomar 2003).
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -120,7 +119,7 @@ def dissimilarity_scales(preds: Tensor, target: Tensor) -> list[tuple[Tensor, Te
         For each of :func:`count_scales` scales, finest first, two maps ``(N, 1, h, w)``, at least 0, with ``h`` halved
         (rounded up) from scale to scale.
     """
-    luma = preds.new_tensor(_LUMA).view(1, 3, 1, 1)
+    luma = preds.new_tensor(LUMA).view(1, 3, 1, 1)
     one, other = (preds * luma).sum(1, keepdim=True), (target * luma).sum(1, keepdim=True)
     sides = torch.cat([one + other, one - other], 1)
     scales = [_dissimilarity(sides)]
