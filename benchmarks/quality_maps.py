@@ -18,8 +18,8 @@ from common import medians
 from torch import Tensor
 
 from torchmetrics_fmiqa import FeatureDistance
-from torchmetrics_fmiqa.spips.pooling import pool_map
-from torchmetrics_fmiqa.spips.quality_maps import quality_maps
+from torchmetrics_fmiqa.fusion.quality_maps import quality_maps
+from torchmetrics_fmiqa.pooling import pool_map
 
 
 def main() -> None:

@@ -15,28 +15,37 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
     from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map
-    from torchmetrics_fmiqa.losses import FeatureDistanceLoss
+    from torchmetrics_fmiqa.fusion.functional import spips
+    from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
+    from torchmetrics_fmiqa.losses import FeatureDistanceLoss, SpipsLoss
     from torchmetrics_fmiqa.metrics.agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
 
 _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
     "FeatureMetricCollection": "metrics.collection",
     "HumanAgreement": "metrics.agreement",
+    "ScenePerceivedImagePerceptualScore": "metrics.spips",
+    "SPIPS": "metrics.spips",
     "FeatureDistanceLoss": "losses",
+    "SpipsLoss": "losses",
     "ImageQualityMonitor": "callbacks.monitor",
     "FeatureComparator": "comparator",
     "Recipe": "recipes",
+    "SpipsRecipe": "fusion.recipe",
     "RECIPES": "recipes",
     "WeightsUnavailableError": "features.weights",
     "feature_distance": "functional",
     "feature_distance_map": "functional",
+    "spips": "fusion.functional",
 }
 
 __all__ = [
     "RECIPES",
+    "SPIPS",
     "FeatureComparator",
     "FeatureDistance",
     "FeatureDistanceLoss",
@@ -44,9 +53,13 @@ __all__ = [
     "HumanAgreement",
     "ImageQualityMonitor",
     "Recipe",
+    "ScenePerceivedImagePerceptualScore",
+    "SpipsLoss",
+    "SpipsRecipe",
     "WeightsUnavailableError",
     "feature_distance",
     "feature_distance_map",
+    "spips",
 ]
 
 

@@ -18,12 +18,16 @@ from torchmetrics_fmiqa.features.images import DataRange, check_lists, check_mas
 from torchmetrics_fmiqa.features.network import UserModule, load_network
 from torchmetrics_fmiqa.features.tiles import cut
 from torchmetrics_fmiqa.features.tokens import Tokens
-from torchmetrics_fmiqa.features.weighing import Weigher
 from torchmetrics_fmiqa.forward import Forward, full_precision, input_normalization, needs_grad
 from torchmetrics_fmiqa.intake import Intake, portions
-from torchmetrics_fmiqa.jobs import Columns, Distances, Job, bind_weights, check_maskable, plan_jobs
+from torchmetrics_fmiqa.jobs import Job, Scoring, bind_weights, check_maskable, plan_jobs
 from torchmetrics_fmiqa.maps import Canvas, check_mappable
+from torchmetrics_fmiqa.profiles import Profile, ProfilePlan, plan_profile
 from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.tally import Tally
+
+#: What can be asked for: distances, or more.
+Request = Recipe | Profile
 
 #: A batch ``(N, 3, H, W)``, or images ``(3, H, W)`` of sizes of their own.
 Images = Tensor | Sequence[Tensor]
@@ -37,7 +41,8 @@ class FeatureComparator:
     """Measures pairs of images by one recipe, or by several that share a forward pass. Immutable and shared.
 
     Args:
-        recipes: a recipe, or several with one backbone, weights, input normalisation and resolution.
+        recipes: a recipe, or several with one backbone, weights, input normalisation and resolution; or profiles, where
+            more than distances is asked for.
         precision: ``"float32"`` (the measure's own), ``"float64"``, ``"bfloat16"`` or ``"float16"`` (autocast over
             float32 weights: faster, and wrong at small distances), or ``"auto"``: the surrounding autocast where there
             is one, else float64 for float64 images and float32 for all others.
@@ -51,7 +56,7 @@ class FeatureComparator:
 
     def __init__(
         self,
-        recipes: Recipe | Sequence[Recipe],
+        recipes: Request | Sequence[Request],
         precision: Precision = "float32",
         grad_checkpointing: bool = False,
         tile_batch: int = 32,
@@ -60,7 +65,8 @@ class FeatureComparator:
             raise ValueError(f"`precision` must be one of {', '.join(_PRECISIONS)}; got {precision!r}")
         if not isinstance(tile_batch, int) or tile_batch < 1:
             raise ValueError(f"`tile_batch` must be a whole number of at least 1, got {tile_batch!r}")
-        self.recipes = (recipes,) if isinstance(recipes, Recipe) else tuple(recipes)
+        self.requests = (recipes,) if isinstance(recipes, (Recipe, Profile)) else tuple(recipes)
+        self.recipes = tuple(one.recipe if isinstance(one, Profile) else one for one in self.requests)
         first = self.recipes[0]
         for other in self.recipes[1:]:
             if other.trunk != first.trunk:
@@ -76,28 +82,34 @@ class FeatureComparator:
         self._intake = Intake(first, network)
         self._scope = hashlib.sha256(f"{_trunk_identity(first)}|{taps}|{precision}".encode()).hexdigest()[:16]
         self._jobs: list[Job] = []
-        self._columns: list[Columns] = [
-            plan_jobs(recipe, names, self.backbone, self._jobs)
-            for recipe, names in zip(self.recipes, taps_of, strict=True)
-        ]
-        self._weights = [
-            bind_weights(recipe, network, columns) for recipe, columns in zip(self.recipes, self._columns, strict=True)
-        ]
+        self._plans: list[Scoring | ProfilePlan] = []
+        for request, names in zip(self.requests, taps_of, strict=True):
+            if isinstance(request, Profile):
+                self._plans.append(plan_profile(request, names, self.backbone, self._jobs))
+            else:
+                columns = plan_jobs(request, names, self.backbone, self._jobs)
+                self._plans.append(Scoring(columns, bind_weights(request, network, columns)))
         self._forward = Forward(self.backbone, self._jobs, mean_std, first.protocol)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FeatureComparator:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.recipes, [recipe.digest for recipe in self.recipes], self._options)
+        return _rebuild, (self.requests, [request.digest for request in self.requests], self._options)
 
     def labels(self, position: int = 0) -> dict[str, tuple[str, ...]]:
         """For each distance of a recipe, the names of its columns."""
-        return {name: labels for name, (labels, _) in self._columns[position].items()}
+        return self._scoring(position).labels
 
     def weights(self, position: int = 0) -> dict[str, tuple[float, ...]]:
         """For each distance of a recipe, the weights that make its columns a score: they sum to 1, or are 1 each."""
-        return self._weights[position]
+        return self._scoring(position).weights
+
+    def _scoring(self, position: int) -> Scoring:
+        plan = self._plans[position]
+        if not isinstance(plan, Scoring):
+            raise ValueError(f"request {position} is a profile and has no scores: ask a comparator of its recipe")
+        return plan
 
     def __call__(
         self,
@@ -108,7 +120,7 @@ class FeatureComparator:
         crop_border: int = 0,
         validate: bool = True,
         references: References | None = None,
-    ) -> list[Distances]:
+    ) -> list[Any]:
         """Measure a batch of pairs.
 
         One forward serves predictions and targets where no gradient is asked for; a tap's features are dropped as
@@ -125,7 +137,8 @@ class FeatureComparator:
             references: where to find and keep the targets' features; not used where a gradient is asked for.
 
         Returns:
-            For each recipe its distances, each ``(N, L)`` in float32 or float64.
+            For each recipe its :class:`~torchmetrics_fmiqa.jobs.Distances`, each ``(N, L)`` in float32 or float64; for
+            a profile a :class:`~torchmetrics_fmiqa.profiles.Profiled`.
 
         Raises:
             ValueError: for images or masks that do not fit, naming the value and the fix.
@@ -148,7 +161,7 @@ class FeatureComparator:
         validate: bool,
         references: References | None,
         dtype: torch.dtype | None,
-    ) -> list[Distances]:
+    ) -> list[Any]:
         # Features depend on these too where an image goes by its id.
         scope = (self._scope, dtype, preds.shape[2:], data_limits(data_range), border)
         given, raised = preds, self._image_dtype(preds)
@@ -157,26 +170,17 @@ class FeatureComparator:
             check_mask(mask, given)
             check_maskable(self._jobs, self.recipes[0].protocol)
             mask = self._intake.mask(mask, raised, border, validate)
-        plan, sums = self._intake.plan(preds), [preds.new_zeros(preds.shape[0]) for _ in self._jobs]
-        known: dict[tuple[int, int], Tensor] = {}
+        plan, profiles = self._intake.plan(preds), [one for one in self._plans if isinstance(one, ProfilePlan)]
+        kept, seen = {job for one in profiles for job in one.positions}, {one.last for one in profiles}
+        tally = Tally(plan, preds, mask, self._jobs, kept, seen)
         for picks in portions(plan, preds.shape[0], self.tile_batch):
-            weigh = Weigher(plan, picks, mask, preds, known)
-
-            def take(number: int, value: Tensor, tokens: Tokens, weigh: Weigher = weigh) -> None:
-                job = self._jobs[number]
-                value = weigh.positions(value, tokens, job.tokens) if value.ndim == 2 else weigh.tiles(value)
-                sums[number] = sums[number] + weigh.to_images(value.to(preds.dtype))
-
+            take, see = tally.portion(picks)
             tiles = cut(target, plan, picks)
             shelf = None if references is None or needs_grad(preds) else references.shelf(scope, tiles, picks)
-            self._forward(cut(preds, plan, picks), tiles, dtype, take, shelf)
+            self._forward(cut(preds, plan, picks), tiles, dtype, take, shelf, see)
         return [
-            Distances(
-                {name: torch.stack([sums[job] for job in jobs], 1) for name, (_, jobs) in columns.items()},
-                self.labels(position),
-                self.weights(position),
-            )
-            for position, columns in enumerate(self._columns)
+            one.result(tally.sums) if isinstance(one, Scoring) else one.result(tally, preds, target, mask)
+            for one in self._plans
         ]
 
     def _lists(
@@ -188,7 +192,7 @@ class FeatureComparator:
         border: int,
         validate: bool,
         references: References | None,
-    ) -> list[Distances]:
+    ) -> list[Any]:
         """Measure images of different sizes: those of one size together, the results in the order given."""
         check_lists(preds, target, mask)
         groups = group_by_size(list(preds), list(target))
@@ -206,18 +210,13 @@ class FeatureComparator:
         ]
         places = [i for group in groups for i in group]
         order = sorted(range(len(places)), key=places.__getitem__)
-        return [
-            Distances(
-                {name: torch.cat([part.per_tap[name] for part in same])[order] for name in same[0].per_tap},
-                same[0].labels,
-                same[0].weights,
-            )
-            for same in zip(*parts, strict=True)
-        ]
+        return [same[0].joined(same[1:], order) for same in zip(*parts, strict=True)]
 
     @property
     def has_maps(self) -> bool:
-        """Whether the first recipe's distances have maps."""
+        """Whether the first recipe's distances have maps; a profile has none."""
+        if not isinstance(self._plans[0], Scoring):
+            return False
         try:
             check_mappable(self.recipes[0])
         except ValueError:
@@ -252,7 +251,8 @@ class FeatureComparator:
             )
             plan = self._intake.plan(preds)
             canvas = Canvas(plan, preds, self.labels(), self.weights(), per_layer)
-            places = {job: (name, i) for name, (_, jobs) in self._columns[0].items() for i, job in enumerate(jobs)}
+            columns = self._scoring(0).columns
+            places = {job: (name, i) for name, (_, jobs) in columns.items() for i, job in enumerate(jobs)}
             for picks in portions(plan, preds.shape[0], self.tile_batch):
 
                 def take(number: int, value: Tensor, tokens: Tokens, picks: list[tuple[int, int]] = picks) -> None:
@@ -282,10 +282,10 @@ def _trunk_identity(recipe: Recipe) -> tuple[Any, ...]:
     return (module.identity if isinstance(module, UserModule) else module, *recipe.trunk[1:])
 
 
-def _rebuild(recipes: tuple[Recipe, ...], digests: list[str], options: tuple[Any, ...]) -> FeatureComparator:
+def _rebuild(requests: tuple[Request, ...], digests: list[str], options: tuple[Any, ...]) -> FeatureComparator:
     """Unpickle a comparator, unless the weights file it was made from has other content now."""
-    for recipe, digest in zip(recipes, digests, strict=True):
-        found = recipe.replace().digest
+    for request, digest in zip(requests, digests, strict=True):
+        found = request.replace().digest
         if found != digest:
-            raise ValueError(f"{recipe} had the digest {digest} when it was saved and has {found} here: another file")
-    return FeatureComparator(recipes, *options)
+            raise ValueError(f"{request} had the digest {digest} when it was saved and has {found} here: another file")
+    return FeatureComparator(requests, *options)

@@ -17,6 +17,9 @@ from torchmetrics_fmiqa.recipes import Recipe
 #: Called with the number of a job, its distances and the tokens of the predictions that they were taken of.
 Take = Callable[[int, Tensor, Tokens], None]
 
+#: Called with the index of a tap and the tokens of the targets there.
+See = Callable[[int, Tokens], None]
+
 #: Mean and standard deviation of each channel.
 MeanStd = tuple[Sequence[float], Sequence[float]]
 
@@ -35,7 +38,13 @@ class Forward:
         self.backbone, self.jobs, self.mean_std, self.protocol = backbone, jobs, mean_std, protocol
 
     def __call__(
-        self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, take: Take, shelf: Shelf | None = None
+        self,
+        preds: Tensor,
+        target: Tensor,
+        dtype: torch.dtype | None,
+        take: Take,
+        shelf: Shelf | None = None,
+        see: See | None = None,
     ) -> None:
         """Run both sides through the network and hand over each job's distances as soon as its taps exist.
 
@@ -45,6 +54,7 @@ class Forward:
             dtype: what the network computes in under autocast, ``None`` for full precision.
             take: gets the distances, ``(K, T)`` or ``(K,)``.
             shelf: features of targets that are known; not used where a gradient is asked for.
+            see: is shown the targets' features too, without a graph.
 
         Raises:
             ValueError: if a tap lacks the tokens that are asked for.
@@ -53,16 +63,19 @@ class Forward:
             reference: dict[int, Tokens] = {}
             with torch.no_grad():
                 self._run(target, dtype, lambda index, tokens: reference.__setitem__(index, tokens.detach()))
-            self._run(preds, dtype, self._consumer(take, lambda index, tokens: (tokens, reference.pop(index))))
+            self._run(preds, dtype, self._consumer(take, see, lambda index, tokens: (tokens, reference.pop(index))))
             return
         with torch.no_grad():
             take = _exact_zero(preds, target, take)
             if shelf is None:
-                self._run(torch.cat([preds, target]), dtype, self._consumer(take, lambda _, tokens: tokens.chunk()))
+                both = self._consumer(take, see, lambda _, tokens: tokens.chunk())
+                self._run(torch.cat([preds, target]), dtype, both)
             else:
-                self._with_known(preds, target, dtype, take, shelf)
+                self._with_known(preds, target, dtype, take, shelf, see)
 
-    def _with_known(self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, take: Take, shelf: Shelf) -> None:
+    def _with_known(
+        self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, take: Take, shelf: Shelf, see: See | None
+    ) -> None:
         """Run predictions, and of the targets those whose features are not on the shelf."""
 
         def pair(index: int, tokens: Tokens) -> tuple[Tokens, Tokens]:
@@ -70,15 +83,17 @@ class Forward:
             return ours, ours._replace(values=shelf.references(index, fresh))
 
         images = torch.cat([preds, target[shelf.missing]]) if shelf.missing else preds
-        self._run(images, dtype, self._consumer(take, pair))
+        self._run(images, dtype, self._consumer(take, see, pair))
         shelf.close()
 
-    def _consumer(self, take: Take, pair: Callable[[int, Tokens], tuple[Tokens, Tokens]]) -> Consumer:
+    def _consumer(self, take: Take, see: See | None, pair: Callable[[int, Tokens], tuple[Tokens, Tokens]]) -> Consumer:
         waiting: dict[int, tuple[Tokens, Tokens]] = {}  # features that a distance over several taps still needs
         stacked = {index for job in self.jobs if len(job.taps) > 1 for index in job.taps}
 
         def consume(index: int, tokens: Tokens) -> None:
             sides = pair(index, tokens)
+            if see is not None:
+                see(index, sides[1])
             if index in stacked:
                 waiting[index] = sides
             for number, job in enumerate(self.jobs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -36,9 +36,38 @@ class Distances:
     labels: dict[str, tuple[str, ...]]
     weights: dict[str, tuple[float, ...]]
 
+    def joined(self, others: Sequence[Distances], order: Sequence[int]) -> Distances:
+        """These images and those of others, in another order."""
+        parts = (self, *others)
+        per_tap = {name: torch.cat([part.per_tap[name] for part in parts])[list(order)] for name in self.per_tap}
+        return Distances(per_tap, self.labels, self.weights)
+
     def scores(self) -> dict[str, Tensor]:
         """The score ``(N,)`` of each distance; higher is more different."""
         return {name: combine(values, self.weights[name]) for name, values in self.per_tap.items()}
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The jobs that a recipe's distances need, and how their columns make its scores.
+
+    Args:
+        columns: for each distance the labels of its columns, and the jobs that fill them.
+        weights: for each distance the weight of each column in the score.
+    """
+
+    columns: Columns
+    weights: dict[str, tuple[float, ...]]
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """For each distance the names of its columns."""
+        return {name: labels for name, (labels, _) in self.columns.items()}
+
+    def result(self, sums: Sequence[Tensor]) -> Distances:
+        """The distances, from each job's sums over the tiles of images, ``(N,)``."""
+        per_tap = {name: torch.stack([sums[job] for job in jobs], 1) for name, (_, jobs) in self.columns.items()}
+        return Distances(per_tap, self.labels, self.weights)
 
 
 def column_name(distance: str, tap: str, several: bool) -> str:
@@ -58,15 +87,18 @@ class Job:
 
     taps: tuple[int, ...]
     distance: str | Distance
-    tokens: TokenChoice
+    tokens: TokenChoice | Literal["summary"]
 
     def measure(self, preds: Sequence[Tokens], target: Sequence[Tokens], protocol: str) -> Tensor:
         """The distance, ``(n, T)`` if it is pointwise, else ``(n,)``; of features in at least float32."""
-        one, other = [[_raised(tokens) for tokens in side] for side in (preds, target)]
+        one, other = [[raised(tokens) for tokens in side] for side in (preds, target)]
         if protocol == "zsiqa":
             name = str(self.distance)
             return zsiqa.PER_TAP[name](one[0], other[0]) if name in zsiqa.PER_TAP else zsiqa.STACKED[name](one, other)
-        pair = (one[0].select(self.tokens), other[0].select(self.tokens))
+        if self.tokens == "summary":
+            pair = (one[0].summary(), other[0].summary())
+        else:
+            pair = (one[0].select(self.tokens), other[0].select(self.tokens))
         if callable(self.distance):
             return _checked(self.distance(*pair), self.distance, one[0].values.shape[0])
         return {**POINTWISE, **DISTRIBUTION}[self.distance](*pair)
@@ -77,7 +109,8 @@ class Job:
         return isinstance(self.distance, str) and self.distance in POINTWISE
 
 
-def _raised(tokens: Tokens) -> Tokens:
+def raised(tokens: Tokens) -> Tokens:
+    """Tokens in at least float32."""
     values = tokens.values
     return tokens._replace(values=values.float()) if values.dtype in (torch.float16, torch.bfloat16) else tokens
 
@@ -140,11 +173,11 @@ def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str
     return weights
 
 
-def check_maskable(jobs: Sequence[Job], protocol: str) -> None:
-    """Raise a ValueError that names the first distance that pixels cannot be weighed in."""
+def check_maskable(jobs: Sequence[Job], protocol: str, who: str = "`mask` weighs") -> None:
+    """Raise a ValueError that names the first distance whose positions cannot be told apart, and who asks for them."""
     for job in jobs:
         if not job.pointwise or protocol != "fmiqa":
             raise ValueError(
-                f"`mask` weighs positions, which {distance_name(job.distance)!r} does not keep: "
+                f"{who} positions, which {distance_name(job.distance)!r} does not keep: "
                 f"take distance={' or '.join(map(repr, POINTWISE))}"
             )

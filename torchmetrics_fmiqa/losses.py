@@ -1,4 +1,4 @@
-"""FeatureDistanceLoss: the corridor as a differentiable loss."""
+"""FeatureDistanceLoss and SpipsLoss: the corridor as a differentiable loss."""
 
 from __future__ import annotations
 
@@ -12,10 +12,68 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.features.images import DataRange, check_mask, check_pair, crop
 from torchmetrics_fmiqa.features.tiles import mirror_index
 from torchmetrics_fmiqa.functional import Reduction, check_reduction, reduce
-from torchmetrics_fmiqa.recipes import Recipe, as_recipe
+from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe, as_spips_recipe
+from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer
+from torchmetrics_fmiqa.jobs import Distances
+from torchmetrics_fmiqa.profiles import Profiled
+from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
 
 
-class FeatureDistanceLoss(nn.Module):
+class PairLoss(nn.Module):
+    """What losses of pairs of images do with their input, whatever they measure.
+
+    Args:
+        comparator: what measures; frozen, and no submodule.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        data_range: range of floating point images.
+        crop_border: pixels to cut off each side first.
+        random_shift: shift both images alike by up to so many pixels while training; ``True`` for half a patch.
+        validate: look at the values of images too.
+
+    Raises:
+        ValueError: for arguments that do not fit.
+    """
+
+    def __init__(
+        self,
+        comparator: FeatureComparator,
+        reduction: Reduction,
+        data_range: DataRange,
+        crop_border: int,
+        random_shift: int | bool,
+        validate: bool,
+    ) -> None:
+        super().__init__()
+        self.reduction = check_reduction(reduction)
+        self.data_range = data_range
+        self.crop_border = crop_border
+        self.validate = validate
+        self.comparator = comparator
+        network = comparator.backbone.network
+        half = (network.patch or (network.multiple,))[0] // 2
+        self.random_shift = half if random_shift is True else int(random_shift)
+        if not 0 <= self.random_shift <= half:
+            raise ValueError(f"`random_shift` must be 0 to half a patch ({half} pixels), got {random_shift!r}")
+
+    def forward(self, preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the distance of a batch of pairs, see the class."""
+        check_pair(preds, target)
+        check_mask(mask, preds)
+        preds, target = crop(preds, self.crop_border), crop(target, self.crop_border)
+        mask = None if mask is None else crop(mask, self.crop_border)
+        if self.training and self.random_shift:
+            shift = torch.ops.torchmetrics_fmiqa.draw_shift(preds, self.random_shift)
+            preds, target = _shifted(preds, shift), _shifted(target, shift)
+            mask = None if mask is None else _shifted(mask, shift)
+        measured = self.comparator(preds, target, mask, self.data_range, 0, self.validate)[0]
+        return reduce(self._score(measured), self.reduction)
+
+    def _score(self, measured: Any) -> Tensor:
+        """The distance of each image, ``(N,)``."""
+        raise NotImplementedError
+
+
+class FeatureDistanceLoss(PairLoss):
     """Perceptual distance as a loss: the same number as :class:`FeatureDistance`, with gradients to ``preds`` only.
 
     The backbone is frozen and no submodule: it is in no ``parameters()``, ``state_dict`` or checkpoint, and nothing
@@ -67,33 +125,83 @@ class FeatureDistanceLoss(nn.Module):
         validate: bool = True,
         **overrides: Any,
     ) -> None:
-        super().__init__()
         self.recipe = as_recipe(recipe, **overrides)
         if len(self.recipe.distances) != 1:
             raise ValueError(f"a loss has one `distance`, got {self.recipe.distance!r}: add up several losses")
-        self.reduction = check_reduction(reduction)
-        self.data_range = data_range
-        self.crop_border = crop_border
-        self.validate = validate
-        self.comparator = FeatureComparator(self.recipe, precision, grad_checkpointing, tile_batch)
-        network = self.comparator.backbone.network
-        half = (network.patch or (network.multiple,))[0] // 2
-        self.random_shift = half if random_shift is True else int(random_shift)
-        if not 0 <= self.random_shift <= half:
-            raise ValueError(f"`random_shift` must be 0 to half a patch ({half} pixels), got {random_shift!r}")
+        comparator = FeatureComparator(self.recipe, precision, grad_checkpointing, tile_batch)
+        super().__init__(comparator, reduction, data_range, crop_border, random_shift, validate)
 
-    def forward(self, preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the distance of a batch of pairs, see the class."""
-        check_pair(preds, target)
-        check_mask(mask, preds)
-        preds, target = crop(preds, self.crop_border), crop(target, self.crop_border)
-        mask = None if mask is None else crop(mask, self.crop_border)
-        if self.training and self.random_shift:
-            shift = torch.ops.torchmetrics_fmiqa.draw_shift(preds, self.random_shift)
-            preds, target = _shifted(preds, shift), _shifted(target, shift)
-            mask = None if mask is None else _shifted(mask, shift)
-        measured = self.comparator(preds, target, mask, self.data_range, 0, self.validate)[0]
-        return reduce(next(iter(measured.scores().values())), self.reduction)
+    def _score(self, measured: Distances) -> Tensor:
+        return next(iter(measured.scores().values()))
+
+    def extra_repr(self) -> str:
+        """Show the recipe when the loss is printed."""
+        return f"{self.recipe}, reduction={self.reduction!r}"
+
+
+class SpipsLoss(PairLoss):
+    """SPIPS as a loss: the number of :class:`ScenePerceivedImagePerceptualScore`, with gradients to ``preds`` only.
+
+    Backbone and head are frozen and no submodules: they are in no ``parameters()``, ``state_dict`` or checkpoint.
+    Gradients are finite everywhere, also for equal and black images. After Lao and Yu (arXiv 2504.17234, 2025).
+
+    As input to ``forward`` the loss accepts ``preds`` and ``target``, ``(N, 3, H, W)`` in ``data_range``, and an
+    optional ``mask`` ``(N, 1, H, W)``. It returns a 0-dim tensor, or ``(N,)`` with ``reduction="none"``, in float32
+    (float64 for float64 images), at least 0.
+
+    Args:
+        recipe: what to measure with, as in :class:`ScenePerceivedImagePerceptualScore`.
+        head: a trained head or its file; ``None`` for fixed weights.
+        low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
+        semantic: taps of the semantic stream; ``None`` for the rest.
+        parts: which parts the fixed weights use; ``None`` for all.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        data_range: range of floating point images.
+        crop_border: pixels to cut off each side first.
+        precision: as in :class:`FeatureDistanceLoss`.
+        grad_checkpointing: likewise.
+        random_shift: likewise.
+        tile_batch: likewise.
+        validate: likewise.
+        overrides: fields of the recipe.
+
+    Raises:
+        ValueError: for arguments, images, weights or a head that do not fit, naming the value and the fix.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> from torchmetrics_fmiqa import SpipsLoss
+    >>> loss = SpipsLoss(backbone="vit_tiny_patch16_224", weights="random:0", taps=[0, 1])
+    >>> target = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> preds = (0.9 * target).requires_grad_()
+    >>> loss(preds, target).backward()
+    >>> bool(preds.grad.isfinite().all()), list(loss.parameters()), dict(loss.state_dict())
+    (True, [], {})
+    """
+
+    def __init__(
+        self,
+        recipe: str | Path | Recipe | SpipsRecipe = "default",
+        head: Head = None,
+        low_level: Taps | None = None,
+        semantic: Taps | None = None,
+        parts: tuple[str, ...] | None = None,
+        reduction: Reduction = "mean",
+        data_range: DataRange = 1.0,
+        crop_border: int = 0,
+        precision: Precision = "auto",
+        grad_checkpointing: bool = False,
+        random_shift: int | bool = False,
+        tile_batch: int = 32,
+        validate: bool = True,
+        **overrides: Any,
+    ) -> None:
+        self.recipe = as_spips_recipe(recipe, low_level, semantic, **overrides)
+        scorer = SpipsScorer(self.recipe, head, parts, precision, grad_checkpointing, tile_batch)
+        super().__init__(scorer.comparator, reduction, data_range, crop_border, random_shift, validate)
+        self.scorer = scorer
+
+    def _score(self, measured: Profiled) -> Tensor:
+        return self.scorer.score(measured)
 
     def extra_repr(self) -> str:
         """Show the recipe when the loss is printed."""

@@ -160,7 +160,8 @@ class Panel:
 
 def _feature_measure(comparator: FeatureComparator, distance: str, name: str) -> Measure:
     def score(preds: Tensor, target: Tensor) -> Tensor:
-        return comparator(preds, target, validate=False)[0].scores()[distance]
+        found: Tensor = comparator(preds, target, validate=False)[0].scores()[distance]
+        return found
 
     recipe = comparator.recipes[0]
     size = comparator.backbone.network.parameters / 1e6

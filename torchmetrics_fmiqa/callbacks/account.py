@@ -129,13 +129,13 @@ class Account:
 
     def _scores(self, preds: Tensor, target: Tensor) -> list[float]:
         """The score of each image by the metric that ranks them."""
-        measured = self.metrics.measured.get(self.worst_by)
-        if measured is not None:
-            return next(iter(measured.scores().values())).tolist()
+        shared = self.metrics.last_scores(self.worst_by)
+        if shared is not None:
+            return shared.tolist()
         if self._probe is None:
             self._probe = dict(self.metrics.items(keep_base=True, copy_state=False))[self.worst_by].clone()
             self._probe.distributed_available_fn = lambda: False  # each rank by itself: they hold different images
-        scores = []
+        scores: list[float] = []
         for one, other in zip(preds, target, strict=True):
             self._probe.reset()
             self._probe.update(one[None], other[None])

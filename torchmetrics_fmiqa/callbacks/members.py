@@ -11,6 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics_fmiqa.features.images import DataRange
 from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
 from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+from torchmetrics_fmiqa.metrics.pairs import PairMetric
 from torchmetrics_fmiqa.recipes import Recipe
 
 #: A metric, a collection, the name of a recipe, or several of these.
@@ -62,7 +63,7 @@ def ranking_metric(members: Mapping[str, Metric], wanted: str | None, needed: bo
 
     Args:
         members: the metrics by name.
-        wanted: the user's choice; ``None`` for the first ``FeatureDistance``, else the first that knows its direction.
+        wanted: the user's choice; ``None`` for the first that measures features, else the first with a direction.
         needed: whether any images are shown.
 
     Raises:
@@ -75,7 +76,7 @@ def ranking_metric(members: Mapping[str, Metric], wanted: str | None, needed: bo
             raise ValueError(f"`worst_by={wanted!r}` does not say whether higher is better: take another metric")
         return wanted
     known = [name for name, metric in members.items() if metric.higher_is_better is not None]
-    features = [name for name in known if isinstance(members[name], FeatureDistance)]
+    features = [name for name in known if isinstance(members[name], PairMetric)]
     if needed and not known:
         raise ValueError("no metric says whether higher is better, so no images are worst: give worst=0")
     return (features or known or list(members))[0]

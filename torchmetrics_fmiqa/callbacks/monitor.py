@@ -19,8 +19,8 @@ from torchmetrics_fmiqa.callbacks.worst import WorstImages
 from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.features.cache import ReferenceCache
 from torchmetrics_fmiqa.features.images import DataRange, data_limits
-from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
 from torchmetrics_fmiqa.metrics.finite import NanStrategy, check_nan_strategy
+from torchmetrics_fmiqa.metrics.pairs import PairMetric
 
 _STAGES = ("val", "test")
 
@@ -38,7 +38,7 @@ class ImageQualityMonitor(Callback):
     Args:
         metrics: what to measure: a ``torchmetrics.Metric`` of ``(preds, target)``, a ``MetricCollection``, the name of
             a recipe (or a :class:`~torchmetrics_fmiqa.Recipe`), a list of these, or a dict of them by name.
-            :class:`~torchmetrics_fmiqa.FeatureDistance` members of one backbone share its forward pass.
+            Members of one backbone share its forward pass.
         preds: where the images under test are: a key of what the step returns, or else of the batch; the index of a
             tuple batch; or a callable ``(outputs, batch) -> images``. They are ``(N, 3, H, W)`` in ``data_range``, or a
             list of ``(3, H, W)``.
@@ -51,8 +51,8 @@ class ImageQualityMonitor(Callback):
         worst: how many of the worst images to show, over all ranks: reference, prediction and heat map side by side,
             to TensorBoard, Weights & Biases, MLflow or Comet, else as PNG files in the logger's folder.
         maps: draw the heat maps.
-        worst_by: name of the metric that says which images are worst; by default the first ``FeatureDistance``, else
-            the first metric that knows its direction.
+        worst_by: name of the metric that says which images are worst; by default the first that measures features,
+            else the first that knows its direction.
         worst_side: longest side of a shown image in pixels; larger ones are shrunk.
         crop_border: pixels to cut off each side before anything is measured, super-resolution's convention.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``. Metrics
@@ -127,8 +127,8 @@ class ImageQualityMonitor(Callback):
         self.cache: ReferenceCache | None = None
         if cache_references is not None:
             self.cache = ReferenceCache(cache_references, cache_device, _as_dtype(cache_dtype))
-            if not any(isinstance(metric, FeatureDistance) for metric in self._members.values()):
-                raise ValueError("`cache_references` keeps features, but no metric is a FeatureDistance: leave it out")
+            if not any(isinstance(metric, PairMetric) for metric in self._members.values()):
+                raise ValueError("`cache_references` keeps features, but no metric has any: leave it out")
         elif reference_version is not None or cache_dtype is not None:
             raise ValueError("`reference_version` and `cache_dtype` belong to `cache_references`, which is None")
         self.reference_version = reference_version

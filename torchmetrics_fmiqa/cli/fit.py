@@ -49,7 +49,7 @@ def fit(
     Exit status: 0, or 2 for wrong arguments.
     """
     from torchmetrics_fmiqa.cli.fitted import Asked, fit_table
-    from torchmetrics_fmiqa.spips.fusion import Training
+    from torchmetrics_fmiqa.fusion.fitting import Training
 
     if opinion_is not in ("better", "worse", "infer"):
         raise ValueError(f"`--opinion-is` must be better, worse or infer, got {opinion_is!r}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torchmetrics_fmiqa.spips.fusion import CrossValidation, Fitted, Training
+from torchmetrics_fmiqa.fusion.fitting import CrossValidation, Fitted, Training
 
 
 @dataclass(frozen=True)

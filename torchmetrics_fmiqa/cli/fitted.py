@@ -14,9 +14,9 @@ from torchmetrics_fmiqa.benchmark.columns import parse_column
 from torchmetrics_fmiqa.benchmark.folder import claim, content
 from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
 from torchmetrics_fmiqa.cli.fit_report import FitFindings, write_fit_report
-from torchmetrics_fmiqa.spips.folds import grouped_folds
-from torchmetrics_fmiqa.spips.fusion import CrossValidation, Training, check_folds, cross_validate, fit_head
-from torchmetrics_fmiqa.spips.saving import save_head
+from torchmetrics_fmiqa.fusion.fitting import CrossValidation, Training, check_folds, cross_validate, fit_head
+from torchmetrics_fmiqa.fusion.folds import grouped_folds
+from torchmetrics_fmiqa.fusion.saving import save_head
 from torchmetrics_fmiqa.statistics import infer_direction, srcc
 from torchmetrics_fmiqa.statistics.inputs import Floats
 from torchmetrics_fmiqa.tables import write_table

@@ -31,6 +31,10 @@ class Tokens(NamedTuple):
             return self.values[:, self.prefix :]
         return self.values[:, : self.prefix] if choice == "prefix" else self.values
 
+    def summary(self) -> Tensor:
+        """What stands for the whole image: the mean prefix token, or patch token without those, ``(N, 1, C)``."""
+        return (self.values[:, : self.prefix] if self.prefix else self.values).mean(1, keepdim=True)
+
     def chunk(self) -> tuple[Tokens, Tokens]:
         """Split a batch of predictions followed by as many targets."""
         return self.split(self.values.shape[0] // 2)

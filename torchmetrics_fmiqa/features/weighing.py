@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.features.tiles import TilePlan, masked_weights, position_weights
-from torchmetrics_fmiqa.features.tokens import TokenChoice, Tokens
+from torchmetrics_fmiqa.features.tokens import Tokens
 
 
 class Weigher:
@@ -31,13 +31,13 @@ class Weigher:
         self.plan, self.picks, self.mask, self.images, self.known = plan, picks, mask, images, known
         self.plain = mask is None and plan.whole
 
-    def positions(self, values: Tensor, tokens: Tokens, choice: TokenChoice) -> Tensor:
+    def positions(self, values: Tensor, tokens: Tokens, choice: str) -> Tensor:
         """Weigh pointwise values ``(n, T)`` of the chosen tokens into ``(n,)``."""
         if self.plain:
             return values.mean(1)
-        if tokens.grid == (0, 0) or choice == "prefix":
-            return values.mean(1) * self._patches((1, 1)).sum(1)
-        weights = self._patches(tokens.grid)
+        if tokens.grid == (0, 0) or choice in ("prefix", "summary"):
+            return values.mean(1) * self.patches((1, 1)).sum(1)
+        weights = self.patches(tokens.grid)
         if choice == "all" and tokens.prefix:
             # A prefix token counts as much as an average patch of its tile.
             prefix = weights.mean(1, keepdim=True).expand(-1, tokens.prefix)
@@ -45,18 +45,21 @@ class Weigher:
         return (values * weights.to(values.dtype)).sum(1)
 
     def tiles(self, values: Tensor) -> Tensor:
-        """Weigh values ``(n,)`` of whole tiles."""
-        return values if self.plain else values * self._patches((1, 1)).sum(1).to(values.dtype)
+        """Weigh values ``(n, ...)`` of whole tiles."""
+        if self.plain:
+            return values
+        return values * self.patches((1, 1)).sum(1).to(values.dtype).view(-1, *[1] * (values.ndim - 1))
 
     def to_images(self, values: Tensor) -> Tensor:
-        """Sum ``(n,)`` over the tiles of each image, ``(N,)``."""
+        """Sum ``(n, ...)`` over the tiles of each image, ``(N, ...)``."""
         count = self.images.shape[0]
         if len(self.plan.corners) == 1 and len(self.picks) == count:
             return values
         index = torch.tensor([image for image, _ in self.picks], device=values.device)
-        return values.new_zeros(count).index_add(0, index, values)
+        return values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
 
-    def _patches(self, grid: tuple[int, int]) -> Tensor:
+    def patches(self, grid: tuple[int, int]) -> Tensor:
+        """What each patch of each tile counts for, ``(n, h * w)``; over the tiles of an image they sum to 1."""
         if self.mask is not None:
             return masked_weights(self.plan, grid, self.picks, self.mask)
         if grid not in self.known:

@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
 from torchmetrics_fmiqa.features.cache import References
-from torchmetrics_fmiqa.jobs import Distances
-from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance, Measured, check_ids
 from torchmetrics_fmiqa.metrics.finite import finite_positions, select_finite
-from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.metrics.pairs import Measured, PairMetric, check_ids
 
 
 class FeatureMetricCollection(MetricCollection):
-    """A ``MetricCollection`` whose :class:`FeatureDistance` members of one backbone share one forward pass.
+    """A ``MetricCollection`` whose members of one backbone share one forward pass.
 
+    These are :class:`FeatureDistance` and :class:`ScenePerceivedImagePerceptualScore`, in any mixture.
     Members share it that have equal backbone, weights, normalisation, resolution, data range, border and precision;
-    taps, distances, tokens and reductions are each one's own. Other metrics (PSNR, SSIM ...) are members as usual. A
-    plain ``MetricCollection`` gives the same numbers, with one forward pass a member.
+    taps, distances, tokens, heads and reductions are each one's own. Other metrics (PSNR, SSIM ...) are members as
+    usual. A plain ``MetricCollection`` gives the same numbers, with one forward pass a member.
 
     As input to ``forward`` and ``update`` the collection accepts what its members do: ``preds``, ``target`` and, by
     keyword, ``mask`` and ``sample_ids``. As output of ``forward`` and ``compute`` it returns a dict by name.
@@ -56,8 +56,7 @@ class FeatureMetricCollection(MetricCollection):
     ) -> None:
         super().__init__(metrics, *additional_metrics, prefix=prefix, postfix=postfix, compute_groups=False)  # type: ignore[arg-type]
         self._shared: dict[tuple[Any, ...], FeatureComparator] = {}
-        #: What the last batch gave, by the name of each :class:`FeatureDistance`.
-        self.measured: dict[str, Distances] = {}
+        self._measured: dict[str, Any] = {}
 
     def update(  # type: ignore[override]
         self, preds: Images, target: Images, references: References | None = None, **kwargs: Any
@@ -75,16 +74,24 @@ class FeatureMetricCollection(MetricCollection):
         with self._serving(preds, target, kwargs):
             return super().forward(preds, target, **kwargs)
 
+    def last_scores(self, name: str) -> Tensor | None:
+        """What each image of the last batch scored by a member, ``(N,)``; ``None`` of a member that shares nothing."""
+        if name not in self._measured:
+            return None
+        metric = dict(self.items(keep_base=True, copy_state=False))[name]
+        assert isinstance(metric, PairMetric)
+        return metric.scores_of(self._measured[name])
+
     @contextmanager
     def _serving(
         self, preds: Images, target: Images, others: dict[str, Any], references: References | None = None
     ) -> Iterator[None]:
         """Hand every member of a group its share of one measurement, until the block ends."""
         mask, sample_ids = others.get("mask"), others.get("sample_ids")
-        groups: dict[tuple[Any, ...], list[tuple[str, FeatureDistance]]] = {}
-        self.measured = {}
+        groups: dict[tuple[Any, ...], list[tuple[str, PairMetric]]] = {}
+        self._measured = {}
         for name, metric in self.items(keep_base=True, copy_state=False):
-            if isinstance(metric, FeatureDistance):
+            if isinstance(metric, PairMetric):
                 groups.setdefault(_forward_pass(metric), []).append((name, metric))
                 if sample_ids is not None:  # wrong ones must fail before any member has counted the batch
                     check_ids(sample_ids, len(preds), metric.device)
@@ -111,26 +118,26 @@ class FeatureMetricCollection(MetricCollection):
                     measured = self._comparator([metric for _, metric in members])(
                         *batch, first.data_range, first.crop_border, first.validate, known
                     )
-                for (name, metric), distances in zip(members, measured, strict=True):
-                    metric._served, self.measured[name] = Measured(kept, distances), distances
+                for (name, metric), result in zip(members, measured, strict=True):
+                    metric._served, self._measured[name] = Measured(kept, result), result
             yield
         finally:
             for metric in served:
                 metric._served = None
 
-    def _comparator(self, members: list[FeatureDistance]) -> FeatureComparator:
+    def _comparator(self, members: list[PairMetric]) -> FeatureComparator:
         first = members[0].comparator
         if len(members) == 1:
             return first
-        recipes: tuple[Recipe, ...] = tuple(metric.recipe for metric in members)
-        key = (recipes, first.precision, first.tile_batch)
+        requests = tuple(request for metric in members for request in metric.comparator.requests)
+        key = (requests, first.precision, first.tile_batch)
         if key not in self._shared:
-            self._shared[key] = FeatureComparator(recipes, precision=first.precision, tile_batch=first.tile_batch)
+            self._shared[key] = FeatureComparator(requests, precision=first.precision, tile_batch=first.tile_batch)
         return self._shared[key]
 
 
-def _forward_pass(metric: FeatureDistance) -> tuple[Any, ...]:
+def _forward_pass(metric: PairMetric) -> tuple[Any, ...]:
     """What members must have in common for one forward pass to serve them."""
     comparator = metric.comparator
     images = (metric.data_range, metric.crop_border, metric.validate)
-    return (metric.recipe.trunk, comparator.precision, comparator.tile_batch, metric.nan_strategy, *images)
+    return (comparator.recipes[0].trunk, comparator.precision, comparator.tile_batch, metric.nan_strategy, *images)

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from torchmetrics_fmiqa.spips.calibration import calibrate
-from torchmetrics_fmiqa.spips.folds import grouped_folds
-from torchmetrics_fmiqa.spips.head import FusionHead
-from torchmetrics_fmiqa.spips.objectives import opinion_loss
+from torchmetrics_fmiqa.fusion.calibration import calibrate
+from torchmetrics_fmiqa.fusion.folds import grouped_folds
+from torchmetrics_fmiqa.fusion.head import FusionHead
+from torchmetrics_fmiqa.fusion.objectives import opinion_loss
 from torchmetrics_fmiqa.statistics import srcc
 from torchmetrics_fmiqa.statistics.inputs import FEWEST, Floats, Integers, groups, opinions, table
 
@@ -102,7 +102,7 @@ def fit_head(
 ) -> Fitted:
     """Train a head to predict opinions.
 
-    It minimises 1 - PLCC + a pairwise ranking loss (:func:`~torchmetrics_fmiqa.spips.objectives.opinion_loss`) over
+    It minimises 1 - PLCC + a pairwise ranking loss (:func:`~torchmetrics_fmiqa.fusion.objectives.opinion_loss`) over
     batches, by AdamW, on standardised inputs and opinions. A fifth of the references (one of less than ten) is kept for
     early stopping: the weights of the epoch with the highest SRCC there are taken. Both are our choice.
 
@@ -164,7 +164,7 @@ def cross_validate(
         opinion: ``(n,)``.
         reference: ``(n,)`` ids of the references.
         fold: ``(n,)`` the fold of each image, from 0, such as
-            :func:`~torchmetrics_fmiqa.spips.folds.grouped_folds` deals.
+            :func:`~torchmetrics_fmiqa.fusion.folds.grouped_folds` deals.
         names: of the inputs.
         higher_is_better: direction of the opinions.
         training: how, see :class:`Training`.

@@ -52,7 +52,7 @@ class FusionHead(nn.Module):
       ``softplus(f(x)) - softplus(f(0))``, the obvious form, turns negative wherever the network takes an image for
       better than its reference, and cutting that off at 0 would leave no gradient there.
     - :meth:`quality` is a curve with two parameters that are fitted to the training opinions
-      (:mod:`torchmetrics_fmiqa.spips.calibration`).
+      (:mod:`torchmetrics_fmiqa.fusion.calibration`).
 
     Args:
         names: of the inputs, in the order of columns.

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import optimize, special  # type: ignore[import-untyped]
 
-from torchmetrics_fmiqa.spips.head import FusionHead, OpinionScale
+from torchmetrics_fmiqa.fusion.head import FusionHead, OpinionScale
 from torchmetrics_fmiqa.statistics.inputs import Floats, column, opinions
 
 

@@ -1,4 +1,4 @@
-"""A map of how bad each pixel is, pooled to three numbers: its mean, its spread and its bad tail."""
+"""Values over the pixels or the patches of an image, pooled to three numbers: mean, spread and bad tail."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.features.images import check_mask, check_mask_values
 
-#: What :func:`pool_map` gives, in its order.
+#: What :func:`pool` and :func:`pool_map` give, in their order.
 POOLED = ("mean", "spread", "p95")
 
 _PERCENT = 95
 
 
 def pool_map(drawn: Tensor, mask: Tensor | None = None, validate: bool = True) -> Tensor:
-    """Pool a map to its mean, its spread (standard deviation) and its 95th percentile over the pixels.
-
-    The percentile is the least value that 95 % of the pixels (by weight) do not exceed, a value of the map itself and
-    exact for any number of pixels (``numpy.quantile(method="inverted_cdf")``). Without a mask it is found by selection;
-    with one the pixels are sorted, which takes about ten times as long. Its gradient goes to the pixel of that value
-    (without a mask evenly to all that have it). All gradients are finite, also where a map is constant.
+    """Pool a map to its mean, its spread (standard deviation) and its 95th percentile over the pixels, by :func:`pool`.
 
     Args:
         drawn: a map ``(N, 1, H, W)``, floating point; half types are raised to float32.
@@ -45,6 +40,27 @@ def pool_map(drawn: Tensor, mask: Tensor | None = None, validate: bool = True) -
     weights = None if mask is None else mask.flatten(1).to(values.dtype)
     if weights is not None and validate and not torch.compiler.is_compiling():
         check_mask_values(weights)
+    return pool(values, weights)
+
+
+def pool(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Pool values to their mean, their spread (standard deviation) and their 95th percentile.
+
+    The percentile is the least value that 95 % of the values (by weight) do not exceed: one of the values, and exact
+    for any number of them (``numpy.quantile(method="inverted_cdf")``). Without weights it is found by selection;
+    with them the values are sorted, which takes about ten times as long. Its gradient goes to the place of that value
+    (without weights evenly to all that have it). All gradients are finite, also where values are equal.
+
+    Args:
+        values: ``(N, P)``, float32 or float64.
+        weights: ``(N, P)``, at least 0 and not all 0; only their proportions count.
+
+    Returns:
+        ``(N, 3)`` in the order of :data:`POOLED`.
+
+    >>> pool(torch.tensor([[1.0, 3.0, 9.0]]), torch.tensor([[1.0, 1.0, 0.0]]))
+    tensor([[2., 1., 3.]])
+    """
     centre = _mean(values, weights)
     spread = _root(_mean((values - centre[:, None]).square(), weights))
     percentile = _percentile(values) if weights is None else _weighted_percentile(values, weights)

@@ -1,0 +1,112 @@
+"""SpipsRecipe: what SPIPS measures with, and where the backbone's taps split into two streams."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torchmetrics_fmiqa.features.network import load_network
+from torchmetrics_fmiqa.fusion.conventional import conventional
+from torchmetrics_fmiqa.profiles import Profile
+from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
+
+# Part of every digest: raise it when the same fields start to mean other inputs of a head.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SpipsRecipe:
+    """All that fixes what a SPIPS head is given.
+
+    Args:
+        recipe: the backbone, and how it is read: weights, normalisation, resolution, one pointwise distance.
+        low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps, the larger one.
+        semantic: taps of the semantic stream; ``None`` for all later taps of the recipe. The last of them gives the
+            distance of the scene as a whole, and what a gate sees of the reference.
+
+    Raises:
+        ValueError: for taps that the backbone does not have, a stream without taps, a tap in both streams, and a
+            distance that is not pointwise.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> streams = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 6, 10, 11]))
+    >>> streams.low_level, streams.semantic
+    (('blocks.0', 'blocks.1', 'blocks.6'), ('blocks.10', 'blocks.11'))
+    """
+
+    recipe: Recipe
+    low_level: Taps | None = None
+    semantic: Taps | None = None
+
+    def __post_init__(self) -> None:
+        network = load_network(self.recipe.backbone, self.recipe.weights)  # type: ignore[arg-type]
+        known = network.resolve(self.recipe.taps)
+        low = None if self.low_level is None else network.resolve(self.low_level)
+        semantic = None if self.semantic is None else network.resolve(self.semantic)
+        if low is None:
+            early = known[: -(-len(known) // 2)] if semantic is None else known
+            low = tuple(tap for tap in early if semantic is None or tap not in semantic)
+        if semantic is None:
+            semantic = tuple(tap for tap in known if tap not in low)
+        for name, taps in (("low_level", low), ("semantic", semantic)):
+            if not taps:
+                raise ValueError(f"`{name}` has no taps: of {', '.join(known)}, the other stream has all")
+        both = [tap for tap in low if tap in semantic]
+        if both:
+            raise ValueError(f"the tap {both[0]!r} is in both streams: leave it out of `low_level` or `semantic`")
+        recipe = self.recipe.replace(taps=(*low, *semantic), tap_weights=None, tokens="patch")
+        for name, value in (("low_level", low), ("semantic", semantic), ("recipe", recipe)):
+            object.__setattr__(self, name, value)
+        self.profile  # noqa: B018 (raises for a recipe that has none)
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The taps of both streams, low-level first."""
+        return (*self.low_level, *self.semantic)  # type: ignore[misc]
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What a comparator is asked for."""
+        return Profile(self.recipe, conventional)
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that are equal for recipes that give a head the same inputs."""
+        text = f"spips {_VERSION}|{self.recipe.digest}|{self.low_level}|{self.semantic}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SpipsRecipe:
+        return self
+
+
+def as_spips_recipe(
+    recipe: str | Path | Recipe | SpipsRecipe = "default",
+    low_level: Taps | None = None,
+    semantic: Taps | None = None,
+    **overrides: Any,
+) -> SpipsRecipe:
+    """The SPIPS recipe that a door was given.
+
+    Args:
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a SPIPS recipe.
+        low_level: as in :class:`SpipsRecipe`.
+        semantic: likewise.
+        overrides: fields of the recipe.
+
+    Raises:
+        ValueError: as :class:`SpipsRecipe`, and for fields beside a SPIPS recipe, which has them all.
+    """
+    if isinstance(recipe, SpipsRecipe):
+        given: Sequence[str] = [name for name, taps in (("low_level", low_level), ("semantic", semantic)) if taps]
+        given = [*given, *overrides]
+        if given:
+            raise ValueError(f"a SpipsRecipe has its own `{given[0]}`: make another one instead")
+        return recipe
+    return SpipsRecipe(as_recipe(recipe, **overrides), low_level, semantic)

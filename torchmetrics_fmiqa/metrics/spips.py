@@ -1,0 +1,134 @@
+"""ScenePerceivedImagePerceptualScore: SPIPS as a ``torchmetrics.Metric``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from torchmetrics_fmiqa.comparator import Precision
+from torchmetrics_fmiqa.features.images import DataRange
+from torchmetrics_fmiqa.functional import Reduction
+from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe, as_spips_recipe
+from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer
+from torchmetrics_fmiqa.metrics.finite import NanStrategy
+from torchmetrics_fmiqa.metrics.pairs import PairMetric, metric_options
+from torchmetrics_fmiqa.profiles import Profiled
+from torchmetrics_fmiqa.recipes import Recipe, Taps
+
+Output = Literal["distance", "quality"]
+
+_NAME = "spips"
+
+
+class ScenePerceivedImagePerceptualScore(PairMetric):
+    r"""SPIPS: one score from the semantics of a scene, its low-level features, and PSNR, SSIM and MS-SSIM.
+
+    After "SPIPS" (Lao and Yu, arXiv 2504.17234, 2025): early features of a frozen network are a low-level stream, late
+    ones a semantic stream; both are joined with maps of conventional measures, and a small network gives the score. No
+    code and no constants were published: what is ours is told in :mod:`torchmetrics_fmiqa.fusion`. Without a ``head``
+    fixed weights join the parts, which nobody trained; ``fmiqa fit`` trains a head.
+
+    **Lower is better; 0 for equal images**, above 0 for all others. With ``output="quality"`` higher is better: 100 for
+    equal images, 0 for the worst opinion that the head was trained with.
+
+    As input to ``forward`` and ``update`` the metric accepts
+
+    - ``preds``: images under test, ``(N, 3, H, W)``, floating point in ``data_range`` (they may leave it a little, as
+      the output of a network does), uint8 or uint16; or a list of ``(3, H, W)``, each of its own size
+    - ``target``: the pristine references, likewise, within ``data_range``
+    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0
+    - ``sample_ids``: optional ``(N,)`` whole numbers of at least 0. A sample is counted once however often it comes,
+      over all ranks
+
+    As output of ``forward`` and ``compute`` the metric returns a 0-dim tensor, or with ``reduction="none"`` the
+    ``(N,)`` values: in the order of ``sample_ids`` where they were given, else as they came, rank by rank.
+
+    In a :class:`FeatureMetricCollection` it shares the forward pass of other metrics with its backbone. Neither the
+    backbone nor the head is a submodule: both are frozen, in no ``state_dict`` and no checkpoint.
+
+    Args:
+        recipe: what to measure with: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a
+            :class:`~torchmetrics_fmiqa.fusion.recipe.SpipsRecipe`. Its distance must be pointwise.
+        head: a ``.safetensors`` file that ``fmiqa fit`` made for this recipe, a
+            :class:`~torchmetrics_fmiqa.fusion.streams.SpipsHead`, or ``None`` for fixed weights.
+        low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
+        semantic: taps of the semantic stream; ``None`` for the rest.
+        parts: which of ``"semantic"``, ``"low_level"`` and ``"conventional"`` the fixed weights use; ``None`` for all,
+            or for those that the head was trained with.
+        output: ``"distance"`` or ``"quality"``, which needs a head that was fitted to opinions.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        precision: ``"float32"``; ``"bfloat16"`` and ``"float16"`` are faster and wrong at small distances.
+        tile_batch: tiles a side of the pair that go through the network at once.
+        validate: look at the values of images too (on a GPU this waits for the device).
+        nan_strategy: what to do with predictions that hold NaN or infinite values: ``"error"``, or ``"warn"`` or
+            ``"ignore"`` to leave them out.
+        kwargs: fields of the recipe to override (``backbone=``, ``weights=``, ``distance=`` ...) and options of
+            ``torchmetrics.Metric``.
+
+    Raises:
+        ValueError: for arguments, images, weights or a head that do not fit, naming the value and the fix.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> import torch
+    >>> from torchmetrics_fmiqa import SPIPS
+    >>> metric = SPIPS(backbone="vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 2, 3])
+    >>> target = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> metric.update(0.8 * target, target)
+    >>> bool(metric.compute() > 0), float(metric(target, target))
+    (True, 0.0)
+    """
+
+    plot_lower_bound = 0.0
+
+    def __init__(
+        self,
+        recipe: str | Path | Recipe | SpipsRecipe = "default",
+        head: Head = None,
+        low_level: Taps | None = None,
+        semantic: Taps | None = None,
+        parts: tuple[str, ...] | None = None,
+        output: Output = "distance",
+        reduction: Reduction = "mean",
+        data_range: DataRange = 1.0,
+        crop_border: int = 0,
+        precision: Precision = "float32",
+        tile_batch: int = 32,
+        validate: bool = True,
+        nan_strategy: NanStrategy = "error",
+        **kwargs: Any,
+    ) -> None:
+        options = metric_options(kwargs)
+        super().__init__(reduction, data_range, crop_border, validate, nan_strategy, **options)
+        if output not in get_args(Output):
+            raise ValueError(f"`output` must be one of {', '.join(get_args(Output))}; got {output!r}")
+        self.recipe = as_spips_recipe(recipe, low_level, semantic, **kwargs)
+        self.scorer = SpipsScorer(self.recipe, head, parts, precision, tile_batch=tile_batch)
+        self.output = output
+        if output == "quality":
+            self.scorer.check_quality()
+        self.comparator = self.scorer.comparator
+        self._add_columns(f"{self.scorer.identity} {output}", {_NAME: 1})
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        """Whether this is a quality."""
+        return self.output == "quality"
+
+    def scores_of(self, result: Profiled) -> Tensor:
+        """The score of each image, ``(N,)``."""
+        score = self.scorer.score(result)
+        return self.scorer.quality(score) if self.output == "quality" else score
+
+    def _columns(self, result: Profiled) -> dict[str, Tensor]:
+        return {_NAME: self.scores_of(result)[:, None]}
+
+    def _combined(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {_NAME: columns[_NAME][..., 0]}
+
+
+#: The short name.
+SPIPS = ScenePerceivedImagePerceptualScore
