@@ -58,7 +58,7 @@ def _section(section: Section) -> str:
     parts = [f"## {section.title}", *map(_text, (*section.lead, *section.how))]
     shown = [one for one in section.tables if not one.folded]
     for one in shown:
-        parts += [f"*{_escaped(one.caption)}*", _grid(one)] if len(shown) > 1 else [_grid(one)]
+        parts += [f"*{_escaped(one.caption)}*", _grid(one)] if len(section.tables) > 1 else [_grid(one)]
     if section.terms:
         parts.append("\n".join(f"- {_text(term)}: {_text(meaning)}" for term, meaning in section.terms))
     for title, items in section.lists:

@@ -1,0 +1,72 @@
+"""What SPIPS costs beside FeatureDistance on the same backbone, each ratio taken in one run.
+
+    python benchmarks/spips.py                                    # CPU, ViT-B/16 with random weights, minutes
+    python benchmarks/spips.py --backbone vit_tiny_patch16_224 --repeats 5
+    python benchmarks/spips.py --device cuda --precision bfloat16 --repeats 20
+
+`update`: a batch of pairs through the metric; `loss`: forward and backward. `both`: FeatureDistance and SPIPS in a
+FeatureMetricCollection, which share one forward pass, and in a plain MetricCollection, which do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from common import medians
+from quality_maps import images
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+
+from torchmetrics_fmiqa import SPIPS, FeatureDistance, FeatureDistanceLoss, FeatureMetricCollection, SpipsLoss
+from torchmetrics_fmiqa.fusion.streams import SpipsHead
+
+
+def main() -> None:
+    options = arguments()
+    print(f"{options.backbone}, batch {options.batch}, {options.size}², {options.device}, {options.precision}")
+    preds, target = images(options)
+    given = {"backbone": options.backbone, "weights": "random:0"}
+    plain: dict[str, Metric] = {
+        "FeatureDistance": FeatureDistance(**given, precision=options.precision),
+        "SPIPS": SPIPS(**given, precision=options.precision),
+    }
+    recipe = plain["SPIPS"].recipe
+    channels = SPIPS(**given).scorer.comparator(preds[:1], target[:1])[0].reference.shape[1]
+    head = SpipsHead(recipe.low_level, recipe.semantic, channels, made_for=recipe.digest)
+    metrics: dict[str, Metric | MetricCollection] = {
+        **plain,
+        "SPIPS with a head": SPIPS(**given, head=head, precision=options.precision),
+        "both, FeatureMetricCollection": FeatureMetricCollection(dict(plain)),
+        "both, MetricCollection": MetricCollection(dict(plain), compute_groups=False),
+    }
+    losses = {
+        "FeatureDistance loss": FeatureDistanceLoss(**given, precision=options.precision),
+        "SPIPS loss": SpipsLoss(**given, precision=options.precision),
+    }
+    calls = {name: lambda metric=metric: metric.update(preds, target) for name, metric in metrics.items()}
+    calls |= {name: lambda loss=loss: step(loss, preds, target) for name, loss in losses.items()}
+    for one in (*metrics.values(), *losses.values()):
+        one.to(options.device)
+    seconds = medians(calls, options.repeats, options.device)
+    for name, taken in seconds.items():
+        base = seconds["FeatureDistance loss" if name.endswith("loss") else "FeatureDistance"]
+        print(f"{name:32s} {taken:8.3f} s {taken / base:8.3f} of FeatureDistance", flush=True)
+
+
+def step(loss: nn.Module, preds: Tensor, target: Tensor) -> None:
+    loss(preds.clone().requires_grad_(), target).backward()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="vit_base_patch16_224")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--repeats", type=int, default=3)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
