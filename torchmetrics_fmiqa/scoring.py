@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torchmetrics_fmiqa.comparator import FeatureComparator
 from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
 from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.features.images import share_outside
+from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
 from torchmetrics_fmiqa.jobs import Distances, column_name
 
 _READERS = 2
@@ -44,49 +46,106 @@ class _Loaded:
     target: Tensor
 
 
-def columns(comparator: FeatureComparator, layers: bool) -> list[str]:
-    """Names of the value columns: ``score`` (or one for each distance), then the taps if they are asked for."""
-    labels = comparator.labels()
-    several = len(labels) > 1
-    scores = [f"score_{name}" for name in labels] if several else ["score"]
-    taps = [column_name(name, tap, several) for name, names in labels.items() for tap in names]
-    return scores + (taps if layers else [])
+class PairScorer(Protocol):
+    """What scores pairs: columns of values for each image."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the scores."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of all values: the scores, and what else there is."""
+
+    @property
+    def tile_batch(self) -> int:
+        """How many tiles of a side go through the network at once."""
+
+    def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
+        """The values of pairs of one size, ``(N,)`` for each of the columns."""
+
+
+class DistanceScorer:
+    """The score of a recipe, or one for each of its distances; with ``layers`` the taps' distances too.
+
+    Args:
+        comparator: what to measure with.
+        layers: whether each tap has a column.
+    """
+
+    def __init__(self, comparator: FeatureComparator, layers: bool = False) -> None:
+        self._comparator, self._layers = comparator, layers
+        self.tile_batch = comparator.tile_batch
+        labels = comparator.labels()
+        several = len(labels) > 1
+        self.names = tuple(f"score_{name}" for name in labels) if several else ("score",)
+        taps = tuple(column_name(name, tap, several) for name, names in labels.items() for tap in names)
+        self.columns = (*self.names, *taps) if layers else self.names
+
+    def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
+        """Measure pairs."""
+        measured: Distances = self._comparator(preds, target, crop_border=crop_border)[0]
+        scores = list(measured.scores().values())
+        taps = [tap for values in measured.per_tap.values() for tap in values.unbind(1)]
+        return [*scores, *taps] if self._layers else scores
+
+
+class FusedScorer:
+    """The score of SPIPS, called ``spips``, or its quality.
+
+    Args:
+        scorer: SPIPS.
+        quality: give the quality, 100 for equal images, not the distance.
+
+    Raises:
+        ValueError: for a quality where no head was fitted to opinions.
+    """
+
+    def __init__(self, scorer: SpipsScorer, quality: bool = False) -> None:
+        if quality:
+            scorer.check_quality()
+        self._scorer, self._quality = scorer, quality
+        self.tile_batch = scorer.comparator.tile_batch
+        self.names = self.columns = ("quality" if quality else "spips",)
+
+    def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
+        """Score pairs."""
+        score = self._scorer(preds, target, crop_border=crop_border)
+        return [self._scorer.quality(score) if self._quality else score]
 
 
 def score_pairs(
-    comparator: FeatureComparator,
+    scorer: PairScorer,
     pairs: Sequence[Pair],
     device: torch.device | str = "cpu",
     crop_border: int = 0,
     match: Match | None = None,
     to_rgb: bool = False,
-    layers: bool = False,
 ) -> Iterator[Scored]:
     """Score pairs one after another, in order; a pair that cannot be read or scored comes with its error.
 
     Args:
-        comparator: what to measure with.
+        scorer: what to measure with.
         pairs: what to measure.
         device: where to measure.
         crop_border: pixels to cut off each side first.
         match: what to do with pairs of two sizes.
         to_rgb: convert grey and opaque RGBA files.
-        layers: give the taps' distances too.
 
     Yields:
         One :class:`Scored` for each pair.
     """
     group: list[_Loaded] = []
     for loaded in _read_ahead(pairs, match, to_rgb):
-        if group and (isinstance(loaded, Scored) or not _fits(group, loaded, comparator.tile_batch)):
-            yield from _score_group(comparator, group, device, crop_border, layers)
+        if group and (isinstance(loaded, Scored) or not _fits(group, loaded, scorer.tile_batch)):
+            yield from _score_group(scorer, group, device, crop_border)
             group = []
         if isinstance(loaded, Scored):
             yield loaded
         else:
             group.append(loaded)
     if group:
-        yield from _score_group(comparator, group, device, crop_border, layers)
+        yield from _score_group(scorer, group, device, crop_border)
 
 
 def _fits(group: list[_Loaded], loaded: _Loaded, tile_batch: int) -> bool:
@@ -118,25 +177,17 @@ def _read_ahead(pairs: Sequence[Pair], match: Match | None, to_rgb: bool) -> Ite
             yield waiting.popleft().result()
 
 
-def _score_group(
-    comparator: FeatureComparator, group: list[_Loaded], device: torch.device | str, border: int, layers: bool
-) -> Iterator[Scored]:
+def _score_group(scorer: PairScorer, group: list[_Loaded], device: torch.device | str, border: int) -> Iterator[Scored]:
     preds, target = (torch.stack(side).to(device) for side in zip(*((g.preds, g.target) for g in group), strict=True))
     try:
-        measured = comparator(preds, target, crop_border=border)[0]
+        values = scorer(preds, target, border)
     except ValueError as error:
         if len(group) == 1:
             yield Scored(group[0].pair, {}, error=str(error))
         else:  # find out whose fault it is
             for one in group:
-                yield from _score_group(comparator, [one], device, border, layers)
+                yield from _score_group(scorer, [one], device, border)
         return
-    names = columns(comparator, layers)
-    table = torch.stack(_value_columns(measured, layers), 1).double().tolist()
+    table = torch.stack(values, 1).double().tolist()
     for loaded, row in zip(group, table, strict=True):
-        yield Scored(loaded.pair, dict(zip(names, row, strict=True)), share_outside(loaded.preds))
-
-
-def _value_columns(measured: Distances, layers: bool) -> list[Tensor]:
-    scores = list(measured.scores().values())
-    return scores + ([tap for values in measured.per_tap.values() for tap in values.unbind(1)] if layers else [])
+        yield Scored(loaded.pair, dict(zip(scorer.columns, row, strict=True)), share_outside(loaded.preds))

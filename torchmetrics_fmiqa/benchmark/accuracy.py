@@ -95,16 +95,18 @@ def backbone_of(metric: str) -> str | None:
         metric: such as ``"vit-tiny:distance=l2"``, ``"vit-tiny/cosine"``, ``"dinov1_l2"`` or ``"lpips-vgg"``.
 
     Returns:
-        A name of :data:`TOP_ONE`, or ``None``: no backbone (PSNR), an unknown one, or one whose weights are not those
-        whose accuracy is known (random, or trained on people's opinions).
+        A name of :data:`TOP_ONE`, or ``None``: no backbone (PSNR, SPIPS), an unknown one, or one whose weights are not
+        those whose accuracy is known (random, or trained on people's opinions).
 
     >>> backbone_of("dinov1_l2"), backbone_of("embed_clip_rn50_cos"), backbone_of("psnr")
     ('dino-vit-b16', 'clip-rn50', None)
-    >>> backbone_of("vit-tiny:distance=l2"), backbone_of("vit-tiny:weights=random:0")
-    ('vit-tiny', None)
+    >>> backbone_of("vit-tiny:distance=l2"), backbone_of("vit-tiny:weights=random:0"), backbone_of("spips")
+    ('vit-tiny', None, None)
     """
     base, *overrides = re.split(r":(?=\w+=)", metric.removeprefix("pyiqa:"))
     base = base.partition("/")[0]
+    if base == "spips":
+        return None  # conventional measures have a part in it
     for override in overrides:
         field, _, value = override.partition("=")
         if field == "backbone":

@@ -209,8 +209,10 @@ def _usefulness(run: ScoreRun, measures: Sequence[Measure], asking: Asking, tell
     references = [_pair(run, run.rated.reference_ids.index(i))[1] for i in range(min(3, len(run.rated.references)))]
     found = []
     for measure in measures:
-        tell(f"trying {measure.name} as a loss")
-        found.append(usefulness(measure, references, asking.seed))
+        large = [image for image in references if min(image.shape[-2:]) >= measure.minimum_side]
+        if large:
+            tell(f"trying {measure.name} as a loss")
+            found.append(usefulness(measure, large, asking.seed))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Names of metrics, as a command line gives them: baselines, recipes, recipes with overrides, and YAML files."""
+"""Names of metrics, as a command line gives them: baselines, recipes and SPIPS, with fields, and YAML files."""
 
 from __future__ import annotations
 
@@ -8,77 +8,101 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torchmetrics_fmiqa.benchmark.asked_spips import SPIPS, AskedSpips
 from torchmetrics_fmiqa.recipes import RECIPES, Recipe, as_recipe
+
+#: What a name stands for; a baseline goes by its own.
+Meaning = Recipe | AskedSpips | str
 
 #: Characters that a metric's name cannot have, since columns of scores are built with them.
 _RESERVED = ",@|"
 
 
-def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, Recipe | str]:
-    """Return what each name stands for: a recipe, or a baseline's own name.
+def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, Meaning]:
+    """Return what each name stands for: a recipe, SPIPS, or a baseline's own name.
 
-    A name is a baseline (``psnr``), a named recipe (``vit-tiny``), either a recipe with fields overridden
-    (``vit-tiny:distance=l2:taps=[2, 5]``, values in YAML), or a ``.yaml`` file: one recipe, called by the file's name,
-    or a mapping of names to recipes.
+    A name is a baseline (``psnr``), a named recipe (``vit-tiny``), ``spips``, either of the two with fields
+    (``vit-tiny:distance=l2:taps=[2, 5]``, ``spips:recipe=vit-tiny:head=head.safetensors``, values in YAML), or a
+    ``.yaml`` file: one metric, called by the file's name, or a mapping of names to metrics. In a file a metric is a
+    recipe, or SPIPS where it says ``metric: spips``; its paths count from the file's folder.
 
     Args:
         names: as they were given.
         baselines: names of the baselines.
 
     Raises:
-        ValueError: for a name that is unknown or comes twice, or a file that is no recipe.
+        ValueError: for a name that is unknown or comes twice, or a file that is no metric.
 
-    >>> found = parse_metrics(["psnr", "vit-tiny:distance=l2"], ["psnr", "ssim"])
-    >>> found["psnr"], found["vit-tiny:distance=l2"].distance
-    ('psnr', 'l2')
+    >>> found = parse_metrics(["psnr", "vit-tiny:distance=l2", "spips:parts=[semantic]"], ["psnr", "ssim"])
+    >>> found["psnr"], found["vit-tiny:distance=l2"].distance, found["spips:parts=[semantic]"].parts
+    ('psnr', 'l2', ('semantic',))
     """
-    found: dict[str, Recipe | str] = {}
+    found: dict[str, Meaning] = {}
     for name in names:
         for label, meaning in _meanings(name, baselines):
             if label in found:
-                raise ValueError(f"the metric {label!r} is given twice")
+                raise ValueError(f"the metric {label!r} is given twice; a .yaml file of metrics can name each of them")
             if set(label) & set(_RESERVED):
                 raise ValueError(f"the metric {label!r} must be named without any of {' '.join(_RESERVED)}")
             found[label] = meaning
     if not found:
-        raise ValueError(f"give at least one metric: {', '.join([*baselines, *RECIPES])}, or a .yaml file of recipes")
+        known = ", ".join([*baselines, SPIPS, *RECIPES])
+        raise ValueError(f"give at least one metric: {known}, or a .yaml file of metrics")
     return found
 
 
-def _meanings(name: str, baselines: Sequence[str]) -> list[tuple[str, Recipe | str]]:
+def _meanings(name: str, baselines: Sequence[str]) -> list[tuple[str, Meaning]]:
     base, *parts = re.split(r":(?=\w+=)", name)
-    overrides = dict(_override(part, name) for part in parts)
-    if not base.endswith((".yaml", ".yml")):
-        if base in baselines or base.startswith("pyiqa:"):
-            if overrides:
-                raise ValueError(f"{base!r} is no recipe and has no field {next(iter(overrides))!r} to override")
-            return [(name, name)]
-        if base not in RECIPES:
-            known = [*baselines, *RECIPES]
-            near = difflib.get_close_matches(base, known, 3)
-            hint = f"; close: {', '.join(near)}" if near else ""
-            raise ValueError(f"there is no metric {base!r}{hint} (baselines: {', '.join(baselines)}; `fmiqa recipes`)")
-        # A file's path is nobody's name; random weights are another metric.
-        shown = [
-            base,
-            *(part for part in parts if not part.startswith("weights=") or part.startswith("weights=random")),
-        ]
-        label = re.sub(r",\s*", " ", ":".join(shown)).replace("|", "-")
-        return [(label, as_recipe(base, **overrides))]
-    return [(label, recipe.replace(**overrides) if overrides else recipe) for label, recipe in _file(Path(base))]
+    fields: dict[str, Any] = {}
+    for part in parts:
+        key, value = _field(part, name)
+        if key in fields:
+            raise ValueError(f"the metric {name!r} gives {key!r} twice")
+        fields[key] = value
+    if base.endswith((".yaml", ".yml")):
+        return [(label, one.replace(**fields) if fields else one) for label, one in _file(Path(base))]
+    if base in baselines or base.startswith("pyiqa:"):
+        if fields:
+            raise ValueError(f"{base!r} is no recipe and has no field {next(iter(fields))!r} to override")
+        return [(name, name)]
+    if base == SPIPS:
+        return [(_label(base, parts), AskedSpips.of(fields))]
+    if base not in RECIPES:
+        known = [*baselines, SPIPS, *RECIPES]
+        near = difflib.get_close_matches(base, known, 3)
+        hint = f"; close: {', '.join(near)}" if near else ""
+        others = f"baselines: {', '.join(baselines)}; {SPIPS}; `fmiqa recipes`"
+        raise ValueError(f"there is no metric {base!r}{hint} ({others})")
+    return [(_label(base, parts), as_recipe(base, **fields))]
 
 
-def _override(part: str, name: str) -> tuple[str, Any]:
+def _label(base: str, parts: Sequence[str]) -> str:
+    """What a metric is called: as it was given, without the paths, which are nobody's name."""
+    shown = [base]
+    for part in parts:
+        key, _, value = part.partition("=")
+        if key == "head":
+            # Every head that `fmiqa fit` makes is called "head", in a folder of its own.
+            path = Path(value).resolve()
+            shown.append(f"head={path.parent.name if path.stem == 'head' else path.stem}")
+        elif key == "recipe":
+            shown.append(f"recipe={Path(value).stem if value.endswith(('.yaml', '.yml')) else value}")
+        elif key != "weights" or value.startswith("random"):  # random weights are another metric
+            shown.append(part)
+    return re.sub(r",\s*", " ", ":".join(shown)).replace("|", "-")
+
+
+def _field(part: str, name: str) -> tuple[str, Any]:
     import yaml
 
     key, _, text = part.partition("=")
     try:
         return key, yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ValueError(f"the metric {name!r} overrides {key!r} with {text!r}, which is no YAML value") from None
+        raise ValueError(f"the metric {name!r} gives {key!r} as {text!r}, which is no YAML value") from None
 
 
-def _file(path: Path) -> list[tuple[str, Recipe]]:
+def _file(path: Path) -> list[tuple[str, Recipe | AskedSpips]]:
     import yaml
 
     if not path.is_file():
@@ -87,18 +111,29 @@ def _file(path: Path) -> list[tuple[str, Recipe]]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{str(path)!r} is no YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict) or not all(isinstance(fields, dict) for fields in content.values()):
+    if not isinstance(content, dict):
         return [(path.stem, Recipe.from_yaml(path))]
-    return [(str(label), _recipe(str(label), fields, path)) for label, fields in content.items()]
+    if not all(isinstance(fields, dict) for fields in content.values()):
+        return [(path.stem, _entry(path.stem, content, path))]
+    return [(str(label), _entry(str(label), fields, path)) for label, fields in content.items()]
 
 
-def _recipe(label: str, fields: dict[str, Any], path: Path) -> Recipe:
+def _entry(label: str, fields: dict[str, Any], path: Path) -> Recipe | AskedSpips:
+    """One metric of a file."""
     import yaml
 
-    weights = fields.get("weights")
-    if isinstance(weights, str) and (path.parent / weights).is_file():
-        fields = {**fields, "weights": str((path.parent / weights).resolve())}
+    fields = {str(key): value for key, value in fields.items()}
+    for key in ("weights", "head", "recipe"):
+        value = fields.get(key)
+        named = key == "recipe" and not str(value).endswith((".yaml", ".yml"))
+        if isinstance(value, str) and not named and (path.parent / value).is_file():
+            fields[key] = str((path.parent / value).resolve())
     try:
-        return Recipe.from_yaml(yaml.safe_dump(fields) + "\n")
+        metric = fields.pop("metric", None)
+        if metric is None:
+            return Recipe.from_yaml(yaml.safe_dump(fields) + "\n")
+        if metric != SPIPS:
+            raise ValueError(f"`metric` is {SPIPS}, or left out for a recipe; got {metric!r}")
+        return AskedSpips.of(fields)
     except ValueError as error:
         raise ValueError(f"{label!r} in {str(path)!r}: {error}") from None

@@ -3,71 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.benchmark.asked_spips import AskedSpips
 from torchmetrics_fmiqa.benchmark.columns import tap_column
-from torchmetrics_fmiqa.benchmark.measures import Measure, Scorer, Skipped
+from torchmetrics_fmiqa.benchmark.measures import Measure, Skipped
+from torchmetrics_fmiqa.benchmark.members import Member, make_member
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.features.cache import ReferenceCache, References
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
-from torchmetrics_fmiqa.recipes import Recipe, distance_name
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A recipe of a comparator, and the metric that each of its distances is."""
-
-    recipe: Recipe
-    names: dict[str, str]
+from torchmetrics_fmiqa.recipes import Recipe
 
 
 class Panel:
     """Metrics that score pairs together.
 
     Args:
-        recipes: feature metrics by name. A recipe with several distances is several metrics, ``name/distance``.
+        features: feature metrics by name: recipes, and SPIPS. A recipe with several distances is several metrics,
+            ``name/distance``.
         baselines: other metrics.
         precision: of the feature metrics, see :class:`~torchmetrics_fmiqa.FeatureComparator`.
         tile_batch: likewise.
 
     Raises:
-        ValueError: for a recipe that does not fit its backbone, and for two metrics of one name.
+        ValueError: for a recipe that does not fit its backbone, a head that does not fit its recipe, and for two
+            metrics of one name.
     """
 
     def __init__(
         self,
-        recipes: Mapping[str, Recipe],
+        features: Mapping[str, Recipe | AskedSpips],
         baselines: Sequence[Measure] = (),
         precision: Precision = "float32",
         tile_batch: int = 32,
     ) -> None:
         self.baselines = tuple(baselines)
         self.skipped: list[Skipped] = []
-        self._precision: Precision = precision
-        self._groups: list[tuple[FeatureComparator, list[_Member]]] = []
-        trunks: dict[object, list[_Member]] = {}
-        for name, recipe in recipes.items():
-            several = len(recipe.distances) > 1
-            distances = [distance_name(distance) for distance in recipe.distances]
-            names = {distance: f"{name}/{distance}" if several else name for distance in distances}
-            trunks.setdefault(recipe.trunk, []).append(_Member(recipe, names))
+        self._groups: list[tuple[FeatureComparator, list[Member]]] = []
+        trunks: dict[object, list[Member]] = {}
+        for name, asked in features.items():
+            recipe = asked.recipe if isinstance(asked, AskedSpips) else asked
+            trunks.setdefault(recipe.trunk, []).append(make_member(name, asked, precision))
         for members in trunks.values():
             try:
-                comparator = FeatureComparator([member.recipe for member in members], precision, tile_batch=tile_batch)
+                comparator = FeatureComparator([one.request for one in members], precision, tile_batch=tile_batch)
             except WeightsUnavailableError as error:
-                self.skipped += [Skipped(name, str(error)) for member in members for name in member.names.values()]
+                self.skipped += [Skipped(name, str(error)) for member in members for name in member.names]
                 continue
             self._groups.append((comparator, members))
-        self.names = (*self._feature_names(), *(one.name for one in self.baselines))
+        self.names = (*(name for one in self._members for name in one.names), *(one.name for one in self.baselines))
         for name in self.names:
             if self.names.count(name) > 1:
                 raise ValueError(f"two metrics are called {name!r}")
 
-    def _feature_names(self) -> list[str]:
-        return [name for _, members in self._groups for member in members for name in member.names.values()]
+    @property
+    def _members(self) -> list[Member]:
+        return [member for _, members in self._groups for member in members]
 
     @property
     def qualities(self) -> tuple[str, ...]:
@@ -77,24 +70,17 @@ class Panel:
     @property
     def identities(self) -> dict[str, str]:
         """What the numbers of each metric depend on."""
-        features = {
-            name: f"{member.recipe.digest} {distance} {self._precision}"
-            for _, members in self._groups
-            for member in members
-            for distance, name in member.names.items()
-        }
+        features = {name: identity for one in self._members for name, identity in one.identities.items()}
         return {**features, **{one.name: one.identity for one in self.baselines}}
 
     @property
     def taps(self) -> dict[str, tuple[str, ...]]:
-        """The taps of each feature metric, shallow to deep; of those that join several."""
+        """The taps of each recipe's metrics, shallow to deep; of those that join several."""
         return {
             name: labels
             for comparator, members in self._groups
             for position, member in enumerate(members)
-            for distance, labels in comparator.labels(position).items()
-            for name in [member.names[distance]]
-            if len(labels) > 1
+            for name, labels in member.taps(comparator, position).items()
         }
 
     @property
@@ -104,21 +90,11 @@ class Panel:
 
     def measures(self) -> list[Measure]:
         """Each metric alone."""
-        features = [
-            _feature_measure(FeatureComparator(member.recipe, self._precision), distance, name)
-            for _, members in self._groups
-            for member in members
-            for distance, name in member.names.items()
-        ]
-        return [*features, *self.baselines]
+        return [*(measure for one in self._members for measure in one.measures()), *self.baselines]
 
     def comparator(self, name: str) -> FeatureComparator | None:
-        """The comparator of a feature metric, of its recipe alone; ``None`` for a baseline."""
-        for _, members in self._groups:
-            for member in members:
-                if name in member.names.values():
-                    return FeatureComparator(member.recipe, self._precision)
-        return None
+        """What draws a map of a metric: the comparator of its recipe alone; ``None`` for SPIPS and baselines."""
+        return next((one.drawing() for one in self._members if name in one.names), None)
 
     @torch.no_grad()
     def score(
@@ -145,25 +121,8 @@ class Panel:
         found: dict[str, Tensor] = {}
         for comparator, members in self._groups:
             for member, measured in zip(members, comparator(preds, target, references=references), strict=True):
-                scores = measured.scores()
-                for distance, name in member.names.items():
-                    found[name] = scores[distance]
-                    labels = measured.labels[distance]
-                    if taps and len(labels) > 1:
-                        columns = measured.per_tap[distance].unbind(1)
-                        found |= {tap_column(name, tap): one for tap, one in zip(labels, columns, strict=True)}
+                found |= member.scores(measured, taps)
         for one in self.baselines:
             small = min(preds.shape[2:]) < one.minimum_side
             found[one.name] = preds.new_full((len(preds),), torch.nan) if small else one.score(preds, target)
         return found
-
-
-def _feature_measure(comparator: FeatureComparator, distance: str, name: str) -> Measure:
-    def score(preds: Tensor, target: Tensor) -> Tensor:
-        found: Tensor = comparator(preds, target, validate=False)[0].scores()[distance]
-        return found
-
-    recipe = comparator.recipes[0]
-    size = comparator.backbone.network.parameters / 1e6
-    scorer: Scorer = score
-    return Measure(name, scorer, False, True, f"{recipe.digest} {distance} {comparator.precision}", parameters=size)

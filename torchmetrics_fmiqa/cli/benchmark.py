@@ -53,8 +53,9 @@ def benchmark(
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of images: recipes, NAME:FIELD=VALUE, .yaml files of recipes, psnr, ssim, ms_ssim, vif, lpips, "
-            "dists, fsim ..., comma-separated; repeatable. Of a table: its columns, all by default."
+            help="Of images: recipes, spips (with recipe=, head= ...), NAME:FIELD=VALUE, .yaml files of metrics, psnr, "
+            "ssim, ms_ssim, vif, lpips, dists, fsim ..., comma-separated; repeatable. Of a table: its columns, all by "
+            "default."
         ),
     ] = None,
     opinion: Annotated[str | None, typer.Option(help="Column of human opinions, such as mos or dmos.")] = None,
@@ -159,13 +160,12 @@ def _panel(names: Sequence[str], device: str, precision: str) -> Panel:
     from torchmetrics_fmiqa.benchmark.measures import Measure, Skipped
     from torchmetrics_fmiqa.benchmark.names import parse_metrics
     from torchmetrics_fmiqa.benchmark.panel import Panel
-    from torchmetrics_fmiqa.recipes import Recipe
 
     parsed = parse_metrics(names, (*baseline_names(), "lpips-alex"))
     with err_console.status("loading metrics ..."):
         made = [make_baseline(meaning, device) for meaning in parsed.values() if isinstance(meaning, str)]
-        recipes = {name: meaning for name, meaning in parsed.items() if isinstance(meaning, Recipe)}
-        panel = Panel(recipes, [one for one in made if isinstance(one, Measure)], precision)  # type: ignore[arg-type]
+        features = {name: meaning for name, meaning in parsed.items() if not isinstance(meaning, str)}
+        panel = Panel(features, [one for one in made if isinstance(one, Measure)], precision)  # type: ignore[arg-type]
     panel.skipped += [one for one in made if isinstance(one, Skipped)]
     for one in panel.skipped:
         err_console.print(

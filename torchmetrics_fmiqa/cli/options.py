@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -15,12 +16,22 @@ from torchmetrics_fmiqa.cli.fields import read_fields
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.data.images import Match
+    from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
     from torchmetrics_fmiqa.recipes import Recipe
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="Name of a recipe (`fmiqa recipes`) or a YAML file.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the recipe; the value is YAML. Repeatable."),
+]
+LowLevelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TAPS", help="Taps of the low-level stream of SPIPS: 0,1,2; by default the first half of the recipe's."
+    ),
+]
+SemanticOption = Annotated[
+    str | None, typer.Option(metavar="TAPS", help="Taps of the semantic stream of SPIPS: 10,11; by default the rest.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 PrecisionOption = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
@@ -47,6 +58,57 @@ def load_comparator(recipe: Recipe, precision: str) -> FeatureComparator:
 
     with err_console.status(f"loading {escape(str(recipe.backbone))} ..."):
         return FeatureComparator(recipe, precision=precision)  # type: ignore[arg-type]
+
+
+def load_spips(
+    name: str,
+    overrides: Sequence[str] | None,
+    head: Path | None,
+    low_level: tuple[str | int, ...] | None,
+    semantic: tuple[str | int, ...] | None,
+    precision: str,
+) -> SpipsScorer:
+    """Load the network and the head of SPIPS.
+
+    Args:
+        name: of the recipe, or its file.
+        overrides: fields of the recipe, each ``KEY=VALUE``.
+        head: its file, ``None`` for fixed weights.
+        low_level: taps of the low-level stream, ``None`` for the first half.
+        semantic: taps of the semantic stream, ``None`` for the rest.
+        precision: of the network.
+
+    Raises:
+        ValueError: for a recipe, taps or a head that do not fit.
+    """
+    from torchmetrics_fmiqa.fusion.recipe import as_spips_recipe
+    from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
+
+    fields = read_fields("--set", overrides)
+    with err_console.status("loading SPIPS ..."):
+        recipe = as_spips_recipe(name, low_level, semantic, **fields)
+        return SpipsScorer(recipe, head, precision=precision)  # type: ignore[arg-type]
+
+
+def read_taps(option: str, text: str | None) -> tuple[str | int, ...] | None:
+    """The taps of a text: indices and module names between commas, in brackets or not; ``None`` of none.
+
+    Args:
+        option: what it is called, such as ``"--semantic"``.
+        text: what it was given.
+
+    Raises:
+        ValueError: for a text that names no taps.
+
+    >>> read_taps("--semantic", "[-2, -1]"), read_taps("--semantic", "norm,11"), read_taps("--semantic", None)
+    ((-2, -1), ('norm', 11), None)
+    """
+    if text is None:
+        return None
+    names = split_names(text.strip().removeprefix("[").removesuffix("]"))
+    if not names:
+        raise ValueError(f"`{option}` takes indices and module names such as 0,1,2; got {text!r}")
+    return tuple(int(name) if re.fullmatch(r"-?\d+", name) else name for name in names)
 
 
 def check_device(name: str) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -13,20 +14,23 @@ from rich.table import Table
 from torchmetrics_fmiqa.cli.console import out_console, report_problems, track_pairs
 from torchmetrics_fmiqa.cli.options import (
     DeviceOption,
+    LowLevelOption,
     MatchOption,
     PrecisionOption,
     RecipeOption,
     RgbOption,
+    SemanticOption,
     SetOption,
     check_device,
     check_match,
     load_comparator,
+    load_spips,
     read_recipe,
+    read_taps,
 )
 
 if TYPE_CHECKING:
-    from torchmetrics_fmiqa.recipes import Recipe
-    from torchmetrics_fmiqa.scoring import Scored
+    from torchmetrics_fmiqa.scoring import PairScorer, Scored
 
 
 def score(
@@ -41,6 +45,20 @@ def score(
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
     layers: Annotated[bool, typer.Option("--layers", help="Give each tap's distance too.")] = False,
+    spips: Annotated[
+        bool, typer.Option("--spips", help="Score by SPIPS: the recipe's features and PSNR, SSIM and MS-SSIM in one.")
+    ] = False,
+    head: Annotated[
+        Path | None, typer.Option(help="Of SPIPS: a head that `fmiqa fit` made for this recipe; else fixed weights.")
+    ] = None,
+    low_level: LowLevelOption = None,
+    semantic: SemanticOption = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="Of SPIPS: distance (the default), or quality, 100 for equal images, of a head fitted to opinions."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the scores to a .csv, .json or .parquet file.")] = None,
     crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
     match: MatchOption = None,
@@ -50,10 +68,12 @@ def score(
 ) -> None:
     """Score images against their references: lower is closer, 0 is equal.
 
+    With --spips --output quality higher is better, and 100 is equal.
+
     Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments.
     """
     from torchmetrics_fmiqa.data.pairs import Problem, find_pairs, read_pairs
-    from torchmetrics_fmiqa.scoring import columns, score_pairs
+    from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, score_pairs
     from torchmetrics_fmiqa.tables import check_table_path, write_table
 
     if out is not None:
@@ -67,11 +87,19 @@ def score(
     else:
         raise ValueError("give REF and DIST, or --pairs TABLE.csv with --root FOLDER")
     check_match(match)
-    comparator = load_comparator(read_recipe(recipe, overrides), precision)
-    names = columns(comparator, layers)
+    _check_spips(spips, {"--head": head, "--low-level": low_level, "--semantic": semantic, "--output": output}, layers)
+    quality = output == "quality"
+    scorer: PairScorer
+    if spips:
+        streams = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
+        made = load_spips(recipe, overrides, head, *streams, precision)
+        scorer, measured_by = FusedScorer(made, quality), f"SPIPS, {head or 'fixed weights'}, {made.recipe.recipe}"
+    else:
+        comparator = load_comparator(read_recipe(recipe, overrides), precision)
+        scorer, measured_by = DistanceScorer(comparator, layers), repr(comparator.recipes[0])
     done: list[Scored] = []
     try:
-        results = score_pairs(comparator, found, check_device(device), crop_border, check_match(match), to_rgb, layers)
+        results = score_pairs(scorer, found, check_device(device), crop_border, check_match(match), to_rgb)
         for result in track_pairs(results, len(found)):
             if result.error:
                 problems.append(Problem(f"{result.pair.dist} (reference {result.pair.ref})", result.error))
@@ -80,26 +108,41 @@ def score(
     finally:  # what was scored before an interruption is not lost
         if out is not None:
             rows = [{"ref": one.pair.ref, "dist": one.pair.dist, **one.values} for one in done]
-            write_table(out, rows, ["ref", "dist", *names])
-    _summarise(done, columns(comparator, False), comparator.recipes[0])
+            write_table(out, rows, ["ref", "dist", *scorer.columns])
+    _summarise(done, scorer.names, quality, measured_by)
     if out is not None and done:
         out_console.print(f"{len(done)} scores in {out}", soft_wrap=True, highlight=False)
     report_problems(problems)
 
 
-def _summarise(done: list[Scored], scores: list[str], recipe: Recipe) -> None:
+def _check_spips(spips: bool, given: dict[str, Any], layers: bool) -> None:
+    """Check that options of SPIPS come with it, and that it can do what is asked.
+
+    Raises:
+        ValueError: naming the first that does not fit.
+    """
+    lost = [option for option, value in given.items() if value is not None]
+    if lost and not spips:
+        raise ValueError(f"`{lost[0]}` is for SPIPS: give --spips too, or leave it out")
+    if given["--output"] not in (None, "distance", "quality"):
+        raise ValueError(f"`--output` must be distance or quality, got {given['--output']!r}")
+    if spips and layers:
+        raise ValueError("`--layers` gives each tap's distance, which SPIPS has not: leave out one of the two")
+
+
+def _summarise(done: list[Scored], scores: Sequence[str], quality: bool, measured_by: str) -> None:
     if not done:
         return
     table = Table("", "pairs", "mean", "median", "closest", "farthest", "farthest image", box=None, pad_edge=False)
+    near, far = (max, min) if quality else (min, max)
     for name in scores:
         values = [one.values[name] for one in done]
-        worst = done[values.index(max(values))].pair.dist
-        figures = (statistics.fmean(values), statistics.median(values), min(values), max(values))
-        table.add_row(name, str(len(values)), *(f"{value:.6g}" for value in figures), escape(worst))
+        farthest = done[values.index(far(values))].pair.dist
+        figures = (statistics.fmean(values), statistics.median(values), near(values), far(values))
+        table.add_row(name, str(len(values)), *(f"{value:.6g}" for value in figures), escape(farthest))
     out_console.print(table)
-    out_console.print(
-        f"lower is closer, 0 is equal; {escape(repr(recipe))}", style="dim", soft_wrap=True, highlight=False
-    )
+    direction = "higher is better, 100 is equal" if quality else "lower is closer, 0 is equal"
+    out_console.print(f"{direction}; {escape(measured_by)}", style="dim", soft_wrap=True, highlight=False)
     beyond = [one for one in done if one.outside]
     if beyond:
         most = max(beyond, key=lambda one: one.outside)

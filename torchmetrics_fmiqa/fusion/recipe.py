@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.features.network import load_network
+from torchmetrics_fmiqa.features.network import Network, load_network
 from torchmetrics_fmiqa.fusion.conventional import conventional
 from torchmetrics_fmiqa.profiles import Profile
 from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
@@ -45,8 +45,8 @@ class SpipsRecipe:
     def __post_init__(self) -> None:
         network = load_network(self.recipe.backbone, self.recipe.weights)  # type: ignore[arg-type]
         known = network.resolve(self.recipe.taps)
-        low = None if self.low_level is None else network.resolve(self.low_level)
-        semantic = None if self.semantic is None else network.resolve(self.semantic)
+        low = self._resolved("low_level", network)
+        semantic = self._resolved("semantic", network)
         if low is None:
             early = known[: -(-len(known) // 2)] if semantic is None else known
             low = tuple(tap for tap in early if semantic is None or tap not in semantic)
@@ -62,6 +62,15 @@ class SpipsRecipe:
         for name, value in (("low_level", low), ("semantic", semantic), ("recipe", recipe)):
             object.__setattr__(self, name, value)
         self.profile  # noqa: B018 (raises for a recipe that has none)
+
+    def _resolved(self, name: str, network: Network) -> tuple[str, ...] | None:
+        taps = getattr(self, name)
+        if taps is not None and (not isinstance(taps, Sequence) or isinstance(taps, str)):
+            raise ValueError(f"`{name}` must be a list of tap indices and module names, got {taps!r}")
+        try:
+            return None if taps is None else network.resolve(taps)
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}") from None
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -101,7 +110,8 @@ def as_spips_recipe(
         overrides: fields of the recipe.
 
     Raises:
-        ValueError: as :class:`SpipsRecipe`, and for fields beside a SPIPS recipe, which has them all.
+        ValueError: as :class:`SpipsRecipe`, for fields beside a SPIPS recipe, which has them all, and for those that
+            SPIPS does not use.
     """
     if isinstance(recipe, SpipsRecipe):
         given: Sequence[str] = [name for name, taps in (("low_level", low_level), ("semantic", semantic)) if taps]
@@ -109,4 +119,7 @@ def as_spips_recipe(
         if given:
             raise ValueError(f"a SpipsRecipe has its own `{given[0]}`: make another one instead")
         return recipe
+    ignored = [name for name in ("tokens", "tap_weights") if overrides.get(name) is not None]
+    if ignored:
+        raise ValueError(f"`{ignored[0]}` would do nothing: SPIPS takes patches and the scene as a whole; leave it out")
     return SpipsRecipe(as_recipe(recipe, **overrides), low_level, semantic)
