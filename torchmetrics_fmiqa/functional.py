@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +17,7 @@ from torchmetrics_fmiqa.recipes import Recipe, as_recipe
 Reduction = Literal["mean", "sum", "none"]
 
 # Networks that calls in a row share. Few, since each may hold hundreds of megabytes; metrics hold their own.
-_KEPT = 2
+KEPT = 2
 
 
 def check_reduction(reduction: str | None) -> Reduction:
@@ -38,14 +39,19 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
     return values.mean() if reduction == "mean" else values.sum()
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=KEPT)
 def _comparator(recipe: Recipe, precision: Precision) -> FeatureComparator:
     return FeatureComparator(recipe, precision=precision)
 
 
+#: What lets go of the networks that the functions of this and higher rooms keep.
+CLEARED: list[Callable[[], None]] = [_comparator.cache_clear]
+
+
 def clear_cache() -> None:
     """Let go of the networks that the last calls used."""
-    _comparator.cache_clear()
+    for clear in CLEARED:
+        clear()
 
 
 def feature_distance(

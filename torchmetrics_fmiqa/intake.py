@@ -47,7 +47,7 @@ class Intake:
         preds, target = crop(preds, border), crop(target, border)
         preds = to_unit(preds, data_range, dtype, "preds")
         with torch.no_grad():
-            target = to_unit(target, data_range, dtype, "target")
+            target = to_unit(target.detach(), data_range, dtype, "target")
             if validate and not torch.compiler.is_compiling():
                 check_values(preds, target, data_range)
         if self.recipe.clamp_preds:

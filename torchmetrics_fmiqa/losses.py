@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.features.images import DataRange, check_mask, check_pair, crop
 from torchmetrics_fmiqa.features.tiles import mirror_index
 from torchmetrics_fmiqa.functional import Reduction, check_reduction, reduce
-from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe, as_spips_recipe
-from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer
+from torchmetrics_fmiqa.fusion.recipe import AnyRecipe
+from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer, recipe_for
 from torchmetrics_fmiqa.jobs import Distances
 from torchmetrics_fmiqa.profiles import Profiled
 from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
@@ -180,11 +181,11 @@ class SpipsLoss(PairLoss):
 
     def __init__(
         self,
-        recipe: str | Path | Recipe | SpipsRecipe = "default",
+        recipe: AnyRecipe | None = None,
         head: Head = None,
         low_level: Taps | None = None,
         semantic: Taps | None = None,
-        parts: tuple[str, ...] | None = None,
+        parts: str | Sequence[str] | None = None,
         reduction: Reduction = "mean",
         data_range: DataRange = 1.0,
         crop_border: int = 0,
@@ -195,7 +196,7 @@ class SpipsLoss(PairLoss):
         validate: bool = True,
         **overrides: Any,
     ) -> None:
-        self.recipe = as_spips_recipe(recipe, low_level, semantic, **overrides)
+        self.recipe = recipe_for(recipe, head, low_level, semantic, **overrides)
         scorer = SpipsScorer(self.recipe, head, parts, precision, grad_checkpointing, tile_batch)
         super().__init__(scorer.comparator, reduction, data_range, crop_border, random_shift, validate)
         self.scorer = scorer

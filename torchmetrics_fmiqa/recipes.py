@@ -28,6 +28,13 @@ Normalization = str | tuple[Sequence[float], Sequence[float]]
 # Part of every digest: raise it when the same fields start to mean another number.
 _VERSION = 1
 
+# What other packages call things.
+_ELSEWHERE = {
+    "normalize": "give the range of the images as `data_range`, such as (-1, 1)",
+    "net": "name the network as `backbone`, or a recipe that has it",
+    "net_type": "name the network as `backbone`, or a recipe that has it",
+}
+
 # Fields that belong to a backbone; another backbone starts from its own.
 _BACKBONE_BOUND = ("weights", "taps", "tap_weights", "normalization", "resolution", "tile", "max_side")
 
@@ -230,6 +237,8 @@ class Recipe:
         names = [field.name for field in dataclasses.fields(self)]
         for name in overrides:
             if name not in names:
+                if name in _ELSEWHERE:
+                    raise ValueError(f"there is no `{name}` here: {_ELSEWHERE[name]}")
                 near = difflib.get_close_matches(name, names, 1)
                 hint = f": did you mean `{near[0]}`?" if near else ""
                 raise ValueError(f"a recipe has no field `{name}`{hint} (fields: {', '.join(names)})")

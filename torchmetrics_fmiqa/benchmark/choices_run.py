@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from torchmetrics_fmiqa.benchmark.choices import (
 )
 from torchmetrics_fmiqa.benchmark.choices_report import write_choices, write_choices_html
 from torchmetrics_fmiqa.benchmark.folder import claim
+from torchmetrics_fmiqa.benchmark.pair_run import digests
 from torchmetrics_fmiqa.benchmark.panel import Panel
 from torchmetrics_fmiqa.benchmark.scored import read_scored
 from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun
@@ -154,5 +154,5 @@ def _choices(run: ScoreRun, kind: Kind) -> Choices:
 
 def _by_content(paths: Sequence[Path]) -> npt.NDArray[np.str_]:
     """Digests of files: one reference may lie beside each of its versions under a new name."""
-    known = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in dict.fromkeys(paths)}
+    known = digests(paths)
     return np.array([known[path] for path in paths])

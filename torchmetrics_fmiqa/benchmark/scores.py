@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +12,18 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.columns import change_column, feature_column
+from torchmetrics_fmiqa.benchmark.pair_run import PairRun, content_of
 from torchmetrics_fmiqa.benchmark.panel import Panel
 from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
-from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.data.rated import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.cache import ReferenceCache
-from torchmetrics_fmiqa.features.images import crop, group_by_size, to_unit
+from torchmetrics_fmiqa.features.images import crop, to_unit
 from torchmetrics_fmiqa.features.sizes import resize
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.benchmark.changes import Change
 
-# Pixels of an image under test that go through the metrics at once: 4K images go one by one.
-_PIXELS = 2_000_000
-# Features of a batch's references, so that the changed images do not run them again.
-_CACHE = "2GiB"
-
+__all__ = ["Features", "Reading", "ScoreRun", "content_of"]
 
 #: ``(reference, distorted)`` to values by property and side.
 Features = Callable[[Tensor, Tensor], Mapping[tuple[str, str], float]]
@@ -53,6 +46,11 @@ class Reading:
     crop_border: int = 0
     to_rgb: bool = False
 
+    @property
+    def identity(self) -> list[Any]:
+        """What the images depend on beside the files, in values that JSON has."""
+        return [self.match, self.max_side, self.crop_border, self.to_rgb]
+
     def __call__(self, pair: RatedPair) -> tuple[Tensor, Tensor]:
         """Read a pair as ``(preds, target)``, both ``(3, H, W)`` float32 in [0, 1].
 
@@ -61,10 +59,16 @@ class Reading:
         """
         target, preds = (read_image(path, self.to_rgb) for path in (pair.ref, pair.dist))
         sides = match_sizes(preds, target, self.match)
-        preds, target = (self._fit(to_unit(side[None], 1.0, torch.float32, "image")) for side in sides)
-        return preds[0], target[0]
+        preds, target = (self.fit(side) for side in sides)
+        return preds, target
 
-    def _fit(self, image: Tensor) -> Tensor:
+    def fit(self, image: Tensor) -> Tensor:
+        """Bring an image as it was read, ``(3, h, w)``, to its border and size: ``(3, H, W)`` float32 in [0, 1].
+
+        Raises:
+            ValueError: if the border leaves nothing.
+        """
+        image = to_unit(image[None], 1.0, torch.float32, "image")
         height, width = image.shape[2:]
         if min(height, width) <= 2 * self.crop_border:
             raise ValueError(f"`crop_border` {self.crop_border} leaves nothing of an image of {height}x{width}")
@@ -74,23 +78,10 @@ class Reading:
             height, width = (max(1, round(side * self.max_side / longer)) for side in image.shape[2:])
             image = resize(image, (height, width))
         # Resampling overshoots, and a file could not hold that.
-        return image.clamp(0, 1)
+        return image.clamp(0, 1)[0]
 
 
-def content_of(rated: RatedPairs) -> str:
-    """Digest of a data set: the content of every file, and what was said of it."""
-    digest = hashlib.sha256()
-    known: dict[Path, str] = {}
-    for pair in rated.pairs:
-        for path in (pair.ref, pair.dist):
-            if path not in known:
-                known[path] = hashlib.sha256(path.read_bytes()).hexdigest()
-        entry = (known[pair.ref], known[pair.dist], pair.dist.name, pair.opinion, pair.type, pair.level, pair.std)
-        digest.update(repr(entry).encode())
-    return digest.hexdigest()
-
-
-class ScoreRun:
+class ScoreRun(PairRun):
     """One data set scored by one panel, in one folder.
 
     Args:
@@ -119,111 +110,24 @@ class ScoreRun:
         device: torch.device | str = "cpu",
         batch: int = 8,
     ) -> None:
-        if not panel.names:
-            left_out = "; ".join(f"{one.name}: {one.reason}" for one in panel.skipped)
-            raise ValueError(f"no metric can run here: {left_out}")
-        self.rated, self.panel, self.folder = rated, panel, folder
-        self.reading, self.changes, self.device, self.batch = reading, tuple(changes), device, batch
-        self.features = features
-        self.short = rated.as_pairs()
-        self.columns = [*panel.columns, *(change_column(m, c.name) for c in self.changes for m in panel.names)]
-        self._parts = folder / "parts"
+        super().__init__(rated, panel, folder, reading, device, batch)
+        self.panel: Panel = panel
+        self.changes, self.features = tuple(changes), features
 
-    @property
-    def path(self) -> Path:
-        """Where the scores are once all are there."""
-        return self.folder / "scores.parquet"
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of the scores, then of those of the changed images."""
+        changed = (change_column(metric, change.name) for change in self.changes for metric in self.panel.names)
+        return [*self.panel.columns, *changed]
 
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """What the scores depend on beside the changes, in values that JSON has."""
-        reading = self.reading
-        return {
-            "pairs": content_of(self.rated),
-            "metrics": self.panel.identities,
-            "reading": [reading.match, reading.max_side, reading.crop_border, reading.to_rgb],
-            "device": str(self.device),
-            "batch": self.batch,
-        }
-
-    def __iter__(self) -> Iterator[int]:
-        """Score what is not scored yet; yields the number of pairs done: before the first batch, and after each."""
-        if self.path.is_file():
-            yield len(self.rated)
-            return
-        self._parts.mkdir(parents=True, exist_ok=True)
-        starts = range(0, len(self.rated), self.batch)
-        todo = [start for start in starts if not self._part(start).is_file()]
-        done = sum(self._span(start) for start in starts) - sum(self._span(start) for start in todo)
-        yield done
-        pairs = [index for start in todo for index in self._indices(start)]
-        with ThreadPoolExecutor(2) as pool:
-            ahead = _ahead(pool, [self.rated.pairs[index] for index in pairs], self.reading)
-            for start in todo:
-                began = time.perf_counter()
-                loaded = [next(ahead) for _ in self._indices(start)]
-                rows = self._score(start, loaded)
-                took = (time.perf_counter() - began) / len(rows)
-                properties = [self._properties(one) for one in loaded]
-                whole = [{**row, **more, "seconds": took} for row, more in zip(rows, properties, strict=True)]
-                self._write(self._part(start), whole)
-                done += len(rows)
-                yield done
-        self._finish(starts)
-
-    def unscored(self) -> list[Problem]:
-        """Pairs that could not be scored, or not by every metric."""
-        from torchmetrics_fmiqa.data.rows import csv_rows
-
-        rows, _ = csv_rows(self.folder / "unscored.csv")
-        return [Problem(row["name"], row["reason"]) for _, row in rows]
-
-    def _indices(self, start: int) -> range:
-        return range(start, min(start + self.batch, len(self.rated)))
-
-    def _span(self, start: int) -> int:
-        return len(self._indices(start))
-
-    def _part(self, start: int) -> Path:
-        return self._parts / f"{start:08d}.parquet"
-
-    def _score(self, start: int, loaded: Sequence[tuple[Tensor, Tensor] | str]) -> list[dict[str, Any]]:
-        """The rows of a batch: pairs of one size go together, and a pair that fails stops no other."""
-        cache = ReferenceCache(_CACHE, self.device)
-        rows = [self._row(start + place, one if isinstance(one, str) else "") for place, one in enumerate(loaded)]
-        good = [(place, one) for place, one in enumerate(loaded) if not isinstance(one, str)]
-        for group in group_by_size([one[0] for _, one in good], [one[1] for _, one in good]):
-            height, width = good[group[0]][1][0].shape[1:]
-            step = max(1, _PIXELS // (height * width))
-            for first in range(0, len(group), step):
-                self._measure(rows, [good[i] for i in group[first : first + step]], start, cache)
-        return rows
-
-    def _measure(
-        self,
-        rows: list[dict[str, Any]],
-        members: Sequence[tuple[int, tuple[Tensor, Tensor]]],
-        start: int,
-        cache: ReferenceCache,
-    ) -> None:
-        places = [place for place, _ in members]
-        preds, target = (torch.stack([pair[side] for _, pair in members]).to(self.device) for side in (0, 1))
-        ids = [str(self.rated.pairs[start + place].ref) for place in places]
-        try:
-            found = self.panel.score(preds, target, cache, ids)
-            for change in self.changes:
-                moved = self.panel.score(change(preds), target, cache, ids, taps=False)
-                found |= {change_column(name, change.name): value for name, value in moved.items()}
-        except ValueError as error:
-            if len(members) > 1:  # find out whose fault it is
-                for one in members:
-                    self._measure(rows, [one], start, cache)
-            else:
-                rows[places[0]]["error"] = str(error)
-            return
-        table = torch.stack([found[name].double() for name in self.columns], 1).cpu().tolist()
-        for place, values in zip(places, table, strict=True):
-            rows[place].update(zip(self.columns, values, strict=True))
+    def _found(
+        self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]
+    ) -> dict[str, Tensor]:
+        found = self.panel.score(preds, target, cache, ids)
+        for change in self.changes:
+            moved = self.panel.score(change(preds), target, cache, ids, taps=False)
+            found |= {change_column(name, change.name): value for name, value in moved.items()}
+        return found
 
     def _properties(self, loaded: tuple[Tensor, Tensor] | str) -> dict[str, float]:
         if self.features is None:
@@ -232,83 +136,3 @@ class ScoreRun:
             loaded = (torch.zeros(3, 16, 16), torch.zeros(3, 16, 16))
         preds, target = loaded
         return {feature_column(*key): value for key, value in self.features(target, preds).items()}
-
-    def _row(self, index: int, error: str) -> dict[str, Any]:
-        pair, short = self.rated.pairs[index], self.short[index]
-        return {
-            "ref": short.ref,
-            "dist": short.dist,
-            "opinion": pair.opinion,
-            "type": pair.type,
-            "level": pair.level,
-            "std": pair.std,
-            **dict.fromkeys(self.columns, float("nan")),
-            "error": error,
-        }
-
-    def _write(self, path: Path, rows: Sequence[dict[str, Any]]) -> None:
-        import pyarrow
-
-        texts = ("ref", "dist", "type", "error")
-        names = list(rows[0])
-        schema = pyarrow.schema([(n, pyarrow.string() if n in texts else pyarrow.float64()) for n in names])
-        _replace(path, pyarrow.table({n: [row[n] for row in rows] for n in names}, schema))
-
-    def _finish(self, starts: Sequence[int]) -> None:
-        """Join the parts; what could not be scored goes to a table of its own."""
-        import pyarrow
-        from pyarrow import parquet
-
-        from torchmetrics_fmiqa.tables import write_table
-
-        joined = pyarrow.concat_tables([parquet.read_table(self._part(start)) for start in starts])
-        errors = joined.column("error").to_pylist()
-        names = joined.column("dist").to_pylist()
-        problems = [{"name": name, "reason": why} for name, why in zip(names, errors, strict=True) if why]
-        for column in self.columns:
-            values = joined.column(column).to_pylist()
-            lost = [n for n, v, why in zip(names, values, errors, strict=True) if not why and v != v]
-            if lost:
-                problems.append({"name": column, "reason": f"has no value for {len(lost)} images, such as {lost[0]}"})
-        write_table(self.folder / "unscored.csv", problems, ["name", "reason"])
-        kept = joined.filter(pyarrow.array([not why for why in errors])).drop_columns(["error"])
-        if not kept.num_rows:
-            raise ValueError(f"no pair of {self.rated.name} could be scored: {errors[0]}")
-        for name in ("type", "level", "std"):
-            column = kept.column(name)
-            empty = column.null_count == len(column) or (name == "type" and not any(column.to_pylist()))
-            if empty or (name == "std" and column.null_count):
-                kept = kept.drop_columns([name])
-        _replace(self.path, kept)
-        for start in starts:
-            self._part(start).unlink()
-        self._parts.rmdir()
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, pairs: Sequence[RatedPair], reading: Reading
-) -> Iterator[tuple[Tensor, Tensor] | str]:
-    """Read pairs a few ahead of their use; the reason in place of one that cannot be read."""
-
-    def load(pair: RatedPair) -> tuple[Tensor, Tensor] | str:
-        try:
-            return reading(pair)
-        except ValueError as error:
-            return str(error)
-
-    waiting: deque[Future[tuple[Tensor, Tensor] | str]] = deque()
-    for pair in pairs:
-        waiting.append(pool.submit(load, pair))
-        if len(waiting) > 4:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _replace(path: Path, table: Any) -> None:
-    """Write a table so that it is whole or not there."""
-    from pyarrow import parquet
-
-    draft = path.with_suffix(".draft")
-    parquet.write_table(table, draft)
-    draft.replace(path)

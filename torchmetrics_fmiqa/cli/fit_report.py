@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from torchmetrics_fmiqa.cli.markdown_table import number, span, table
 from torchmetrics_fmiqa.fusion.fitting import CrossValidation, Fitted, Training
 
 
@@ -56,10 +57,10 @@ def _answer(findings: FitFindings) -> str:
     best = max(features, key=lambda row: _known(row["srcc_fold_mean"]))
     beaten = sum(row["fused_beats"] == 1 for row in features)
     return (
-        f"The fused score agrees with people at a mean SRCC of **{_number(fused['srcc_fold_mean'])}** over "
+        f"The fused score agrees with people at a mean SRCC of **{number(fused['srcc_fold_mean'])}** over "
         f"{len(findings.found.fits)} folds of references that it has not seen; the best single feature, "
-        f"`{best['metric']}`, at {_number(best['srcc_fold_mean'])} on the same folds. All {fused['n']} held-out "
-        f"predictions pooled: {_number(fused['srcc'])} {_span(fused, 'srcc')}; beyond chance that beats {beaten} of "
+        f"`{best['metric']}`, at {number(best['srcc_fold_mean'])} on the same folds. All {fused['n']} held-out "
+        f"predictions pooled: {number(fused['srcc'])} {_span(fused, 'srcc')}; beyond chance that beats {beaten} of "
         f"{len(features)} features. {len(set(findings.reference.tolist()))} references; {findings.direction}."
     )
 
@@ -69,12 +70,12 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
         [
             f"**{row['metric']}**" if place == 0 else f"`{row['metric']}`",
-            f"{_number(row['srcc_fold_mean'])} ± {_number(row['srcc_fold_std'])}",
-            _number(row["srcc"]),
+            f"{number(row['srcc_fold_mean'])} ± {number(row['srcc_fold_std'])}",
+            number(row["srcc"]),
             _span(row, "srcc"),
-            *(_number(row[name]) for name in ("krcc", "plcc", "plcc_raw")),
+            *(number(row[name]) for name in ("krcc", "plcc", "plcc_raw")),
             f"{row['rmse']:.4g}",
-            "" if place == 0 else f"{_number(rows[0]['srcc'] - row['srcc'])} {_span(row, 'fused_ahead')}",
+            "" if place == 0 else f"{number(rows[0]['srcc'] - row['srcc'])} {_span(row, 'fused_ahead')}",
         ]
         for place, row in enumerate(rows)
     ]
@@ -84,7 +85,7 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> str:
         "once, the held-out predictions of all heads together; heads differ a little in scale, which costs the fused "
         "score something and the features nothing. PLCC and RMSE after a logistic fit with 4 parameters, PLCC raw "
         "without. Intervals are 95 %, by bootstrap over references, with the heads as they are.\n\n"
-        + _table(header, lines)
+        + table(header, lines)
     )
 
 
@@ -101,13 +102,13 @@ def _folds(findings: FitFindings) -> str:
                 str(one),
                 str(len(set(findings.reference[held].tolist()))),
                 str(int(held.sum())),
-                _number(fused[own]),
-                f"{_number(best[own])} `{best['metric']}`",
-                _number(fitted.validation_srcc),
+                number(fused[own]),
+                f"{number(best[own])} `{best['metric']}`",
+                number(fitted.validation_srcc),
                 str(fitted.epoch),
             ]
         )
-    return f"SRCC.\n\n{_table(header, lines)}"
+    return f"SRCC.\n\n{table(header, lines)}"
 
 
 def _training(findings: FitFindings) -> str:
@@ -121,7 +122,7 @@ def _training(findings: FitFindings) -> str:
         "was kept aside; the fold under test was never looked at. Seed "
         f"{training.seed}, of folds, weights, batches and bootstrap.\n\n"
         "`head.safetensors` is one more head, trained in the same way on the references of all folds (epoch "
-        f"{findings.final.epoch}, inner validation {_number(findings.final.validation_srcc)}). None of the figures "
+        f"{findings.final.epoch}, inner validation {number(findings.final.validation_srcc)}). None of the figures "
         "above is its own: it has seen all these images."
     )
 
@@ -130,16 +131,5 @@ def _known(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _number(value: float) -> str:
-    text = f"{value:.4f}"
-    return "—" if math.isnan(value) else text.replace("0.", ".", 1) if abs(value) < 1 else text
-
-
 def _span(row: dict[str, Any], name: str) -> str:
-    low, high = row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
-    return "" if math.isnan(low) else f"[{_number(low)}, {_number(high)}]"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return span(row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan))

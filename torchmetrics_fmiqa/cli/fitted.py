@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.analysis import OpinionIs, analyse
+from torchmetrics_fmiqa.benchmark.analysis import OpinionIs
 from torchmetrics_fmiqa.benchmark.columns import parse_column
 from torchmetrics_fmiqa.benchmark.folder import claim, content
 from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
+from torchmetrics_fmiqa.cli.fit_agreement import agreement_rows
 from torchmetrics_fmiqa.cli.fit_report import FitFindings, write_fit_report
 from torchmetrics_fmiqa.fusion.fitting import CrossValidation, Training, check_folds, cross_validate, fit_head
 from torchmetrics_fmiqa.fusion.folds import grouped_folds
@@ -173,25 +174,7 @@ def _agreement(
     turned = [*qualities, FUSED] if better else qualities
     everything = {FUSED: found.prediction, **columns}
     against = ScoredTable(everything, {}, table.opinion, table.reference, table.image, table.type, std=table.std)
-    analysis = analyse(against, "better" if better else "worse", turned, asked.resamples, asked.training.seed)
-    rows = []
-    for row in analysis.rows():
-        name = row["metric"]
-        sign = 1 if (name in turned) == better else -1
-        by_fold = [
-            sign * srcc(everything[name][found.fold == one], table.opinion[found.fold == one]).value
-            for one in range(asked.folds)
-        ]
-        row |= {"srcc_fold_mean": float(np.mean(by_fold)), "srcc_fold_std": float(np.std(by_fold))}
-        row |= {f"srcc_fold_{one}": value for one, value in enumerate(by_fold)}
-        if analysis.comparison is not None:
-            own = analysis.comparison.metrics.index(name)
-            fused = analysis.comparison.metrics.index(FUSED)
-            for end in ("low", "high", "p_holm"):
-                row[f"fused_ahead_{end}"] = float(getattr(analysis.comparison, end)[fused, own])
-            row["fused_beats"] = int(analysis.comparison.beats[fused, own])
-        rows.append(row)
-    return sorted(rows, key=lambda row: row["metric"] != FUSED)
+    return agreement_rows(FUSED, against, found.fold, better, turned, asked.resamples, asked.training.seed)
 
 
 def _predictions(table: ScoredTable, found: CrossValidation) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
-"""Where `fmiqa benchmark` takes its images or scores from, and which options mean something there."""
+"""Where commands take their images or scores from, and which options mean something there."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,65 +15,85 @@ from torchmetrics_fmiqa.cli.fields import read_fields
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.rated import JndPairs, RatedPairs, Triplets
 
-#: A table of pairs, a data set of opinions, a data set of choices, or a table of scores.
-Source = Literal["pairs", "data", "choices", "scores"]
 
-_CALLED: dict[Source, str] = {
-    "pairs": "--pairs",
-    "data": "--data with opinions",
-    "choices": "--data with choices (bapps_2afc, bapps_jnd)",
-    "scores": "--scores",
-}
-_IMAGES: tuple[Source, ...] = ("pairs", "data", "choices")
-_OPINIONS: tuple[Source, ...] = ("pairs", "data", "scores")
+@dataclass(frozen=True)
+class Sources:
+    """The sources of a command.
 
-# The sources that an option is for, where it is not for all.
-_FOR: dict[str, tuple[Source, ...]] = {
-    "data_option": ("data", "choices"),
-    "root": ("pairs",),
-    "opinion": ("pairs", "scores"),
-    "opinion_is": ("pairs", "scores"),
-    "ref": ("scores",),
-    "image": ("scores",),
-    "type_column": ("scores",),
-    "type_from": _OPINIONS,
-    "higher_is_better": ("scores",),
-    "other_set": _OPINIONS,
-    "worst": _OPINIONS,
-    "changes": ("pairs", "data"),
-    "attacked": ("pairs", "data"),
-    "match": _IMAGES,
-    "max_side": _IMAGES,
-    "crop_border": _IMAGES,
-    "to_rgb": _IMAGES,
-    "batch": _IMAGES,
-    "device": _IMAGES,
-    "precision": _IMAGES,
-}
-# Values that only say what holds anyway where there is no such thing.
-_OFF = {"changes": "none", "attacked": 0}
+    Args:
+        called: what each is called in messages.
+        only: the sources that an option is for, where it is not for all.
+        off: values that only say what holds anyway where there is no such thing.
+    """
+
+    called: Mapping[str, str]
+    only: Mapping[str, Sequence[str]]
+    off: Mapping[str, Any] = field(default_factory=dict)
 
 
-def refuse_ignored(context: typer.Context, source: Source) -> None:
+_IMAGES = ("pairs", "data", "choices")
+_OPINIONS = ("pairs", "data", "scores")
+
+#: Of `fmiqa benchmark`: a table of pairs, a data set of opinions, one of choices, or a table of scores.
+BENCHMARK = Sources(
+    called={
+        "pairs": "--pairs",
+        "data": "--data with opinions",
+        "choices": "--data with choices (bapps_2afc, bapps_jnd)",
+        "scores": "--scores",
+    },
+    only={
+        "data_option": ("data", "choices"),
+        "root": ("pairs",),
+        **dict.fromkeys(("opinion", "opinion_is"), ("pairs", "scores")),
+        **dict.fromkeys(("ref", "image", "type_column", "higher_is_better"), ("scores",)),
+        **dict.fromkeys(("type_from", "other_set", "worst"), _OPINIONS),
+        **dict.fromkeys(("changes", "attacked"), ("pairs", "data")),
+        **dict.fromkeys(("match", "max_side", "crop_border", "to_rgb", "batch", "device", "precision"), _IMAGES),
+    },
+    off={"changes": "none", "attacked": 0},
+)
+
+_OF_SCORES = ("scores", "features", "group", "image", "higher_is_better")
+_OF_IMAGES = (
+    *("pairs", "data", "data_option", "graded", "test", "recipe", "overrides", "low_level", "semantic", "without"),
+    *("no_gate", "leave_one_out", "cache", "match", "max_side", "crop_border", "to_rgb", "batch", "device"),
+    "precision",
+)
+
+#: Of `fmiqa fit`: a table of scores, or images.
+FIT = Sources(
+    called={"scores": "--scores", "images": "images (--pairs, --data, --graded)"},
+    only={**dict.fromkeys(_OF_SCORES, ("scores",)), **dict.fromkeys(_OF_IMAGES, ("images",))},
+)
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether an option was given, rather than left at its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def refuse_ignored(context: typer.Context, source: str, sources: Sources = BENCHMARK) -> None:
     """Refuse options that would do nothing with a source.
 
     Args:
         context: of the command.
         source: where the images or scores come from.
+        sources: those of the command.
 
     Raises:
         ValueError: for an option that was given and is for other sources, naming it.
     """
     for option in context.command.params:
         name = str(option.name)
-        sources = _FOR.get(name, (source,))
-        given = context.get_parameter_source(name)
-        if source in sources or given is None or given.name == "DEFAULT":
+        meant = sources.only.get(name, (source,))
+        if source in meant or not given(context, name):
             continue
-        if name not in _OFF or context.params[name] != _OFF[name]:
-            said = " and ".join(_CALLED[one] for one in sources)
+        if name not in sources.off or context.params[name] != sources.off[name]:
+            said = " and ".join(sources.called[one] for one in meant)
             raise ValueError(
-                f"`{option.opts[0]}` is for {said}; with {_CALLED[source]} it would do nothing: leave it out"
+                f"`{option.opts[0]}` is for {said}; with {sources.called[source]} it would do nothing: leave it out"
             )
 
 
@@ -120,15 +141,33 @@ def read_source(
 
 def _reader_options(name: str, given: Sequence[str] | None) -> dict[str, Any]:
     """What to give to the reader of a data set, checked against what it takes."""
-    from torchmetrics_fmiqa.data.datasets import reader_of
-
     fields = read_fields("--data-option", given)
-    # The first is the folder.
-    takes = dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])
+    takes = reader_takes(name)
     for key, value in fields.items():
         if key not in takes:
             known = f"its reader takes {', '.join(takes)}" if takes else "its reader takes none"
             raise ValueError(f"`--data-option {key}` means nothing to {name}: {known}")
-        if isinstance(takes[key].default, bool) and not isinstance(value, bool):
-            raise ValueError(f"`--data-option {key}` must be true or false, got {value!r}")
+        check_option(key, value, takes[key])
     return fields
+
+
+def reader_takes(name: str) -> dict[str, inspect.Parameter]:
+    """What the reader of a data set takes beside the folder.
+
+    Raises:
+        ValueError: for a name that is not known.
+    """
+    from torchmetrics_fmiqa.data.datasets import reader_of
+
+    # The first is the folder.
+    return dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])
+
+
+def check_option(key: str, value: object, takes: inspect.Parameter) -> None:
+    """Check the value of an option of a reader.
+
+    Raises:
+        ValueError: for a text where true or false is meant.
+    """
+    if isinstance(takes.default, bool) and not isinstance(value, bool):
+        raise ValueError(f"`--data-option {key}` must be true or false, got {value!r}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +12,12 @@ import torch
 from torchmetrics_fmiqa.fusion.calibration import calibrate
 from torchmetrics_fmiqa.fusion.folds import grouped_folds
 from torchmetrics_fmiqa.fusion.head import FusionHead
-from torchmetrics_fmiqa.fusion.objectives import opinion_loss
+from torchmetrics_fmiqa.fusion.training import SpipsTraining
+from torchmetrics_fmiqa.fusion.training_apart import apart
+from torchmetrics_fmiqa.fusion.training_examples import Examples
+from torchmetrics_fmiqa.fusion.training_split import INNER_FOLDS
 from torchmetrics_fmiqa.statistics import srcc
 from torchmetrics_fmiqa.statistics.inputs import FEWEST, Floats, Integers, groups, opinions, table
-
-# Of the references that a head may see, one in so many is kept for early stopping.
-_INNER_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,7 @@ def fit_head(
     inner = _inner(ids, y, training.seed)
     # The head's score is higher for worse images, whatever the opinions are.
     worse = (y - y.mean()) / y.std() * (-1 if higher_is_better else 1)
-    # Whoever calls may be in inference mode, whose tensors cannot be trained.
-    with _one_thread(), torch.inference_mode(False), torch.enable_grad():
+    with apart():
         head = FusionHead(names, training.hidden, training.linear, training.anchored, training.seed, made_for)
         features = torch.from_numpy(x).float()
         head.fit_inputs(features)
@@ -248,50 +245,17 @@ def check_folds(
             raise ValueError(f"without fold {one}: {error}") from None
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """So small a network is quicker on one thread, and sums do not depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _train(
     head: FusionHead, inputs: torch.Tensor, worse: torch.Tensor, inner: torch.Tensor, training: Training
 ) -> tuple[int, float]:
     """Train a head in place, and leave it with the weights of its best epoch; that epoch, and its SRCC."""
-    seen, seen_worse = inputs[~inner], worse[~inner]
-    optimizer = torch.optim.AdamW(
-        head.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    generator = torch.Generator().manual_seed(training.seed)
-    best, best_epoch, best_state = -np.inf, 0, copy.deepcopy(head.state_dict())
-    for epoch in range(1, training.epochs + 1):
-        shuffled = torch.randperm(len(seen), generator=generator)
-        # Batches of one size: a last one of two images would count as much as the others.
-        for rows in shuffled.tensor_split(_steps(len(seen), training.batch)):
-            loss = opinion_loss(head(seen[rows]), seen_worse[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            found = srcc(head(inputs[inner]).numpy(), worse[inner].numpy()).value
-        if found > best:
-            best, best_epoch, best_state = found, epoch, copy.deepcopy(head.state_dict())
-        elif epoch - best_epoch >= training.patience:
-            break
-    if not best_epoch:
-        raise ValueError(f"training failed: no epoch gave a score, with a learning rate of {training.learning_rate}")
-    head.load_state_dict(best_state)
-    return best_epoch, best
+    from torchmetrics_fmiqa.fusion.training_module import HeadModule
+    from torchmetrics_fmiqa.fusion.training_run import run
 
-
-def _steps(count: int, batch: int) -> int:
-    """Batches in an epoch: at least 8, but of 8 images or more, or few images would hardly train a head at all."""
-    return max(1, round(count / batch), min(8, count // 8))
+    names = ("epochs", "patience", "batch", "learning_rate", "weight_decay", "seed")
+    options = SpipsTraining(**{name: getattr(training, name) for name in names})
+    learned, kept = (Examples("table", "opinion", (inputs[rows],), worse[rows]) for rows in (~inner, inner))
+    return run(HeadModule(head, [learned], [kept], options), None, None)
 
 
 def _checked(
@@ -313,7 +277,7 @@ def _inner(reference: Integers, opinion: Floats, seed: int) -> npt.NDArray[np.bo
     count = len(np.unique(reference))
     if count < 2:
         raise ValueError("a head needs at least 2 references to train on: one to learn from, one to stop early by")
-    inner = grouped_folds(reference, min(_INNER_FOLDS, count), seed) == 0
+    inner = grouped_folds(reference, min(INNER_FOLDS, count), seed) == 0
     for part, what in ((inner, "stop early by"), (~inner, "learn from")):
         if len(np.unique(opinion[part])) < FEWEST:
             raise ValueError(f"of the images to {what} fewer than {FEWEST} have different opinions: give more images")

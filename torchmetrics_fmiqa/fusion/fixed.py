@@ -41,7 +41,14 @@ class FixedHead:
         self.parts = check_parts(parts)
 
     def __call__(self, measured: Profiled) -> Tensor:
-        """Score measured pairs: ``(N,)``, higher is worse, 0 for equal images."""
+        """Score measured pairs: ``(N,)``, higher is worse, 0 for equal images.
+
+        Raises:
+            ValueError: for measurements of other taps.
+        """
+        if measured.labels != (*self.low_level, *self.semantic):
+            taps = ", ".join((*self.low_level, *self.semantic))
+            raise ValueError(f"this head takes the taps {taps}; got {', '.join(measured.labels)}")
         split, terms = len(self.low_level), []
         if "semantic" in self.parts:
             terms += [measured.spread[:, split:, 0].mean(1), measured.summary[:, split:].mean(1)]

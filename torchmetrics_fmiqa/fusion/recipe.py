@@ -24,9 +24,10 @@ class SpipsRecipe:
 
     Args:
         recipe: the backbone, and how it is read: weights, normalisation, resolution, one pointwise distance.
-        low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps, the larger one.
-        semantic: taps of the semantic stream; ``None`` for all later taps of the recipe. The last of them gives the
-            distance of the scene as a whole, and what a gate sees of the reference.
+        low_level: taps of the low-level stream; ``None`` for those of the recipe that are not in ``semantic``, and
+            without that for the first half of them, the larger one.
+        semantic: taps of the semantic stream; ``None`` for those of the recipe that are not in ``low_level``. They also
+            give the distance of the scene as a whole; the last of them gives what a gate sees of the reference.
 
     Raises:
         ValueError: for taps that the backbone does not have, a stream without taps, a tap in both streams, and a
@@ -95,8 +96,12 @@ class SpipsRecipe:
         return self
 
 
+#: What doors take for a recipe.
+AnyRecipe = str | Path | Recipe | SpipsRecipe
+
+
 def as_spips_recipe(
-    recipe: str | Path | Recipe | SpipsRecipe = "default",
+    recipe: AnyRecipe = "default",
     low_level: Taps | None = None,
     semantic: Taps | None = None,
     **overrides: Any,
@@ -114,8 +119,8 @@ def as_spips_recipe(
             SPIPS does not use.
     """
     if isinstance(recipe, SpipsRecipe):
-        given: Sequence[str] = [name for name, taps in (("low_level", low_level), ("semantic", semantic)) if taps]
-        given = [*given, *overrides]
+        taps = {"low_level": low_level, "semantic": semantic}
+        given = [*(name for name, value in taps.items() if value is not None), *overrides]
         if given:
             raise ValueError(f"a SpipsRecipe has its own `{given[0]}`: make another one instead")
         return recipe

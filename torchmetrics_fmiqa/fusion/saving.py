@@ -13,8 +13,14 @@ from torch import Tensor, nn
 from torchmetrics_fmiqa.fusion.head import FusionHead, OpinionScale
 from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
 from torchmetrics_fmiqa.fusion.streams import SpipsHead
+from torchmetrics_fmiqa.recipes import Recipe
 
 _FUSION, _SPIPS = "fmiqa_fusion_head", "fmiqa_spips_head"
+_COMMON = ("hidden", "made_for", "opinion")
+_FIELDS = {
+    _FUSION: (*_COMMON, "names", "anchored"),
+    _SPIPS: (*_COMMON, "low_level", "semantic", "channels", "parts", "recipe", "yaml"),
+}
 _CALLED = {_FUSION: "fusion head", _SPIPS: "SPIPS head"}
 # Raise it when the same fields start to mean another number.
 _VERSION = 1
@@ -52,7 +58,6 @@ def save_spips(head: SpipsHead, path: str | Path, recipe: SpipsRecipe) -> None:
         ValueError: for another ending, and for a head that was made for another recipe.
 
     >>> from tempfile import mkdtemp
-    >>> from torchmetrics_fmiqa.recipes import Recipe
     >>> recipe = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1]))
     >>> head = SpipsHead(recipe.low_level, recipe.semantic, channels=192, made_for=recipe.digest)
     >>> path = Path(mkdtemp()) / "head.safetensors"
@@ -72,6 +77,7 @@ def save_spips(head: SpipsHead, path: str | Path, recipe: SpipsRecipe) -> None:
         "channels": head.channels,
         "parts": head.parts,
         "recipe": repr(recipe.recipe),
+        "yaml": _yaml(recipe),
     }
     _write(head, head.fusion, about, path, _SPIPS)
 
@@ -123,6 +129,25 @@ def load_spips(path: str | Path, recipe: SpipsRecipe) -> SpipsHead:
     return head
 
 
+def recipe_of(path: str | Path) -> tuple[Recipe, tuple[Sequence[str], Sequence[str]]]:
+    """What a SPIPS head was trained for, as its file tells it: the recipe, and the low-level and the semantic taps.
+
+    Raises:
+        ValueError: for a file that is not there or no such head, and for a recipe that a file cannot hold.
+    """
+    about, _ = _read(path, _SPIPS)
+    if about["yaml"] is None:
+        raise ValueError(f"{path} was trained for {about['recipe']}, which a file cannot hold: give it as `recipe`")
+    return Recipe.from_yaml(about["yaml"] + "\n"), (about["low_level"], about["semantic"])
+
+
+def _yaml(recipe: SpipsRecipe) -> str | None:
+    try:
+        return recipe.recipe.to_yaml()
+    except ValueError:
+        return None  # a module or a callable has no text
+
+
 def _about_recipe(recipe: SpipsRecipe) -> dict[str, Any]:
     streams = {"low_level": recipe.low_level, "semantic": recipe.semantic}
     return {"recipe": repr(recipe.recipe), "made_for": recipe.digest, **streams}
@@ -138,6 +163,8 @@ def _write(head: nn.Module, fusion: FusionHead, about: dict[str, Any], path: str
 
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"a head is saved as .safetensors, got {str(path)!r}")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"there is no folder {str(Path(path).parent)!r} to save a head in: make it first")
     opinion = None if fusion.scale is None else dataclasses.asdict(fusion.scale)
     about |= {"version": _VERSION, "hidden": fusion.hidden, "made_for": fusion.made_for, "opinion": opinion}
     tensors = {name: value.detach().contiguous().cpu() for name, value in head.state_dict().items()}
@@ -159,11 +186,16 @@ def _read(path: str | Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]
         others = [called for other, called in _CALLED.items() if other in metadata]
         found = f"a {others[0]}" if others else "tensors"
         raise ValueError(f"{path} holds {found}, but no {_CALLED[key]}: give a file that `fmiqa fit` made for this")
-    about: dict[str, Any] = json.loads(metadata[key])
-    if about["version"] != _VERSION:
-        raise ValueError(
-            f"{path} is a head of version {about['version']}, this package reads {_VERSION}: train it anew"
-        )
+    try:
+        about: dict[str, Any] = json.loads(metadata[key])
+        version = about["version"]
+        missing = [name for name in _FIELDS[key] if name not in about]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged: its metadata cannot be read; train it anew") from None
+    if version != _VERSION:
+        raise ValueError(f"{path} is a head of version {version}, this package reads {_VERSION}: train it anew")
+    if missing:
+        raise ValueError(f"{path} is damaged: its metadata lacks {missing[0]!r}; train it anew")
     return about, tensors
 
 
@@ -175,6 +207,15 @@ def _fill(
         head.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"{path} does not hold what its metadata says: {error}") from None
+    for name, value in head.state_dict().items():
+        # The curve of a head that was not fitted to opinions is NaN.
+        if not value.isfinite().all() and not (name.endswith("curve") and about["opinion"] is None):
+            raise ValueError(f"{path} is damaged: {name!r} is not finite; train it anew")
     if about["opinion"] is not None:
-        fusion.scale = OpinionScale(**about["opinion"])
+        try:
+            fusion.scale = OpinionScale(**about["opinion"])
+        except TypeError:
+            raise ValueError(
+                f"{path} is damaged: {about['opinion']!r} is no scale of opinions; train it anew"
+            ) from None
     head.eval().requires_grad_(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.features.images import DataRange
 from torchmetrics_fmiqa.features.weights import built_in_the_open
 from torchmetrics_fmiqa.fusion.fixed import FixedHead
-from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
-from torchmetrics_fmiqa.fusion.saving import load_spips
+from torchmetrics_fmiqa.fusion.recipe import AnyRecipe, SpipsRecipe, as_spips_recipe
+from torchmetrics_fmiqa.fusion.saving import load_spips, recipe_of
 from torchmetrics_fmiqa.fusion.streams import PARTS, SpipsHead, check_parts
 from torchmetrics_fmiqa.profiles import Profiled
+from torchmetrics_fmiqa.recipes import Taps
 
 #: A trained head, its file, or ``None`` for the fixed weights.
 Head = SpipsHead | str | Path | None
@@ -42,17 +44,17 @@ class SpipsScorer:
         self,
         recipe: SpipsRecipe,
         head: Head = None,
-        parts: tuple[str, ...] | None = None,
+        parts: str | Sequence[str] | None = None,
         precision: Precision = "float32",
         grad_checkpointing: bool = False,
         tile_batch: int = 32,
     ) -> None:
         self.recipe = recipe
-        parts = None if parts is None else check_parts(parts)
-        self.head = _fixed(recipe, parts) if head is None else _trained(recipe, head)
-        if parts is not None and parts != self.head.parts:
+        wanted = None if parts is None else check_parts(parts)
+        self.head = _fixed(recipe, wanted) if head is None else _trained(recipe, head)
+        if wanted is not None and wanted != self.head.parts:
             raise ValueError(
-                f"this head was trained with {', '.join(self.head.parts)}, not {', '.join(parts)}: leave out `parts`, "
+                f"this head was trained with {', '.join(self.head.parts)}, not {', '.join(wanted)}: leave out `parts`, "
                 "or train a head without the others"
             )
         self.comparator = FeatureComparator(recipe.profile, precision, grad_checkpointing, tile_batch)
@@ -69,8 +71,7 @@ class SpipsScorer:
         """What tells its numbers from those of others."""
         if isinstance(self.head, FixedHead):
             return f"{self.recipe.digest} fixed {self.head.parts}"
-        state = b"".join(value.cpu().numpy().tobytes() for value in self.head.state_dict().values())
-        return f"{self.recipe.digest} {hashlib.sha256(state).hexdigest()[:12]}"
+        return f"{self.recipe.digest} {content(self.head)}"
 
     def __call__(
         self,
@@ -129,11 +130,54 @@ def _fixed(recipe: SpipsRecipe, parts: tuple[str, ...] | None) -> FixedHead:
 
 
 def _trained(recipe: SpipsRecipe, head: SpipsHead | str | Path) -> SpipsHead:
-    if not isinstance(head, SpipsHead):
+    if isinstance(head, (str, Path)):
         return load_spips(head, recipe)
+    if not isinstance(head, SpipsHead):
+        raise ValueError(f"`head` must be a SpipsHead or a .safetensors file of one, got {type(head).__name__}")
     check_made_for(head, recipe)
     with built_in_the_open():
         return copy.deepcopy(head).cpu().eval().requires_grad_(False)
+
+
+def content(head: Head) -> str:
+    """What tells the numbers of a head from those of another: of its weights, or of its file.
+
+    Raises:
+        ValueError: for a file that is not there.
+    """
+    if isinstance(head, SpipsHead):
+        scale = repr(head.fusion.scale).encode()
+        state = b"".join(value.cpu().numpy().tobytes() for value in head.state_dict().values()) + scale
+    elif isinstance(head, (str, Path)):
+        if not Path(head).is_file():
+            raise ValueError(f"there is no head {str(head)!r}")
+        state = Path(head).read_bytes()
+    else:
+        return repr(head)
+    return hashlib.sha256(state).hexdigest()[:12]
+
+
+def recipe_for(
+    recipe: AnyRecipe | None, head: Head, low_level: Taps | None, semantic: Taps | None, **overrides: Any
+) -> SpipsRecipe:
+    """The SPIPS recipe that a door was given.
+
+    Args:
+        recipe: as of :func:`~torchmetrics_fmiqa.fusion.recipe.as_spips_recipe`; ``None`` takes what a head's file was
+            trained for, its split into streams too, and without a file the default.
+        head: a head or its file.
+        low_level: taps of the low-level stream.
+        semantic: taps of the semantic stream.
+        overrides: fields of the recipe.
+
+    Raises:
+        ValueError: as there, and for a file that cannot be read.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+    """
+    if recipe is None and isinstance(head, (str, Path)) and "backbone" not in overrides:
+        recipe, split = recipe_of(head)
+        low_level, semantic = low_level or split[0], semantic or split[1]
+    return as_spips_recipe("default" if recipe is None else recipe, low_level, semantic, **overrides)
 
 
 def check_made_for(head: SpipsHead, recipe: SpipsRecipe) -> None:

@@ -12,6 +12,9 @@ from torchmetrics_fmiqa.fusion.head import FusionHead
 from torchmetrics_fmiqa.pooling import POOLED
 from torchmetrics_fmiqa.profiles import Profiled
 
+# What varies by less than this share of its size is rounding, not information.
+_CONSTANT = 1e-6
+
 #: The parts of SPIPS; each can be switched off.
 PARTS = ("semantic", "low_level", "conventional")
 
@@ -115,6 +118,8 @@ class SpipsHead(nn.Module):
         self._check(measured)
         means, wholes = measured.spread[..., 0], measured.summary
         for place, tap in enumerate(self.taps):
+            if ("low_level" if place < len(self.low_level) else "semantic") not in self.parts:
+                continue
             for values, size in ((means[:, place], self.tap_size), (wholes[:, place], self.whole_size)):
                 if not values.isfinite().all():
                     raise ValueError(f"a distance at the tap {tap!r} is not finite: leave out that pair")
@@ -124,8 +129,9 @@ class SpipsHead(nn.Module):
                 size[place] = positive.median()
         self.reference_mean.copy_(measured.reference.mean(0))
         spread = measured.reference.std(0, correction=0)
-        # A channel that all references share tells nothing of them, and is 0 once its mean is taken off.
-        self.reference_std.copy_(torch.where(spread > 0, spread, 1))
+        # A channel that all references share, but for rounding, tells nothing of them.
+        told = spread > _CONSTANT * measured.reference.abs().amax(0)
+        self.reference_std.copy_(torch.where(told, spread, 1))
         self.fusion.fit_inputs(self.inputs(measured))
 
     def inputs(self, measured: Profiled) -> Tensor:
@@ -149,7 +155,7 @@ class SpipsHead(nn.Module):
         return torch.cat([found[part] for part in self.parts], 1)
 
     def share(self, measured: Profiled) -> Tensor:
-        """How much the semantic stream counts for each reference, ``(N,)`` in (0, 1); 1/2 without two streams."""
+        """How much the semantic stream counts for each reference, ``(N,)`` in [0, 1]; 1/2 without two streams."""
         if not self.gated:
             return measured.reference.new_full((len(measured.reference),), 0.5)
         reference = measured.reference.to(self.reference_mean.dtype)

@@ -20,10 +20,10 @@ from torchmetrics_fmiqa.metrics.pairs import Measured, PairMetric, check_ids
 class FeatureMetricCollection(MetricCollection):
     """A ``MetricCollection`` whose members of one backbone share one forward pass.
 
-    These are :class:`FeatureDistance` and :class:`ScenePerceivedImagePerceptualScore`, in any mixture.
-    Members share it that have equal backbone, weights, normalisation, resolution, data range, border and precision;
-    taps, distances, tokens, heads and reductions are each one's own. Other metrics (PSNR, SSIM ...) are members as
-    usual. A plain ``MetricCollection`` gives the same numbers, with one forward pass a member.
+    These are :class:`FeatureDistance` and :class:`ScenePerceivedImagePerceptualScore`, in any mixture, if they have
+    equal backbone, weights, normalisation, resolution, data range, border, precision, ``tile_batch``, ``validate`` and
+    ``nan_strategy``; taps, distances, tokens, heads and reductions are each one's own. Other metrics (PSNR, SSIM ...)
+    are members as usual. A plain ``MetricCollection`` gives the same numbers, with one forward pass a member.
 
     As input to ``forward`` and ``update`` the collection accepts what its members do: ``preds``, ``target`` and, by
     keyword, ``mask`` and ``sample_ids``. As output of ``forward`` and ``compute`` it returns a dict by name.

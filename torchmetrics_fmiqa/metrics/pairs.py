@@ -64,7 +64,8 @@ class PairMetric(StatefulMetric):
     is_differentiable = False
     full_state_update = False
 
-    #: What measures pairs. Frozen and shared by copies.
+    #: What is measured, and what measures it. Frozen and shared by copies.
+    recipe: Any
     comparator: FeatureComparator
 
     def __init__(
@@ -87,6 +88,10 @@ class PairMetric(StatefulMetric):
         self.nan_strategy = check_nan_strategy(nan_strategy)
         #: What a :class:`FeatureMetricCollection` has just measured of this batch for several metrics at once.
         self._served: Measured | None = None
+
+    def __repr__(self) -> str:
+        """Show the recipe when the metric is printed."""
+        return f"{type(self).__name__}({self.recipe}, reduction={self.reduction!r})"
 
     def _add_columns(self, identity: str, widths: Mapping[str, int]) -> None:
         """Add the states.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from torch import Tensor
@@ -10,12 +10,12 @@ from torch import Tensor
 from torchmetrics_fmiqa.comparator import Precision
 from torchmetrics_fmiqa.features.images import DataRange
 from torchmetrics_fmiqa.functional import Reduction
-from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe, as_spips_recipe
-from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer
+from torchmetrics_fmiqa.fusion.recipe import AnyRecipe
+from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer, recipe_for
 from torchmetrics_fmiqa.metrics.finite import NanStrategy
 from torchmetrics_fmiqa.metrics.pairs import PairMetric, metric_options
 from torchmetrics_fmiqa.profiles import Profiled
-from torchmetrics_fmiqa.recipes import Recipe, Taps
+from torchmetrics_fmiqa.recipes import Taps
 
 Output = Literal["distance", "quality"]
 
@@ -38,7 +38,8 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
     - ``preds``: images under test, ``(N, 3, H, W)``, floating point in ``data_range`` (they may leave it a little, as
       the output of a network does), uint8 or uint16; or a list of ``(3, H, W)``, each of its own size
     - ``target``: the pristine references, likewise, within ``data_range``
-    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0
+    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0. It weighs patches and pixels; the scene as a
+      whole is that of each tile that it touches, since one token stands for a tile
     - ``sample_ids``: optional ``(N,)`` whole numbers of at least 0. A sample is counted once however often it comes,
       over all ranks
 
@@ -50,7 +51,8 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
 
     Args:
         recipe: what to measure with: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a
-            :class:`~torchmetrics_fmiqa.fusion.recipe.SpipsRecipe`. Its distance must be pointwise.
+            :class:`~torchmetrics_fmiqa.fusion.recipe.SpipsRecipe`. Its distance must be pointwise. ``None`` takes what
+            the head's file was trained for, and without a file ``"default"``.
         head: a ``.safetensors`` file that ``fmiqa fit`` made for this recipe, a
             :class:`~torchmetrics_fmiqa.fusion.streams.SpipsHead`, or ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
@@ -82,15 +84,16 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
     (True, 0.0)
     """
 
+    higher_is_better = False
     plot_lower_bound = 0.0
 
     def __init__(
         self,
-        recipe: str | Path | Recipe | SpipsRecipe = "default",
+        recipe: AnyRecipe | None = None,
         head: Head = None,
         low_level: Taps | None = None,
         semantic: Taps | None = None,
-        parts: tuple[str, ...] | None = None,
+        parts: str | Sequence[str] | None = None,
         output: Output = "distance",
         reduction: Reduction = "mean",
         data_range: DataRange = 1.0,
@@ -105,18 +108,15 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         super().__init__(reduction, data_range, crop_border, validate, nan_strategy, **options)
         if output not in get_args(Output):
             raise ValueError(f"`output` must be one of {', '.join(get_args(Output))}; got {output!r}")
-        self.recipe = as_spips_recipe(recipe, low_level, semantic, **kwargs)
+        self.recipe = recipe_for(recipe, head, low_level, semantic, **kwargs)
         self.scorer = SpipsScorer(self.recipe, head, parts, precision, tile_batch=tile_batch)
         self.output = output
         if output == "quality":
             self.scorer.check_quality()
+            # torchmetrics keeps constants from being set: this one follows from an argument.
+            self.__dict__["higher_is_better"] = True
         self.comparator = self.scorer.comparator
         self._add_columns(f"{self.scorer.identity} {output}", {_NAME: 1})
-
-    @property
-    def higher_is_better(self) -> bool:  # type: ignore[override]
-        """Whether this is a quality."""
-        return self.output == "quality"
 
     def scores_of(self, result: Profiled) -> Tensor:
         """The score of each image, ``(N,)``."""

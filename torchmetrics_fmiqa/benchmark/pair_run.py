@@ -1,0 +1,297 @@
+"""A data set measured pair by pair: batch after batch to Parquet, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.benchmark.measures import Skipped
+from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.data.rated import RatedPair, RatedPairs
+from torchmetrics_fmiqa.features.cache import ReferenceCache
+from torchmetrics_fmiqa.features.images import group_by_size
+
+# Pixels of an image under test that go through the metrics at once: 4K images go one by one.
+_PIXELS = 2_000_000
+# Features of a batch's references, so that the changed images do not run them again.
+_CACHE = "2GiB"
+
+
+class Reader(Protocol):
+    """How the images of a pair are read."""
+
+    @property
+    def identity(self) -> list[Any]:
+        """What the images depend on beside the files, in values that JSON has."""
+
+    def __call__(self, pair: RatedPair) -> tuple[Tensor, Tensor]:
+        """Read a pair as ``(preds, target)``; a ValueError says why it cannot be."""
+
+
+class PairScorer(Protocol):
+    """What measures pairs: columns of numbers, and what they depend on."""
+
+    names: tuple[str, ...]
+    skipped: list[Skipped]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all that :meth:`score` gives."""
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """What the numbers depend on."""
+
+    def score(
+        self, preds: Tensor, target: Tensor, cache: ReferenceCache | None = None, ids: Sequence[Hashable] | None = None
+    ) -> dict[str, Tensor]:
+        """Measure pairs of one size: ``(N,)`` by column."""
+
+
+def content_of(rated: RatedPairs) -> str:
+    """Digest of a data set: the content of every file, and what was said of it."""
+    digest = hashlib.sha256()
+    known = digests(path for pair in rated.pairs for path in (pair.ref, pair.dist))
+    for pair in rated.pairs:
+        entry = (known[pair.ref], known[pair.dist], pair.dist.name, pair.opinion, pair.type, pair.level, pair.std)
+        digest.update(repr(entry).encode())
+    return digest.hexdigest()
+
+
+def digests(paths: Iterable[Path]) -> dict[Path, str]:
+    """Digests of the content of files; each is read once."""
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in dict.fromkeys(paths)}
+
+
+class PairRun:
+    """One data set measured by one panel, in one folder.
+
+    Args:
+        rated: the pairs.
+        panel: what measures them.
+        folder: where ``scores.parquet`` goes, and its parts until it is complete.
+        reading: how the images are read.
+        device: where to measure.
+        batch: pairs between two parts. A run that goes on does so at a batch's boundary, and its numbers are those of a
+            run that was never interrupted.
+
+    Raises:
+        ValueError: for a panel without a metric.
+    """
+
+    def __init__(
+        self,
+        rated: RatedPairs,
+        panel: PairScorer,
+        folder: Path,
+        reading: Reader,
+        device: torch.device | str = "cpu",
+        batch: int = 8,
+    ) -> None:
+        if not panel.names:
+            left_out = "; ".join(f"{one.name}: {one.reason}" for one in panel.skipped)
+            raise ValueError(f"no metric can run here: {left_out}")
+        self.rated, self.panel, self.folder = rated, panel, folder
+        self.reading, self.device, self.batch = reading, device, batch
+        self.short = rated.as_pairs()
+
+    @property
+    def _parts(self) -> Path:
+        return self.folder / "parts"
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of the numbers that each pair gets."""
+        return list(self.panel.columns)
+
+    @property
+    def path(self) -> Path:
+        """Where the scores are once all are there."""
+        return self.folder / "scores.parquet"
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the numbers depend on, in values that JSON has."""
+        return {
+            "pairs": content_of(self.rated),
+            "metrics": self.panel.identities,
+            "reading": self.reading.identity,
+            "device": str(self.device),
+            "batch": self.batch,
+        }
+
+    def __iter__(self) -> Iterator[int]:
+        """Score what is not scored yet; yields the number of pairs done: before the first batch, and after each."""
+        if self.path.is_file():
+            yield len(self.rated)
+            return
+        self._parts.mkdir(parents=True, exist_ok=True)
+        starts = range(0, len(self.rated), self.batch)
+        todo = [start for start in starts if not self._part(start).is_file()]
+        done = sum(self._span(start) for start in starts) - sum(self._span(start) for start in todo)
+        yield done
+        pairs = [index for start in todo for index in self._indices(start)]
+        with ThreadPoolExecutor(2) as pool:
+            ahead = _ahead(pool, [self.rated.pairs[index] for index in pairs], self.reading)
+            for start in todo:
+                began = time.perf_counter()
+                loaded = [next(ahead) for _ in self._indices(start)]
+                rows = self._score(start, loaded)
+                took = (time.perf_counter() - began) / len(rows)
+                properties = [self._properties(one) for one in loaded]
+                whole = [{**row, **more, "seconds": took} for row, more in zip(rows, properties, strict=True)]
+                self._write(self._part(start), whole)
+                done += len(rows)
+                yield done
+        self._finish(starts)
+
+    def unscored(self) -> list[Problem]:
+        """Pairs that could not be scored, or not by every metric."""
+        from torchmetrics_fmiqa.data.rows import csv_rows
+
+        rows, _ = csv_rows(self.folder / "unscored.csv")
+        return [Problem(row["name"], row["reason"]) for _, row in rows]
+
+    def _indices(self, start: int) -> range:
+        return range(start, min(start + self.batch, len(self.rated)))
+
+    def _span(self, start: int) -> int:
+        return len(self._indices(start))
+
+    def _part(self, start: int) -> Path:
+        return self._parts / f"{start:08d}.parquet"
+
+    def _score(self, start: int, loaded: Sequence[tuple[Tensor, Tensor] | str]) -> list[dict[str, Any]]:
+        """The rows of a batch: pairs of one size go together, and a pair that fails stops no other."""
+        cache = ReferenceCache(_CACHE, self.device)
+        rows = [self._row(start + place, one if isinstance(one, str) else "") for place, one in enumerate(loaded)]
+        good = [(place, one) for place, one in enumerate(loaded) if not isinstance(one, str)]
+        for group in group_by_size([one[0] for _, one in good], [one[1] for _, one in good]):
+            height, width = good[group[0]][1][0].shape[1:]
+            step = max(1, _PIXELS // (height * width))
+            for first in range(0, len(group), step):
+                self._measure(rows, [good[i] for i in group[first : first + step]], start, cache)
+        return rows
+
+    def _measure(
+        self,
+        rows: list[dict[str, Any]],
+        members: Sequence[tuple[int, tuple[Tensor, Tensor]]],
+        start: int,
+        cache: ReferenceCache,
+    ) -> None:
+        places = [place for place, _ in members]
+        preds, target = (torch.stack([pair[side] for _, pair in members]).to(self.device) for side in (0, 1))
+        ids = [str(self.rated.pairs[start + place].ref) for place in places]
+        try:
+            found = self._found(preds, target, cache, ids)
+        except ValueError as error:
+            if len(members) > 1:  # find out whose fault it is
+                for one in members:
+                    self._measure(rows, [one], start, cache)
+            else:
+                rows[places[0]]["error"] = str(error)
+            return
+        table = torch.stack([found[name].double() for name in self.columns], 1).cpu().tolist()
+        for place, values in zip(places, table, strict=True):
+            rows[place].update(zip(self.columns, values, strict=True))
+
+    def _found(
+        self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]
+    ) -> dict[str, Tensor]:
+        """Measure pairs of one size: ``(N,)`` by column."""
+        return self.panel.score(preds, target, cache, ids)
+
+    def _properties(self, loaded: tuple[Tensor, Tensor] | str) -> Mapping[str, float]:
+        """More columns of a pair, or of the reason why it could not be read."""
+        return {}
+
+    def _row(self, index: int, error: str) -> dict[str, Any]:
+        pair, short = self.rated.pairs[index], self.short[index]
+        return {
+            "ref": short.ref,
+            "dist": short.dist,
+            "opinion": pair.opinion,
+            "type": pair.type,
+            "level": pair.level,
+            "std": pair.std,
+            **dict.fromkeys(self.columns, float("nan")),
+            "error": error,
+        }
+
+    def _write(self, path: Path, rows: Sequence[dict[str, Any]]) -> None:
+        import pyarrow
+
+        texts = ("ref", "dist", "type", "error")
+        names = list(rows[0])
+        schema = pyarrow.schema([(n, pyarrow.string() if n in texts else pyarrow.float64()) for n in names])
+        _replace(path, pyarrow.table({n: [row[n] for row in rows] for n in names}, schema))
+
+    def _finish(self, starts: Sequence[int]) -> None:
+        """Join the parts; what could not be scored goes to a table of its own."""
+        import pyarrow
+        from pyarrow import parquet
+
+        from torchmetrics_fmiqa.tables import write_table
+
+        joined = pyarrow.concat_tables([parquet.read_table(self._part(start)) for start in starts])
+        errors = joined.column("error").to_pylist()
+        names = joined.column("dist").to_pylist()
+        problems = [{"name": name, "reason": why} for name, why in zip(names, errors, strict=True) if why]
+        for column in self.columns:
+            unknown = np.isnan(joined.column(column).to_numpy())
+            lost = [names[row] for row in np.flatnonzero(unknown) if not errors[row]]
+            if lost:
+                problems.append({"name": column, "reason": f"has no value for {len(lost)} images, such as {lost[0]}"})
+        write_table(self.folder / "unscored.csv", problems, ["name", "reason"])
+        kept = joined.filter(pyarrow.array([not why for why in errors])).drop_columns(["error"])
+        if not kept.num_rows:
+            raise ValueError(f"no pair of {self.rated.name} could be scored: {errors[0]}")
+        for name in ("type", "level", "std"):
+            column = kept.column(name)
+            empty = column.null_count == len(column) or (name == "type" and not any(column.to_pylist()))
+            if empty or (name == "std" and column.null_count):
+                kept = kept.drop_columns([name])
+        _replace(self.path, kept)
+        for start in starts:
+            self._part(start).unlink()
+        self._parts.rmdir()
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, pairs: Sequence[RatedPair], reading: Reader
+) -> Iterator[tuple[Tensor, Tensor] | str]:
+    """Read pairs a few ahead of their use; the reason in place of one that cannot be read."""
+
+    def load(pair: RatedPair) -> tuple[Tensor, Tensor] | str:
+        try:
+            return reading(pair)
+        except ValueError as error:
+            return str(error)
+
+    waiting: deque[Future[tuple[Tensor, Tensor] | str]] = deque()
+    for pair in pairs:
+        waiting.append(pool.submit(load, pair))
+        if len(waiting) > 4:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _replace(path: Path, table: Any) -> None:
+    """Write a table so that it is whole or not there."""
+    from pyarrow import parquet
+
+    draft = path.with_suffix(".draft")
+    parquet.write_table(table, draft)
+    draft.replace(path)

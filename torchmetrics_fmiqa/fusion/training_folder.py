@@ -1,0 +1,81 @@
+"""The folder of one training: what it was made from, its checkpoint, and at last its head."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
+from torchmetrics_fmiqa.fusion.saving import load_spips, save_spips
+from torchmetrics_fmiqa.fusion.sets import MeasuredSet
+from torchmetrics_fmiqa.fusion.streams import SpipsHead
+
+if TYPE_CHECKING:
+    from torchmetrics_fmiqa.fusion.training import SpipsTraining
+
+_MADE_FROM, _HEAD, _FITTED = "made_from.json", "head.safetensors", "fitted.json"
+
+
+def made_from(sets: Sequence[MeasuredSet], recipe: SpipsRecipe, training: SpipsTraining) -> dict[str, Any]:
+    """All that decides what a training gives, as JSON has it: each set by a digest of its content."""
+    options = json.loads(json.dumps(asdict(training)))
+    return {"recipe": recipe.digest, "sets": {one.name: _digest(one) for one in sets}, **options}
+
+
+def claim(folder: Path, made: dict[str, Any]) -> None:
+    """Make the folder, or check that it was made from the same.
+
+    Raises:
+        ValueError: for a folder that was made from anything else, naming what differs.
+    """
+    path = folder / _MADE_FROM
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, made)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    other = sorted(name for name in before.keys() | made.keys() if before.get(name) != made.get(name))
+    if other:
+        raise ValueError(
+            f"{folder} holds a training made from other inputs ({', '.join(other)} differ): give another folder, or "
+            "delete it"
+        )
+
+
+def read_fitted(folder: Path, recipe: SpipsRecipe) -> tuple[SpipsHead, int, float] | None:
+    """The head of a training that has ended, its epoch and its validation; ``None`` if it has not."""
+    path = folder / _FITTED
+    if not path.is_file():
+        return None
+    about = json.loads(path.read_text(encoding="utf-8"))
+    return load_spips(folder / _HEAD, recipe), about["epoch"], about["validation"]
+
+
+def write_fitted(folder: Path, recipe: SpipsRecipe, head: SpipsHead, epoch: int, validation: float) -> None:
+    """Write the head, and then that it is whole."""
+    save_spips(head, folder / _HEAD, recipe)
+    _write(folder / _FITTED, {"epoch": epoch, "validation": validation})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    os.replace(new, path)
+
+
+def _digest(one: MeasuredSet) -> str:
+    found = hashlib.sha256(f"{one.kind} {one.higher_is_better}".encode())
+    for measured in one.measured:
+        found.update(repr((measured.labels, measured.spread.shape)).encode())
+        found.update(measured.flat().detach().double().cpu().numpy().tobytes())
+    found.update(one.target.astype(np.float64).tobytes())
+    for names in (one.reference, one.series):
+        found.update("\n".join([] if names is None else map(str, names)).encode())
+    return found.hexdigest()[:12]
