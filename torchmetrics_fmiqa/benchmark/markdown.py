@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
+from torchmetrics_fmiqa.benchmark.markdown_table import code, escaped, table
 from torchmetrics_fmiqa.benchmark.page.page import report_of
 from torchmetrics_fmiqa.benchmark.page.section import Name, Report, Section, Table, Text
 from torchmetrics_fmiqa.benchmark.study import Study
@@ -44,8 +42,8 @@ def markdown(report: Report) -> str:
         report: what to print. Sections that are drawings alone are left out.
     """
     parts = [
-        f"# {report.kind}: {_escaped(report.title)}",
-        _code(report.command),
+        f"# {report.kind}: {escaped(report.title)}",
+        code(report.command),
         _text(report.headline, "**"),
         "\n".join(f"- {label}: {_text(words)}" for label, words in report.facts),
         *(_section(one) for one in report.sections if one.id not in _DRAWN),
@@ -58,45 +56,26 @@ def _section(section: Section) -> str:
     parts = [f"## {section.title}", *map(_text, (*section.lead, *section.how))]
     shown = [one for one in section.tables if not one.folded]
     for one in shown:
-        parts += [f"*{_escaped(one.caption)}*", _grid(one)] if len(section.tables) > 1 else [_grid(one)]
+        parts += [f"*{escaped(one.caption)}*", _grid(one)] if len(section.tables) > 1 else [_grid(one)]
     if section.terms:
         parts.append("\n".join(f"- {_text(term)}: {_text(meaning)}" for term, meaning in section.terms))
     for title, items in section.lists:
-        parts += [f"{title}:", "\n".join(f"- {_code(name)}: {_escaped(reason)}" for name, reason in items)]
+        parts += [f"{title}:", "\n".join(f"- {code(name)}: {escaped(reason)}" for name, reason in items)]
     return "\n\n".join(parts)
 
 
-def _grid(table: Table) -> str:
+def _grid(one: Table) -> str:
     """A table without the columns that are drawings."""
-    kept = [place for place, column in enumerate(table.columns) if column.label != "drawn"]
-    kept = kept[: table.brief or None]
-    rows = [[_escaped(row[place].fine or row[place].text) for place in kept] for row in table.rows]
-    return _table([_escaped(table.columns[place].label) for place in kept], rows)
+    kept = [place for place, column in enumerate(one.columns) if column.label != "drawn"]
+    kept = kept[: one.brief or None]
+    rows = [[escaped(row[place].fine or row[place].text) for place in kept] for row in one.rows]
+    return table([escaped(one.columns[place].label) for place in kept], rows)
 
 
 def _text(text: Text, around: str = "`") -> str:
     return "".join(
-        (_code(part) if around == "`" else f"{around}{_escaped(part)}{around}")
+        (code(part) if around == "`" else f"{around}{escaped(part)}{around}")
         if isinstance(part, Name)
-        else _escaped(part)
+        else escaped(part)
         for part in text
     )
-
-
-def _code(text: str) -> str:
-    """Text as code, fenced by more backticks than it holds, on one line."""
-    line = " ".join(text.split())
-    longest = max((len(run) for run in re.findall("`+", line)), default=0)
-    fence = "`" * (longest + 1)
-    return f"{fence} {line} {fence}" if longest else f"`{line}`"
-
-
-def _escaped(text: str) -> str:
-    """Text on one line, whose signs are no markup: not HTML, not emphasis, not code, not a link."""
-    line = re.sub(r"\s*[\r\n]+\s*", " ", text)
-    return re.sub(r"[\\`*<]|(?<=\])\(", r"\\\g<0>", line)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from torchmetrics_fmiqa.benchmark.markdown_table import code, escaped, number, span, table
 from torchmetrics_fmiqa.benchmark.measured import Measured
 from torchmetrics_fmiqa.cli.fit_compared import SPIPS, Compared
-from torchmetrics_fmiqa.cli.markdown_table import code, escaped, number, span, table
 from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
 from torchmetrics_fmiqa.fusion.streams import PARTS, SpipsHead
 from torchmetrics_fmiqa.fusion.training import FittedSpips, SpipsTraining, SpipsValidation

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torchmetrics_fmiqa.cli.markdown_table import number, span, table
+from torchmetrics_fmiqa.benchmark.markdown_table import number, span, table
 from torchmetrics_fmiqa.fusion.fitting import CrossValidation, Fitted, Training
 
 

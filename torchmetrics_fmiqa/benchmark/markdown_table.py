@@ -1,4 +1,4 @@
-"""What the reports of `fmiqa fit` are printed with: numbers, intervals and tables in Markdown."""
+"""What reports are printed with in Markdown: numbers, intervals, tables, code, and text without markup."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ def code(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Text on one line, whose signs are no markup.
+    r"""Text on one line, whose signs are no markup: not HTML, not emphasis, not code, not a link.
 
     >>> print(escaped("a*b <i>"))
     a\*b \<i>
     """
-    return re.sub(r"[\\`*<]|(?<=\])\(", r"\\\g<0>", " ".join(text.split()))
+    line = re.sub(r"\s*[\r\n]+\s*", " ", text)
+    return re.sub(r"[\\`*<]|(?<=\])\(", r"\\\g<0>", line)
