@@ -27,8 +27,8 @@ READING = ("--match", "crop", "--max-side", "960")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "all": ("--no-gate",),
     "gate": (),
-    "without-semantic": ("--no-gate", "--without", "semantic"),
-    "without-low-level": ("--no-gate", "--without", "low_level"),
+    "without-semantic": ("--without", "semantic"),  # one stream has no gate
+    "without-low-level": ("--without", "low_level"),
     "without-conventional": ("--no-gate", "--without", "conventional"),
     "linear": ("--no-gate", "--linear"),
 }

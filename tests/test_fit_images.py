@@ -103,6 +103,23 @@ def test_opinions_are_measured_as_the_comparator_measures_them(tmp_path: Path) -
         assert equal(own.measured[0], row, direct(tmp_path / "data" / name, tmp_path / "data" / own.reference[row]))
 
 
+def test_versions_that_crop_one_reference_differently_have_their_own(tmp_path: Path) -> None:
+    target = torch.rand(3, 66, 66, generator=torch.Generator().manual_seed(0))
+    versions = {"a": target * 0.9, "b": target[:, :62, :62] * 0.8, "c": target[:, :64, :64] * 0.7}
+    save(target, tmp_path / "ref.png")
+    for name, image in versions.items():
+        save(image, tmp_path / f"{name}.png")
+    (tmp_path / "pairs.csv").write_text(
+        "ref,dist,mos\n" + "".join(f"ref.png,{n}.png,{i}\n" for i, n in enumerate("abc"))
+    )
+    reading = Reading("crop", 48)  # all three have one size in the end
+    plan = plan_set(read_rated_csv(tmp_path / "pairs.csv"), None)
+    own = measured(Measurement(plan, PANEL, reading, tmp_path / "cache", batch=3)).set
+    for row, pair in enumerate(read_rated_csv(tmp_path / "pairs.csv").pairs):
+        preds, reference = reading(pair)
+        assert equal(own.measured[0], row, PANEL.comparator(preds[None], reference[None])[0])
+
+
 def test_photographs_are_distorted_by_degrees_and_each_reference_runs_once(
     tmp_path: Path, forwarded: list[int]
 ) -> None:

@@ -180,25 +180,26 @@ class PairRun:
             height, width = good[group[0]][1][0].shape[1:]
             step = max(1, _PIXELS // (height * width))
             for first in range(0, len(group), step):
-                self._measure(rows, [good[i] for i in group[first : first + step]], start, cache)
+                self._measure(rows, [good[i] for i in group[first : first + step]], cache)
         return rows
 
     def _measure(
         self,
         rows: list[dict[str, Any]],
         members: Sequence[tuple[int, tuple[Tensor, Tensor]]],
-        start: int,
         cache: ReferenceCache,
     ) -> None:
         places = [place for place, _ in members]
         preds, target = (torch.stack([pair[side] for _, pair in members]).to(self.device) for side in (0, 1))
-        ids = [str(self.rated.pairs[start + place].ref) for place in places]
+        # By content: two versions of one reference may leave other parts of it, once each pair is cropped to what both
+        # have.
+        ids = [hashlib.sha256(side.numpy().tobytes()).hexdigest() for _, (_, side) in members]
         try:
             found = self._found(preds, target, cache, ids)
         except ValueError as error:
             if len(members) > 1:  # find out whose fault it is
                 for one in members:
-                    self._measure(rows, [one], start, cache)
+                    self._measure(rows, [one], cache)
             else:
                 rows[places[0]]["error"] = str(error)
             return
