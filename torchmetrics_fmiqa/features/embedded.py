@@ -1,0 +1,146 @@
+"""The embedded network: small, of our own, made to measure how different two images look."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+#: Channels of the five stages; each halves the image once more.
+CHANNELS = (24, 48, 64, 96, 128)
+# Channels of the one layer at full resolution.
+_STEM = 16
+# Where divisive normalisation starts: of untrained networks this agreed best with people, of 0.02, 0.1, 0.3 and 1.
+_FLOOR = 0.3
+
+
+class EmbeddedNetwork(nn.Module):
+    """A convolutional trunk of five stages with divisive normalisation and antialiased downsampling.
+
+    It takes raw RGB in [0, 1] of any size from 1 x 1; stage ``i`` (from 1) gives ``(N, C_i, ceil(H / 2**i),
+    ceil(W / 2**i))``. As the backbone of a recipe its taps are ``"all"``, the stages' indices, or ``stages.0`` ...
+    ``stages.4``.
+
+    Args:
+        seed: of the random weights that it starts with.
+        channels: of each stage.
+        normalized: divide by local contrast; without, nothing bounds the activations (for comparison).
+
+    Raises:
+        ValueError: if there are no stages, or one has no channels.
+
+    >>> network = EmbeddedNetwork(seed=0)
+    >>> [tuple(stage.shape) for stage in network.features(torch.rand(1, 3, 33, 64))][:2]
+    [(1, 24, 17, 32), (1, 48, 9, 16)]
+    >>> sum(parameter.numel() for parameter in network.parameters()) < 1_500_000
+    True
+    """
+
+    def __init__(self, seed: int = 0, channels: Sequence[int] = CHANNELS, normalized: bool = True) -> None:
+        super().__init__()
+        if not channels or min(channels) < 1:
+            raise ValueError(f"`channels` must name one or more stages of at least 1 channel each, got {channels!r}")
+        generator = torch.Generator().manual_seed(seed)
+        before = (_STEM, *channels[:-1])
+        # At full resolution normalisation would cost as much as the convolution, and untrained it does not help.
+        self.stem = _Layer(3, _STEM, generator, normalized=False)
+        self.stages = nn.ModuleList(
+            # The first stage has one layer: at half resolution a second would cost as much as all that follow.
+            _Stage(one, other, 1 if number == 0 else 2, generator, normalized)
+            for number, (one, other) in enumerate(zip(before, channels, strict=True))
+        )
+        # What timm's networks say of themselves, so that taps="all" and normalization="model" work.
+        self.feature_info = [{"module": f"stages.{i}", "reduction": 2 ** (i + 1)} for i in range(len(channels))]
+        self.pretrained_cfg = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each stage gives for images ``(N, 3, H, W)``, shallow to deep."""
+        found, values = [], self.stem(images - 0.5)
+        for stage in self.stages:
+            values = stage(values)
+            found.append(values)
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The deepest stage, ``(N, C, h, w)``."""
+        return self.features(images)[-1]
+
+
+class _Stage(nn.Module):
+    """Halve the image, then convolve."""
+
+    def __init__(self, before: int, channels: int, layers: int, generator: Generator, normalized: bool) -> None:
+        super().__init__()
+        self.blur = _BlurPool(before)
+        widths = [before, *[channels] * layers]
+        self.layers = nn.Sequential(
+            *(_Layer(one, other, generator, normalized) for one, other in itertools.pairwise(widths))
+        )
+
+    def forward(self, values: Tensor) -> Tensor:
+        result: Tensor = self.layers(self.blur(values))
+        return result
+
+
+class _Layer(nn.Module):
+    """A 3 x 3 convolution, what exceeds a threshold, and divisive normalisation of that."""
+
+    def __init__(self, before: int, channels: int, generator: Generator, normalized: bool) -> None:
+        super().__init__()
+        scale = math.sqrt(2 / (9 * before))
+        self.weight = nn.Parameter(torch.randn(channels, before, 3, 3, generator=generator) * scale)
+        # not 0: an evenly grey image would have no features at all, and no direction to compare
+        self.bias = nn.Parameter(torch.randn(channels, generator=generator) * 0.02)
+        self.contrast = _Divisive(channels) if normalized else nn.Identity()
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = F.conv2d(_replicated(values, 1, 1, 1, 1), self.weight, self.bias)
+        result: Tensor = self.contrast(F.relu(values))
+        return result
+
+
+class _Divisive(nn.Module):
+    """Divide each channel by its own local size, as cells in the visual cortex do: what is beside much counts less.
+
+    The size is the root of the mean square over 5 x 5 positions; sizes far below a learned floor are not raised.
+    """
+
+    box: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.floor = nn.Parameter(torch.full((channels,), math.log(_FLOOR)))
+        self.register_buffer("box", torch.full((channels, 1, 5, 5), 1 / 25), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        energy = F.conv2d(_replicated(values.square(), 2, 2, 2, 2), self.box, groups=values.shape[1])
+        return values * torch.rsqrt(energy + (2 * self.floor).exp()[:, None, None])
+
+
+class _BlurPool(nn.Module):
+    """Half the size without aliasing: the binomial filter 1 3 3 1, centred between pixels, then every second one."""
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        kernel = (row[:, None] * row).expand(channels, 1, 4, 4).clone()
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        height, width = values.shape[-2:]
+        padded = _replicated(values, 1, 1 + height % 2, 1, 1 + width % 2)
+        return F.conv2d(padded, self.kernel, stride=2, groups=values.shape[1])
+
+
+def _replicated(values: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
+    """Repeat the outermost pixels. ``F.pad`` has no deterministic backward for that on CUDA."""
+    first, last = values[:, :, :1], values[:, :, -1:]
+    values = torch.cat([*[first] * top, values, *[last] * bottom], 2)
+    first, last = values[..., :1], values[..., -1:]
+    return torch.cat([*[first] * left, values, *[last] * right], 3)

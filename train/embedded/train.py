@@ -1,0 +1,209 @@
+"""Train the embedded network on made images, without human scores.
+
+    python -m train.embedded.train --objective all --steps 1200 --out runs/all
+
+Interrupt it whenever you like: the same command goes on where it was, and ends with the same weights. OUT gets
+weights.safetensors (half precision; the average of the weights of late steps), checkpoint.pt, log.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import json
+import math
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork
+from train.embedded.batches import made_pool, make_batch
+from train.embedded.objectives import OBJECTIVES, parts
+from train.embedded.weights import commit, load_weights, save_weights
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run depends on.
+
+    Args:
+        objective: one of ``OBJECTIVES``.
+        steps: batches to learn from; 0 where ``minutes`` say when to end.
+        minutes: minutes to learn for; 0 where ``steps`` say when to end.
+        seed: of the first weights and of the batches.
+        pool: made images to take crops of.
+        side: of the made images, pixels.
+        crop: side of a crop, pixels.
+        references: crops a batch.
+        copies: distorted copies of a crop.
+        rate: highest learning rate.
+        start: weights to start from; empty for random ones.
+    """
+
+    objective: str = "all"
+    steps: int = 0
+    minutes: float = 0
+    seed: int = 0
+    pool: int = 768
+    side: int = 256
+    crop: int = 96
+    references: int = 5
+    copies: int = 6
+    rate: float = 1e-3
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"there is no objective {self.objective!r}: give one of {', '.join(OBJECTIVES)}")
+        if (self.steps > 0) == (self.minutes > 0) or min(self.steps, self.minutes) < 0:
+            raise ValueError(f"give either `steps` or `minutes` above 0, got {self.steps} and {self.minutes:g}")
+
+
+class Run:
+    """A run in its folder, which goes on from its last checkpoint if there is one.
+
+    Args:
+        settings: what it depends on.
+        folder: where it writes.
+        cache: where the made images are kept.
+        device: where it computes.
+
+    Raises:
+        ValueError: if the folder holds a run with other settings.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, cache: Path, device: str = "cpu") -> None:
+        self.settings, self.folder, self.device = settings, folder, device
+        self.weights = OBJECTIVES[settings.objective]
+        kept = folder / "settings.json"
+        if kept.is_file() and json.loads(kept.read_text()) != asdict(settings):
+            raise ValueError(f"{folder} holds a run with other settings: give another --out")
+        network = load_weights(Path(settings.start)) if settings.start else EmbeddedNetwork(settings.seed)
+        self.network = network.to(device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), settings.rate, weight_decay=0.01)
+        self.step, self.seconds = 0, 0.0
+        self.pool = made_pool(settings.pool, settings.side, cache)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(asdict(settings), indent=1) + "\n")
+        if self._checkpoint.is_file():
+            self._resume()
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def done(self) -> float:
+        """The share of the run that is behind, from 0 to 1."""
+        if self.settings.steps:
+            return min(1.0, self.step / self.settings.steps)
+        return min(1.0, self.seconds / (60 * self.settings.minutes))
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        """Learn, a step at a time; each gives its losses."""
+        start = time.monotonic() - self.seconds
+        while self.done < 1:
+            losses = self._learn()
+            self.step += 1
+            self.seconds = time.monotonic() - start
+            yield losses
+
+    def _learn(self) -> dict[str, float]:
+        settings = self.settings
+        falling = 0.02 + 0.49 * (1 + math.cos(math.pi * self.done))
+        rate = settings.rate * min(1.0, (self.step + 1) / 50) * falling
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        crops, copies = make_batch(
+            self.pool, settings.seed, self.step, settings.references, settings.copies, settings.crop
+        )
+        crops, copies = crops.to(self.device), copies.to(self.device)
+        features = self.network.features(torch.cat([crops, copies.images]))
+        references, others = [tap[: len(crops)] for tap in features], [tap[len(crops) :] for tap in features]
+        found = parts(self.weights, references, others, copies)
+        loss: Tensor = torch.stack([self.weights[name] * value for name, value in found.items()]).sum()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        keep = min(0.99, self.step / (self.step + 10))
+        for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(value.detach(), 1 - keep)
+        return {name: float(value) for name, value in found.items()}
+
+    def save(self, command: str) -> None:
+        """Write the checkpoint and the weights so far."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        fresh = self._checkpoint.with_suffix(".new")
+        torch.save(state, fresh)
+        fresh.replace(self._checkpoint)
+        facts = {"commit": commit(), "command": command, "step": str(self.step), "torch": torch.__version__}
+        save_weights(self.average, self.folder / "weights.safetensors", {**facts, **_words(self.settings)})
+
+    def _resume(self) -> None:
+        state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def _words(settings: Settings) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(settings).items()}
+
+
+def train(run: Run, command: str, every: int = 100) -> None:
+    """Learn to the end, with a progress bar; write a checkpoint and a line of the log each ``every`` steps."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    sums: dict[str, float] = {}
+    with Progress(*columns) as progress, (run.folder / "log.csv").open("a", newline="") as file:
+        bar, log = progress.add_task("step 0", total=1.0), csv.writer(file)
+        for losses in run:
+            sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
+            told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            progress.update(bar, completed=run.done, description=f"step {run.step}: {told}")
+            if run.step % every == 0:
+                means = {name: value / every for name, value in sums.items()}
+                log.writerow([run.step, f"{run.seconds:.1f}", *(f"{key}={value:.4f}" for key, value in means.items())])
+                file.flush()
+                sums = {}
+                run.save(command)
+    run.save(command)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    for name, value in asdict(Settings(steps=1)).items():
+        default = 0 if name == "steps" else value
+        parser.add_argument(f"--{name}", type=type(value), default=default, help=f"default {default!r}")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--cache", type=Path, default=Path("runs"), help="folder that keeps the made images")
+    parser.add_argument("--device", default="cpu")
+    given = vars(parser.parse_args())
+    out, cache, device = given.pop("out"), given.pop("cache"), given.pop("device")
+    try:
+        run = Run(Settings(**given), out, cache, device)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
+    train(run, shlex.join(["python", "-m", "train.embedded.train", *sys.argv[1:]]))
+
+
+if __name__ == "__main__":
+    main()
