@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,7 @@ def some_copies() -> Copies:
         torch.tensor([2, 2, 9, 3, 5]),
         torch.tensor([1.0, 2.0, UNSEEN, 4.0, 5.0]),
         torch.tensor([True, True, True, True, False]),
+        torch.zeros(5, dtype=torch.bool),
     )
 
 
@@ -231,7 +233,11 @@ class TestObjectives:
         own, fair = in_order(some_copies())
         assert own.nonzero().tolist() == [[0, 1]]
         # comparable ones need a step of 1.6 on one image and 2.4 on two; 4 is comparable with nothing
-        assert fair.nonzero().tolist() == [[0, 3], [2, 1], [2, 3]]
+        assert fair.nonzero().tolist() == [[0, 3], [2, 3]]
+        lenient = replace(some_copies(), comparable=torch.tensor([False, *[True] * 3, False]))
+        assert in_order(lenient)[1].nonzero().tolist() == [[2, 3]]
+        lenient = replace(lenient, lenient=torch.tensor([True, *[False] * 4]))
+        assert in_order(lenient)[1].nonzero().tolist() == [[0, 3], [2, 3]]
 
     def test_distances_are_the_packages(self) -> None:
         one, other = torch.randn(2, 2, 6, 5, 4)
@@ -368,11 +374,21 @@ class TestEvaluation:
 
     def test_what_knows_severity_has_every_pair_in_order(self) -> None:
         found = order_shares(self.rows, np.array([row.severity for row in self.rows]))
-        assert all(value == 1 for name, value in found.items() if not name.startswith(("shift", "rotate")))
+        expected = {name for name in found if not name.startswith(("shift", "rotate"))}
+        assert {name: found[name] for name in expected} == pytest.approx(dict.fromkeys(expected, 1.0))
         assert found["shift-1px"] == 0
 
     def test_what_knows_nothing_has_half_of_them(self) -> None:
-        assert order_shares(self.rows, np.ones(len(self.rows)))["choice"] == 0.5
+        found = order_shares(self.rows, np.ones(len(self.rows)))
+        assert found["within"] == found["across"] == found["pooled"] == 0.5
+        assert np.isnan(found["choice"])
+
+    def test_lenient_copies_belong_below_comparable_ones(self) -> None:
+        light = tuple(Row(0, True, "light", severity, False, False, True) for severity in (1.0, 2.0, 3.0, 4.0, 5.0))
+        rows = self.rows + light
+        for scale, share in ((1.0, 1.0), (100.0, 0.0)):
+            scores = np.array([row.severity * (scale if row.lenient else 1) for row in rows])
+            assert order_shares(rows, scores)["lenient"] == share
 
     def test_the_pyramid_is_a_distance(self, picture: torch.Tensor) -> None:
         copies = [TRAINED["blur"](picture, severity, torch.Generator()) for severity in (1, 3, 5)]

@@ -104,14 +104,14 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
     return tensors
 
 
-def strict_load(network: nn.Module, state: Mapping[str, Tensor], source: str, optional: str) -> None:
+def strict_load(network: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> None:
     """Load a state dict, leaving out the classifier where it does not fit; any other mismatch is an error.
 
     Args:
         network: what to load into.
         state: the state dict.
         source: the file, for the message.
-        optional: prefix of the classifier, which no tap needs.
+        optional: prefix of the classifier, which no tap needs; ``None`` where there is none.
 
     Raises:
         ValueError: naming the missing, the unexpected and the misshapen keys.
@@ -124,7 +124,8 @@ def strict_load(network: nn.Module, state: Mapping[str, Tensor], source: str, op
         "unexpected": sorted(state.keys() - own.keys()),
         "of another shape": sorted(misshapen),
     }
-    problems = {what: [name for name in names if not name.startswith(optional)] for what, names in problems.items()}
+    if optional is not None:
+        problems = {what: [name for name in names if not name.startswith(optional)] for what, names in problems.items()}
     if any(problems.values()):
         raise ValueError(f"{source!r} does not fit {type(network).__name__}: {describe_keys(problems)}")
     network.load_state_dict(fitting, strict=False)

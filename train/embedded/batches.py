@@ -16,7 +16,7 @@ from train.embedded.objectives import UNSEEN, Copies
 #: Seeds of the images that are trained on start here; those of :mod:`train.embedded.evaluate` lie elsewhere.
 FIRST_SEED = 1_000_000
 # Least root mean square of the steps from pixel to pixel of a crop; photographs have about 0.06.
-_BUSY = 0.025
+_BUSY = 0.05
 
 
 def made_pool(count: int, side: int, folder: Path) -> Tensor:
@@ -59,35 +59,36 @@ def make_batch(pool: Tensor, seed: int, step: int, references: int, copies: int,
     generator = torch.Generator().manual_seed(draw.randrange(2**62))
     crops = torch.cat([_busy_crop(pool, crop, draw) for _ in range(references)])
     kinds = list(TRAINED.values())
-    comparable = [one for one in kinds if one.comparable]
+    crossed = [one for one in kinds if one.comparable or one.lenient]
     images, rows = [], []
     for number in range(references):
         image = crops[number : number + 1]
         images.append(_unseen(image, draw))
-        rows.append((number, len(kinds), UNSEEN, True))
+        rows.append((number, len(kinds), UNSEEN, True, False))
         twice = draw.choice(kinds)
         low = draw.uniform(1, 4.4)
         asked = [(twice, low), (twice, draw.uniform(low + 0.5, 5))]
-        asked += [(draw.choice(comparable), draw.uniform(1, 5)) for _ in range(copies - 3)]
+        asked += [(draw.choice(crossed), draw.uniform(1, 5)) for _ in range(copies - 3)]
         state = generator.get_state()
         for kind, severity in asked:
             if kind is twice:
                 generator.set_state(state)  # the same noise, only stronger
             images.append(kind(image, severity, generator))
-            rows.append((number, kinds.index(kind), severity, kind.comparable))
-    reference, kind_of, severities, fair = zip(*rows, strict=True)
+            rows.append((number, kinds.index(kind), severity, kind.comparable, kind.lenient))
+    reference, kind_of, severities, fair, lenient = zip(*rows, strict=True)
     return crops, Copies(
         torch.cat(images),
         torch.tensor(reference),
         torch.tensor(kind_of),
         torch.tensor(severities),
         torch.tensor(fair),
+        torch.tensor(lenient),
     )
 
 
 def _busy_crop(pool: Tensor, crop: int, draw: random.Random) -> Tensor:
     """A crop on which a blur is seen: on an even one no severity means anything. After a few tries any will do."""
-    for _ in range(6):
+    for _ in range(12):
         image = _crop(pool, crop, draw)
         steps = torch.cat([image.diff(dim=2).flatten(), image.diff(dim=3).flatten()])
         if steps.square().mean().sqrt() > _BUSY:

@@ -1,8 +1,9 @@
 """Distortions in severities: 1 is hardly seen, 5 spoils the image, and a higher one is always plainly worse.
 
 Severities between the five are interpolated. Distortions that are *comparable* have levels set by eye to be about as
-bad as those of the others, so that two severities further apart are plainly worse whatever the distortions. Changes of
-light and colour, of which people think little, are in order only among themselves.
+bad as those of the others, so that two severities further apart are plainly worse whatever the distortions. *Lenient*
+ones are changes of light and colour, of which people think little: a comparable distortion two severities above is
+plainly worse, and nothing is known the other way about. The rest are in order only among themselves.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Distortion:
         unit: what a level is, in words.
         distort: the function.
         comparable: whether its severities mean the same as those of other comparable distortions.
+        lenient: whether a comparable distortion of a severity well above is worse.
         geometric: interpolate the logarithm of the levels, not the levels.
         whole: round levels to whole numbers: to all, or to odd ones.
     """
@@ -43,6 +45,7 @@ class Distortion:
     unit: str
     distort: Distort = field(repr=False, compare=False)
     comparable: bool = True
+    lenient: bool = False
     geometric: bool = True
     whole: int = 0
 
@@ -265,10 +268,18 @@ TRAINED = _by_name(
     Distortion("quantise", (26, 15, 10, 6.5, 4), "steps a channel", _quantise),
     Distortion("sharpen", (0.5, 1.0, 2.0, 4.0, 7.0), "amount of the unsharp mask", _sharpen, comparable=False),
     Distortion("chroma_noise", (5, 10, 20, 35, 60), "standard deviation, 1/255", _chroma_noise, comparable=False),
-    Distortion("contrast", (0.85, 0.7, 0.55, 0.4, 0.28), "share kept", _contrast, comparable=False),
-    Distortion("darken", (1.15, 1.35, 1.7, 2.2, 3.0), "exponent", _darken, comparable=False),
-    Distortion("fade", (0.8, 0.6, 0.4, 0.2, 0.0), "share of colour kept", _fade, comparable=False, geometric=False),
-    Distortion("tint", (0.025, 0.05, 0.09, 0.15, 0.25), "colour added", _tint, comparable=False),
+    Distortion("contrast", (0.85, 0.7, 0.55, 0.4, 0.28), "share kept", _contrast, comparable=False, lenient=True),
+    Distortion("darken", (1.15, 1.35, 1.7, 2.2, 3.0), "exponent", _darken, comparable=False, lenient=True),
+    Distortion(
+        "fade",
+        (0.8, 0.6, 0.4, 0.2, 0.0),
+        "share of colour kept",
+        _fade,
+        comparable=False,
+        lenient=True,
+        geometric=False,
+    ),
+    Distortion("tint", (0.025, 0.05, 0.09, 0.15, 0.25), "colour added", _tint, comparable=False, lenient=True),
     Distortion("warp", (0.5, 1.0, 1.8, 3.0, 5.0), "pixels", _warp, comparable=False),
     Distortion("misregister", (1, 2, 3.5, 6, 10), "pixels between red and blue", _misregister, comparable=False),
 )

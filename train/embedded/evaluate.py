@@ -31,7 +31,7 @@ from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated import read_rated_csv
 from torchmetrics_fmiqa.features.cache import ReferenceCache
 from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork
-from torchmetrics_fmiqa.statistics import agreement
+from torchmetrics_fmiqa.statistics import agreement, srcc
 from train.embedded.distortions import HELD_OUT, TRAINED
 from train.embedded.images import make_image
 from train.embedded.pyramid import pyramid_measures
@@ -95,6 +95,7 @@ class Row:
     severity: float
     comparable: bool
     held_out: bool
+    lenient: bool = False
 
 
 def references(count: int, side: int) -> Iterator[tuple[Tensor, bool]]:
@@ -116,7 +117,7 @@ def graded_copies(image: Tensor, number: int, photograph: bool) -> tuple[list[Ro
         for kind in kinds.values():
             for severity in (1.0, 2.0, 3.0, 4.0, 5.0):
                 copies.append(kind(image[None], severity, torch.Generator().manual_seed(number)))
-                rows.append(Row(number, photograph, kind.name, severity, kind.comparable, held_out))
+                rows.append(Row(number, photograph, kind.name, severity, kind.comparable, held_out, kind.lenient))
     for name in _UNSEEN_CHANGES:
         copies.append(CHANGES[name](image[None]))
         rows.append(Row(number, photograph, name, 0.0, True, False))
@@ -142,34 +143,37 @@ def score_graded(panel: Panel, count: int, side: int) -> tuple[list[Row], dict[s
 
 
 def order_shares(rows: Sequence[Row], scores: Floats) -> dict[str, float]:
-    """Shares of pairs in their known order, and how much changes that nobody sees count.
+    """How well scores follow the severities, and how much changes that nobody sees count.
 
     Returns:
-        ``within`` a distortion (next severities), ``across`` comparable distortions of an image and ``pooled`` over
-        images (severities 2 apart); the same of distortions that training never shows; ``choice``, the mean of these;
-        and for each unseen change its distance as a share of that of comparable distortions of severity 2 (medians).
+        ``choice``: SRCC with severity over the comparable copies of all images, those of distortions that training
+        never shows too, and changes that nobody sees as 0. It is what candidates are chosen by. ``held out``: the same
+        of the distortions that training never shows. Shares of pairs in their known order: ``within`` a distortion
+        (next severities), ``across`` comparable distortions of an image, ``pooled`` over images and ``lenient`` ones
+        of an image below comparable ones (these three 2 apart). For each unseen change its distance as a share of that
+        of comparable distortions of severity 2 (medians).
     """
     image = np.array([row.image for row in rows])
     kind = np.array([row.kind for row in rows])
     severity = np.array([row.severity for row in rows])
     comparable = np.array([row.comparable for row in rows])
     held_out = np.array([row.held_out for row in rows])
+    lenient = np.array([row.lenient for row in rows])
     real = severity >= 1
     step = severity[None] - severity[:, None]
     same = (image[:, None] == image) & (kind[:, None] == kind)
     fair = (comparable & real)[:, None] & (comparable & real) & (kind[:, None] != kind) & (step >= 2)
-    any_held = held_out[:, None] | held_out
     # ties are half in order, so that a metric that says nothing gets one half
     right = (scores[:, None] < scores) + 0.5 * (scores[:, None] == scores)
     masks = {
-        "within": same & (step == 1) & real[:, None] & ~any_held,
-        "across": fair & (image[:, None] == image) & ~any_held,
-        "pooled": fair & ~any_held,
-        "within, held out": same & (step == 1) & real[:, None] & any_held,
-        "pooled, held out": fair & any_held,
+        "within": same & (step == 1) & real[:, None],
+        "across": fair & (image[:, None] == image),
+        "pooled": fair,
+        "lenient": lenient[:, None] & (comparable & real) & (image[:, None] == image) & (step >= 2),
     }
-    found = {name: float(right[mask].mean()) for name, mask in masks.items()}
-    found["choice"] = float(np.mean(list(found.values())))
+    found = {"choice": srcc(scores[comparable], severity[comparable]).value}
+    found["held out"] = srcc(scores[comparable & held_out], severity[comparable & held_out]).value
+    found |= {name: float(right[mask].mean()) for name, mask in masks.items() if mask.any()}
     mild = np.median(scores[comparable & (severity == 2)])
     for name in _UNSEEN_CHANGES:
         found[name] = float(np.median(scores[kind == name]) / mild)
