@@ -2,13 +2,11 @@
 
     python examples/demo.py [FOLDER]        # writes demo.png and a picture for each distortion of one photograph
 
-The photographs come with scikit-image (public domain and CC0). The weights are the small ViT-Tiny: from the folder
-FMIQA_ASSETS where it has them, else downloaded once.
+The photographs come with scikit-image (public domain and CC0), the network with this package: nothing is downloaded.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from rich.table import Table
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from torchmetrics_fmiqa import FeatureComparator, WeightsUnavailableError
+from torchmetrics_fmiqa import FeatureComparator
 from torchmetrics_fmiqa.figures import comparison_figure, new_figure, show_heat, show_image
 from torchmetrics_fmiqa.recipes import as_recipe
 
@@ -58,12 +56,7 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
-    local = Path(os.environ.get("FMIQA_ASSETS", "")) / "weights" / "vit_tiny_patch16_224.safetensors"
-    weights = {"weights": str(local)} if local.is_file() else {}
-    try:
-        comparator = FeatureComparator(as_recipe("vit-tiny", **weights))
-    except WeightsUnavailableError as error:
-        sys.exit(f"the demo has no weights: {error} | here: FMIQA_ASSETS=FOLDER with weights/{local.name} make demo")
+    comparator = FeatureComparator(as_recipe("embedded"))
     ours: dict[str, list[float]] = {}
     usual: dict[str, list[tuple[float, float]]] = {}
     for name in PHOTOGRAPHS:
@@ -80,7 +73,7 @@ def main() -> None:
     for kind, scores in ours.items():
         psnr, ssim = (sum(values) / len(values) for values in zip(*usual[kind], strict=True))
         table.add_row(kind, *(f"{score:.4f}" for score in scores), f"{psnr:.1f}", f"{ssim:.3f}")
-    console.print("Perceptual distance (cosine of ViT-Tiny's features): lower is closer, 0 is equal.")
+    console.print("Perceptual distance (cosine of the embedded network's features): lower is closer, 0 is equal.")
     console.print(table)
     console.print(f"pictures: {folder}/demo.png, {folder}/jpeg.png", highlight=False)
 
@@ -111,7 +104,7 @@ def draw(comparator: FeatureComparator, target: Tensor, copies: dict[str, Tensor
         score[0, 0],
         per_tap,
         float(score.mean()),
-        "JPEG at quality 10 (ViT-Tiny)",
+        "JPEG at quality 10 (embedded)",
         "cosine",
     ).savefig(folder / "jpeg.png", dpi=110)
 

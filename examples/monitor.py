@@ -1,10 +1,7 @@
 """Add image quality to somebody else's LightningModule without touching it: three lines, marked below.
 
-python examples/monitor.py            # a minute on two cores; FMIQA_ASSETS=FOLDER for offline weights
+python examples/monitor.py            # a minute on two cores, nothing is downloaded
 """
-
-import os
-from pathlib import Path
 
 import lightning.pytorch as pl
 import skimage.data
@@ -46,10 +43,9 @@ def crops(name: str) -> TensorDataset:
 if __name__ == "__main__":
     from torchmetrics_fmiqa import FeatureDistance, ImageQualityMonitor  # 1
 
-    local = Path(os.environ.get("FMIQA_ASSETS", "")) / "weights" / "vit_tiny_patch16_224.safetensors"
-    metric = FeatureDistance("vit-tiny", **({"weights": str(local)} if local.is_file() else {}))  # 2
-    monitor = ImageQualityMonitor({"vit": metric}, target=1, predict=lambda module, batch: module(batch[0]))  # 3
-    best = ModelCheckpoint(monitor="quality/vit", mode="min")
+    metric = FeatureDistance()
+    monitor = ImageQualityMonitor({"distance": metric}, target=1, predict=lambda module, batch: module(batch[0]))  # 2
+    best = ModelCheckpoint(monitor="quality/distance", mode="min")  # 3
     trainer = pl.Trainer(max_epochs=6, callbacks=[monitor, best], log_every_n_steps=5)
     trainer.fit(Deblurring(), DataLoader(crops("coffee"), 3, shuffle=True), DataLoader(crops("astronaut"), 8))
-    print(f"best quality/vit {float(best.best_model_score):.4f}; the worst images are in {trainer.log_dir}")
+    print(f"best quality/distance {float(best.best_model_score):.4f}; the worst images are in {trainer.log_dir}")

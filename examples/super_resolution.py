@@ -7,14 +7,15 @@ Three stages, in one command:
 
     pretrain      L1 alone
     l1            goes on from that checkpoint with L1 alone
-    perceptual    goes on from the same checkpoint with L1 + weight * FeatureDistanceLoss (ViT-Tiny)
+    perceptual    goes on from the same checkpoint with L1 + weight * FeatureDistanceLoss (--loss RECIPE)
 
 The last two see the same crops in the same order for the same number of steps. Both are then measured against bicubic
 on images that were not trained on, by networks that were not in the loss. OUT gets table.md, table.csv and figure.png.
 
 Interrupt it whenever you like: the same command goes on where it was. Images and weights come from the folder
-FMIQA_ASSETS (images/{bsd100,kodak,set5,set14}, weights/*.safetensors), or give --train FOLDER --val FOLDER. Weights
-that are not there are downloaded once. On a machine that does other work too, OMP_NUM_THREADS=1 can be much faster.
+FMIQA_ASSETS (images/{bsd100,kodak,set5,set14}, weights/*.safetensors), or give --train FOLDER --val FOLDER. The loss
+needs no download; the judges SqueezeNet, ViT-Tiny and LPIPS are downloaded once where they are not there, and left out
+where that fails. On a machine that does other work too, OMP_NUM_THREADS=1 can be much faster.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of the pretraining")
     parser.add_argument("--finetune-lr", type=float, default=2e-4, help="learning rate of the other two stages")
     parser.add_argument("--weight", type=float, default=0.1, help="weight of the perceptual loss beside L1")
+    parser.add_argument("--loss", default="embedded", metavar="RECIPE", help="recipe of the perceptual loss")
     parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), default="bf16-mixed", help="Lightning's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", choices=("skimage", "val"), default="skimage", help="photographs of figure.png")
@@ -129,13 +131,12 @@ def run_stage(
     model.steps = epochs * length  # for the learning rate, which reaches its end with the last step
     monitor = ImageQualityMonitor(
         {
-            "vit_tiny": FeatureDistance(local_recipe("vit-tiny")),
-            "squeezenet": FeatureDistance(local_recipe("squeezenet")),
+            "embedded": FeatureDistance(local_recipe("embedded")),
             "psnr": PeakSignalNoiseRatio(data_range=1.0),
         },
         crop_border=SCALE,
     )
-    best = ModelCheckpoint(folder, "best", monitor="quality/squeezenet", mode="min", enable_version_counter=False)
+    best = ModelCheckpoint(folder, "best", monitor="quality/embedded", mode="min", enable_version_counter=False)
     every = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = L.Trainer(
         default_root_dir=folder,
@@ -172,12 +173,12 @@ def main() -> None:
     given = parse_arguments()
     train_files, val_files = find_files(given.train, given.val)
     # whatever can fail fails now, and not after an hour of training
-    loss = FeatureDistanceLoss(local_recipe("vit-tiny", resolution="native"), random_shift=True)
+    loss = FeatureDistanceLoss(local_recipe(given.loss, resolution="native"), random_shift=True)
     used = {"train": train_files, "val": val_files}
     check_settings(
         given, {key: [f"{file.parent.name}/{file.name}" for file in files] for key, files in used.items()}, loss
     )
-    judges = Judges()
+    judges = Judges(given.loss)
     train, val = read(train_files, CROP), read(val_files, CROP)
 
     def model(**options: Any) -> SuperResolution:

@@ -49,7 +49,7 @@ def local_recipe(name: str, **overrides: Any) -> Recipe:
 
     Every field that moved a number in docs/training.md is fixed here, so that new defaults do not change them.
     """
-    weights = asset(f"weights/{LOCAL_WEIGHTS[name]}")
+    weights = asset(f"weights/{LOCAL_WEIGHTS[name]}") if name in LOCAL_WEIGHTS else None
     fields = {"distance": "cosine", "taps": "all", "normalization": "model", **overrides}
     return as_recipe(name, **({} if weights is None else {"weights": str(weights)}), **fields)
 

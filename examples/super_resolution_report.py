@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -33,8 +34,11 @@ MEASURES = {
     "ssim": ("SSIM", True),
     "lpips_squeeze": ("LPIPS-squeeze", False),
     "squeezenet": ("SqueezeNet distance", False),
-    "vit_tiny": ("ViT-Tiny distance*", False),
+    "vit-tiny": ("ViT-Tiny distance", False),
+    "embedded": ("embedded distance", False),
 }
+_Judge = TypeVar("_Judge")
+_DEEP = ("squeezenet", "vit-tiny", "embedded")
 METHODS = {"bicubic": "bicubic", "l1": "L1", "perceptual": "L1 + perceptual"}
 SHOWN = 120  # side of the regions in the figure, in pixels
 
@@ -42,17 +46,27 @@ SHOWN = 120  # side of the regions in the figure, in pixels
 FREE = {"chelsea": (10, 130), "coffee": (195, 320), "astronaut": (20, 150), "rocket": (290, 240)}
 
 
-class Judges:
-    """Measures pairs ``(1, 3, H, W)`` in [0, 1]."""
+def available(name: str, make: Callable[[], _Judge]) -> _Judge | None:
+    """What ``make`` gives, or None and a line that says why where its weights are not to be had."""
+    try:
+        return make()
+    except WeightsUnavailableError as error:
+        print(f"not measured: {name}: {error}")
+        return None
 
-    def __init__(self) -> None:
-        self.features = {
-            name: FeatureComparator(local_recipe(name.replace("_", "-"))) for name in ("squeezenet", "vit_tiny")
-        }
-        try:
-            self.lpips = lpips_network("squeeze")
-        except WeightsUnavailableError as error:
-            raise InputError(f"LPIPS-squeeze {error}") from None
+
+class Judges:
+    """Measures pairs ``(1, 3, H, W)`` in [0, 1]. What has no weights here is left out, and said so.
+
+    Args:
+        loss: the recipe of the loss, which is no judge of its own work.
+    """
+
+    def __init__(self, loss: str) -> None:
+        self.loss = loss
+        made = {name: available(name, partial(FeatureComparator, local_recipe(name))) for name in _DEEP}
+        self.features = {name: judge for name, judge in made.items() if judge is not None}
+        self.lpips = available("LPIPS-squeeze", partial(lpips_network, "squeeze"))
 
     @torch.inference_mode()
     def measure(self, preds: Tensor, target: Tensor) -> dict[str, float]:
@@ -62,7 +76,7 @@ class Judges:
         values = {
             "psnr": peak_signal_noise_ratio(preds, target, data_range=1.0),
             "ssim": structural_similarity_index_measure(preds, target, data_range=1.0),
-            "lpips_squeeze": self.lpips(preds, target, normalize=True),
+            **({} if self.lpips is None else {"lpips_squeeze": self.lpips(preds, target, normalize=True)}),
             **distances,
         }
         return {name: float(value) for name, value in values.items()}
@@ -85,10 +99,10 @@ def report(l1: Upscaler, perceptual: Upscaler, val: list[Photograph], judges: Ju
             rows.append({"image": photograph.name, "method": method, **values})
     write_table(out / "table.csv", rows, list(rows[0]))
 
-    header, lines = table_of(rows)
+    header, lines = table_of(rows, judges.loss)
     note = (
         f"Means of {len(val)} validation images, x{SCALE}, RGB, predictions clamped to [0, 1], {SCALE} pixels cut off "
-        "each side. SqueezeNet and ViT-Tiny are FeatureDistance. *The loss's own network; no other was in the loss."
+        "each side. The distances are FeatureDistance. *The loss's own network; no other was in the loss."
     )
     table = Table(*header, box=None, pad_edge=False)
     for line in lines:
@@ -105,11 +119,13 @@ def report(l1: Upscaler, perceptual: Upscaler, val: list[Photograph], judges: Ju
     print(f"written: {out / 'table.md'}, {out / 'table.csv'}, {out / 'figure.png'}")
 
 
-def table_of(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def table_of(rows: Sequence[Mapping[str, Any]], loss: str) -> tuple[list[str], list[list[str]]]:
     """One line a measure: the mean of each method, and how L1 + perceptual differs from L1 image by image."""
     header = ["measure", *METHODS.values(), "change from L1", "better"]
     lines = []
     for name, (label, more_is_better) in MEASURES.items():
+        if name not in rows[0]:
+            continue
         of = {method: [row[name] for row in rows if row["method"] == method] for method in METHODS}
         digits = 2 if name == "psnr" else 4
         differences = [one - other for one, other in zip(of["perceptual"], of["l1"], strict=True)]
@@ -117,7 +133,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[st
         arrow = "↑" if more_is_better else "↓"
         means = [f"{mean(values):.{digits}f}" for values in of.values()]
         share = f"{better} of {len(differences)}"
-        lines.append([f"{label} {arrow}", *means, f"{mean(differences):+.{digits}f}", share])
+        star = "*" if name == loss else ""
+        lines.append([f"{label}{star} {arrow}", *means, f"{mean(differences):+.{digits}f}", share])
     return header, lines
 
 
@@ -160,7 +177,9 @@ def draw(upscalers: dict[str, Upscaler], shown: list[Region], judges: Judges) ->
         region = (..., slice(top, top + SHOWN), slice(left, left + SHOWN))
         for axis, (method, upscaler) in zip(axes, upscalers.items(), strict=False):
             preds = restore(upscaler, target)[region]
-            lpips = judges.measure(preds, target[region])["lpips_squeeze"]
-            show_image(axis, preds[0], f"{METHODS[method]}: LPIPS {lpips:.3f}")
+            found = judges.measure(preds, target[region])
+            measure = next(name for name in ("lpips_squeeze", *_DEEP) if name in found)
+            label = "LPIPS" if measure == "lpips_squeeze" else MEASURES[measure][0]
+            show_image(axis, preds[0], f"{METHODS[method]}: {label} {found[measure]:.3f}")
         show_image(axes[3], target[region][0], "original")
     return figure

@@ -13,9 +13,12 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import make_pair
-from torchmetrics_fmiqa import RECIPES, Recipe, feature_distance
+from torchmetrics_fmiqa import RECIPES, FeatureComparator, FeatureDistance, Recipe, feature_distance
+from torchmetrics_fmiqa.features.embedded import EMBEDDED, EmbeddedNetwork
+from torchmetrics_fmiqa.recipe_facts import FACTS
 from torchmetrics_fmiqa.recipes import as_recipe, named
 
 VIT = Recipe("vit_tiny_patch16_224", weights="random:0")
@@ -365,6 +368,8 @@ def built(backbone: str) -> nn.Module:
             from torchvision import models
 
             return models.get_model(backbone.removeprefix("torchvision/"), weights=None)
+        if backbone == EMBEDDED:
+            return EmbeddedNetwork()
         return timm.create_model(backbone)
 
 
@@ -376,15 +381,37 @@ def test_a_named_recipe_is_what_the_table_says(name):
     millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
     # The table has one decimal, which is more than 1 % for the smallest.
     assert entry.parameters == pytest.approx(millions, rel=0.01, abs=0.05)
-    if not backbone.startswith("torchvision/"):
+    if not backbone.startswith(("torchvision/", "fmiqa/")):
         assert timm.is_model(backbone.split(".")[0])
         assert backbone in timm.list_pretrained()
         assert entry.licence == (net.pretrained_cfg.get("license") or entry.licence)
 
 
-def test_the_default_is_dino_vit_b16():
-    assert named("default").backbone == "vit_base_patch16_224.dino"
-    assert as_recipe() == named("dino-vit-b16")
+def test_the_default_is_the_embedded_network():
+    assert named("default").backbone == EMBEDDED
+    assert as_recipe() == named("embedded")
+    assert named("accurate") == named("dino-vit-b16")
+
+
+@pytest.mark.parametrize("name", ["embedded", "squeezenet", "vit-tiny"])
+def test_the_cost_of_a_recipe_is_what_the_table_says(name: str) -> None:
+    comparator = FeatureComparator(as_recipe(name, weights="random:0"))
+    image = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(0))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        comparator(image, image.flip(3))
+    assert counter.get_total_flops() / 2e9 == pytest.approx(RECIPES[name].facts.gmacs, abs=0.051)
+
+
+def test_figures_of_the_table_are_correlations_or_unknown() -> None:
+    assert set(FACTS) == set(RECIPES) - {"default", "accurate"}
+    for facts in FACTS.values():
+        for value in (facts.live58, facts.sr4kiqa, facts.tid2013, facts.live):
+            assert value is None or 0.5 < value < 1
+
+
+def test_a_network_given_as_recipe_is_an_error_that_says_where_it_belongs() -> None:
+    with pytest.raises(ValueError, match="got a Conv2d; a network is `backbone=`"):
+        FeatureDistance(nn.Conv2d(3, 4, 3))
 
 
 def test_another_backbone_brings_its_own_input() -> None:

@@ -15,10 +15,12 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
+from torchmetrics_fmiqa.features.embedded import EMBEDDED
 from torchmetrics_fmiqa.features.identity import content_of
-from torchmetrics_fmiqa.features.network import UserModule
+from torchmetrics_fmiqa.features.network import UserModule, network_identity
 from torchmetrics_fmiqa.features.tokens import TokenChoice
-from torchmetrics_fmiqa.features.weights import PRETRAINED, weights_identity
+from torchmetrics_fmiqa.features.weights import PRETRAINED
+from torchmetrics_fmiqa.recipe_facts import FACTS, Facts
 
 Resolution = Literal["auto", "tile", "native", "resize"]
 Protocol = Literal["fmiqa", "zsiqa"]
@@ -44,7 +46,8 @@ class Recipe:
     """All that fixes a score. Equal recipes give equal numbers on any machine.
 
     Args:
-        backbone: a timm model name, ``torchvision/NAME``, or a ``torch.nn.Module`` (copied and frozen).
+        backbone: ``"fmiqa/embedded"`` (part of this package), a timm model name, ``torchvision/NAME``, or a
+            ``torch.nn.Module`` (copied and frozen).
         weights: ``"pretrained"`` (the name's own, downloaded once through its hub), the path of a ``.safetensors`` or
             ``.pth`` file, or ``"random:SEED"``. Not used for a module, which has its own.
         taps: where features are read: ``"all"`` stages, or a list of stage indices (negative ones count from the end)
@@ -190,7 +193,7 @@ class Recipe:
     @property
     def trunk(self) -> tuple[Any, ...]:
         """What two recipes must share for one forward pass to serve both."""
-        weights = "" if isinstance(self.backbone, UserModule) else weights_identity(str(self.weights))
+        weights = "" if isinstance(self.backbone, UserModule) else network_identity(self.backbone, str(self.weights))
         reading = (self.normalization, self.resolution, self.tile, self.max_side, self.clamp_preds, self.protocol)
         return (self.backbone, weights, *reading)
 
@@ -205,7 +208,7 @@ class Recipe:
         if isinstance(self.backbone, UserModule):
             fields["backbone"] = self.backbone.identity
         else:
-            fields["weights"] = weights_identity(str(self.weights))
+            fields["weights"] = network_identity(self.backbone, str(self.weights))
         fields["distance"] = [d if isinstance(d, str) else _callable_identity(d) for d in self.distances]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -383,29 +386,36 @@ class NamedRecipe:
         parameters: parameters of its backbone in millions.
         licence: licence of its pretrained weights.
         note: what it is, in a few words.
+        megabytes: what its weights take on disk, in 10^6 bytes.
+        facts: what it costs, and how well it agrees with people.
     """
 
     recipe: Recipe
     parameters: float
     licence: str
     note: str
+    megabytes: float
+    facts: Facts
 
 
 # Raw [0, 1] input: better than its own for ViT-Tiny, and all that is known of the published transformers
 # (docs/findings.md).
 _RAW = {"normalization": "none"}
+# Weights are published in single precision; our own are stored in half.
+_BYTES, _OUR_BYTES = 4, 2
 
 
 def _table() -> dict[str, NamedRecipe]:
     rows: list[tuple[str, str, float, str, str, dict[str, Any]]] = [
         # name, backbone, millions of parameters, licence of the weights, note, fields
+        ("embedded", EMBEDDED, 0.5, "apache-2.0", "part of this package", {}),
         *(
             (name, backbone, size, licence, note, _RAW)
             for name, backbone, size, licence, note in (
                 ("clip-vit-b32", "vit_base_patch32_clip_quickgelu_224.openai", 87.8, "apache-2.0", "CLIP, OpenAI"),
                 ("openclip-vit-b32", "vit_base_patch32_clip_224.laion2b", 87.8, "apache-2.0", "OpenCLIP, LAION-2B"),
                 ("vit-b16", "vit_base_patch16_224.orig_in21k_ft_in1k", 86.6, "apache-2.0", "supervised, ImageNet"),
-                ("dino-vit-b16", "vit_base_patch16_224.dino", 85.8, "apache-2.0", "DINO: best overall in ZS-IQA"),
+                ("dino-vit-b16", "vit_base_patch16_224.dino", 85.8, "apache-2.0", "DINO"),
                 ("dinov2-vit-b14", "vit_base_patch14_dinov2.lvd142m", 86.6, "apache-2.0", "DINOv2"),
             )
         ),
@@ -415,22 +425,29 @@ def _table() -> dict[str, NamedRecipe]:
         ("siglip2-vit-b16", "vit_base_patch16_siglip_224.v2_webli", 92.9, "apache-2.0", "SigLIP 2", {}),
         ("dinov2-vit-s14", "vit_small_patch14_dinov2.lvd142m", 22.1, "apache-2.0", "small DINOv2", {}),
         ("vit-tiny", "vit_tiny_patch16_224.augreg_in21k_ft_in1k", 5.7, "apache-2.0", "small and fast", _RAW),
-        ("squeezenet", "torchvision/squeezenet1_1", 1.2, "bsd-3-clause", "smallest; LPIPS-squeeze's trunk", {}),
+        ("squeezenet", "torchvision/squeezenet1_1", 1.2, "bsd-3-clause", "LPIPS-squeeze's trunk", {}),
         ("vgg16", "torchvision/vgg16", 138.4, "bsd-3-clause", "LPIPS-vgg's trunk", {}),
     ]
+
+    def entry(name: str, recipe: Recipe, parameters: float, licence: str, note: str) -> NamedRecipe:
+        size = parameters * (_OUR_BYTES if recipe.backbone == EMBEDDED else _BYTES)
+        return NamedRecipe(recipe, parameters, licence, note, size, FACTS[name])
+
     table = {
-        name: NamedRecipe(Recipe(backbone, **fields), parameters, licence, note)
+        name: entry(name, Recipe(backbone, **fields), parameters, licence, note)
         for name, backbone, parameters, licence, note, fields in rows
     }
-    table = {"default": table["dino-vit-b16"], **table}
+    table = {"default": table["embedded"], "accurate": table["dino-vit-b16"], **table}
     published = ("clip-vit-b32", "clip-rn50", "openclip-vit-b32", "openclip-convnext-b")
     for name in (*published, "vit-b16", "dino-vit-b16", "dinov2-vit-b14"):
-        recipe = Recipe.zsiqa(str(table[name].recipe.backbone))
-        table[f"zsiqa-{name}"] = dataclasses.replace(table[name], recipe=recipe, note="published ZS-IQA protocol, l2")
+        like = table[name]
+        recipe = Recipe.zsiqa(str(like.recipe.backbone))
+        title = f"zsiqa-{name}"
+        table[title] = entry(title, recipe, like.parameters, like.licence, "published ZS-IQA protocol, l2")
     return table
 
 
-#: The named recipes. ``default`` is DINO ViT-B/16.
+#: The named recipes. ``default`` is ``embedded``, which needs no download; ``accurate`` is DINO ViT-B/16.
 RECIPES: dict[str, NamedRecipe] = _table()
 
 
@@ -458,6 +475,10 @@ def as_recipe(recipe: str | Path | Recipe = "default", **overrides: Any) -> Reci
     Raises:
         ValueError: for an unknown name, file or field.
     """
+    if not isinstance(recipe, (str, Path, Recipe)):
+        raise ValueError(
+            f"`recipe` is a name, a YAML file or a Recipe, got a {type(recipe).__name__}; a network is `backbone=`"
+        )
     if not isinstance(recipe, Recipe):
         recipe = Recipe.from_yaml(recipe) if _is_yaml_path(recipe) else named(str(recipe))
     return recipe.replace(**overrides) if overrides else recipe

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchmetrics_fmiqa.features.embedded import EMBEDDED, WEIGHTS, EmbeddedNetwork, load_embedded
 from torchmetrics_fmiqa.features.hub import check_reachable
 from torchmetrics_fmiqa.features.identity import module_identity
 from torchmetrics_fmiqa.features.weights import (
@@ -180,14 +181,14 @@ def load_network(backbone: str | UserModule, weights: str = PRETRAINED) -> Netwo
     """Return the network of a backbone and its weights: the one already in the process where there is one.
 
     Args:
-        backbone: a timm model name, ``torchvision/NAME``, or a :class:`UserModule`.
+        backbone: ``"fmiqa/embedded"``, a timm model name, ``torchvision/NAME``, or a :class:`UserModule`.
         weights: ``"pretrained"``, ``"random:SEED"``, or a ``.safetensors`` or ``.pth`` file.
 
     Raises:
         ValueError: for an unknown name, an unreadable file, or weights that do not fit.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
     """
-    identity = backbone.identity if isinstance(backbone, UserModule) else weights_identity(weights)
+    identity = network_identity(backbone, weights)
     with _networks_lock:
         network = _networks.get((backbone, identity))
         if network is None:
@@ -196,10 +197,28 @@ def load_network(backbone: str | UserModule, weights: str = PRETRAINED) -> Netwo
         return network
 
 
+def network_identity(backbone: str | nn.Module | UserModule, weights: str) -> str:
+    """What makes two networks of one backbone the same: the content of a module or a file, else the words themselves.
+
+    The embedded network's own weights are a file of this package, so that other weights in another version of it are
+    another recipe.
+
+    Raises:
+        ValueError: if ``weights`` is a file that is not there.
+    """
+    if isinstance(backbone, UserModule):
+        return backbone.identity
+    return weights_identity(str(WEIGHTS) if (backbone, weights) == (EMBEDDED, PRETRAINED) else weights)
+
+
 def _build(backbone: str | UserModule, weights: str) -> nn.Module:
     if isinstance(backbone, UserModule):
         return backbone.module
     kind, argument = parse_weights(weights)
+    if backbone == EMBEDDED:
+        return _freeze(_build_embedded(kind, argument))
+    if backbone.startswith(f"{EMBEDDED.partition('/')[0]}/"):  # timm would look for it on a hub
+        raise ValueError(_unknown(backbone, [EMBEDDED]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(argument or 0) if kind == "random" else 0)
         if backbone.startswith(TORCHVISION):
@@ -214,6 +233,16 @@ def _freeze(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if hasattr(module, "inplace"):  # an in-place ReLU after a tap would rewrite features that are still to be read
             module.inplace = False  # type: ignore[assignment]
+    return net
+
+
+def _build_embedded(kind: str, argument: str | int) -> nn.Module:
+    if kind == PRETRAINED:
+        return load_embedded()
+    if kind == "random":
+        return EmbeddedNetwork(int(argument))
+    net = EmbeddedNetwork()
+    strict_load(net, read_state_dict(str(argument)), str(argument))
     return net
 
 
@@ -302,7 +331,9 @@ def _build_torchvision(name: str, kind: str, path: str) -> nn.Module:
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name.split(".")[0], known, 3)
     hint = f"; close: {', '.join(near)}" if near else ""
-    return f"unknown backbone {name!r}: give a timm model, 'torchvision/NAME' or a torch.nn.Module{hint}"
+    return (
+        f"unknown backbone {name!r}: give 'fmiqa/embedded', a timm model, 'torchvision/NAME' or a torch.nn.Module{hint}"
+    )
 
 
 def _unavailable(name: str, error: Exception) -> WeightsUnavailableError:

@@ -1,0 +1,52 @@
+"""What is known of the named recipes: what they cost, and how well they agree with people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Measured figures of a recipe; ``None`` where nobody measured.
+
+    Args:
+        gmacs: thousand millions of multiplications for a pair of 512 x 512.
+        live58: SRCC with people on 58 images of LIVE Release 2 (blur, JPEG, noise).
+        sr4kiqa: SRCC with people on 133 super-resolved images of SR4KIQA, shrunk to a long side of 960.
+        tid2013: SRCC on the 3,000 images of TID2013, of the scores that ZS-IQA published for the network and the
+            distance: by its own protocol, whichever the recipe's.
+        live: the same on the 779 images of LIVE Release 2.
+    """
+
+    gmacs: float
+    live58: float | None = None
+    sr4kiqa: float | None = None
+    tid2013: float | None = None
+    live: float | None = None
+
+
+#: By recipe. Costs are from ``benchmarks/recipe_costs.py``; agreement from docs/embedded.md, docs/findings.md and
+#: docs/published.
+FACTS: dict[str, Facts] = {
+    "embedded": Facts(2.9, live58=0.900, sr4kiqa=0.858),
+    "clip-vit-b32": Facts(79.4, tid2013=0.758, live=0.965),
+    "openclip-vit-b32": Facts(79.4),
+    "vit-b16": Facts(316.1, tid2013=0.757, live=0.961),
+    "dino-vit-b16": Facts(316.1, tid2013=0.786, live=0.965),
+    "dinov2-vit-b14": Facts(416.9, tid2013=0.722, live=0.946),
+    "clip-rn50": Facts(56.1, tid2013=0.658, live=0.959),
+    "openclip-convnext-b": Facts(160.4, tid2013=0.604, live=0.949),
+    "dinov3-vit-b16": Facts(322.8),
+    "siglip2-vit-b16": Facts(314.5),
+    "dinov2-vit-s14": Facts(110.2),
+    "vit-tiny": Facts(22.6, live58=0.962, sr4kiqa=0.911),
+    "squeezenet": Facts(2.9, live58=0.921, sr4kiqa=0.923),
+    "vgg16": Facts(160.4),
+    "zsiqa-clip-vit-b32": Facts(79.4, tid2013=0.793, live=0.968),
+    "zsiqa-clip-rn50": Facts(96.6),
+    "zsiqa-openclip-vit-b32": Facts(79.4),
+    "zsiqa-openclip-convnext-b": Facts(276.4),
+    "zsiqa-vit-b16": Facts(316.1, tid2013=0.621, live=0.906),
+    "zsiqa-dino-vit-b16": Facts(316.1, tid2013=0.792, live=0.964),
+    "zsiqa-dinov2-vit-b14": Facts(416.9),
+}
