@@ -13,9 +13,9 @@ The last two see the same crops in the same order for the same number of steps. 
 on images that were not trained on, by networks that were not in the loss. OUT gets table.md, table.csv and figure.png.
 
 Interrupt it whenever you like: the same command goes on where it was. Images and weights come from the folder
-FMIQA_ASSETS (images/{bsd100,kodak,set5,set14}, weights/*.safetensors), or give --train FOLDER --val FOLDER. The loss
-needs no download; the judges SqueezeNet, ViT-Tiny and LPIPS are downloaded once where they are not there, and left out
-where that fails. On a machine that does other work too, OMP_NUM_THREADS=1 can be much faster.
+FMIQA_ASSETS (images/{bsd100,kodak,set5,set14}, weights/*.safetensors), or give --train FOLDER --val FOLDER. What is
+not there is downloaded once; a judge (SqueezeNet, ViT-Tiny, LPIPS) is left out where that fails, and `--loss embedded`
+needs no download. On a machine that does other work too, OMP_NUM_THREADS=1 can be much faster.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of the pretraining")
     parser.add_argument("--finetune-lr", type=float, default=2e-4, help="learning rate of the other two stages")
     parser.add_argument("--weight", type=float, default=0.1, help="weight of the perceptual loss beside L1")
-    parser.add_argument("--loss", default="embedded", metavar="RECIPE", help="recipe of the perceptual loss")
+    parser.add_argument("--loss", default="vit-tiny", metavar="RECIPE", help="recipe of the perceptual loss")
     parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), default="bf16-mixed", help="Lightning's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", choices=("skimage", "val"), default="skimage", help="photographs of figure.png")
