@@ -43,9 +43,9 @@ def crops(name: str) -> TensorDataset:
 if __name__ == "__main__":
     from torchmetrics_fmiqa import FeatureDistance, ImageQualityMonitor  # 1
 
-    metric = FeatureDistance()
-    monitor = ImageQualityMonitor({"distance": metric}, target=1, predict=lambda module, batch: module(batch[0]))  # 2
-    best = ModelCheckpoint(monitor="quality/distance", mode="min")  # 3
+    metric = FeatureDistance()  # 2
+    monitor = ImageQualityMonitor({"distance": metric}, target=1, predict=lambda module, batch: module(batch[0]))  # 3
+    best = ModelCheckpoint(monitor="quality/distance", mode="min")
     trainer = pl.Trainer(max_epochs=6, callbacks=[monitor, best], log_every_n_steps=5)
     trainer.fit(Deblurring(), DataLoader(crops("coffee"), 3, shuffle=True), DataLoader(crops("astronaut"), 8))
     print(f"best quality/distance {float(best.best_model_score):.4f}; the worst images are in {trainer.log_dir}")

@@ -12,7 +12,7 @@ import torch
 
 from torchmetrics_fmiqa import FeatureDistance, Recipe
 from torchmetrics_fmiqa.distances.pointwise import cosine_map
-from torchmetrics_fmiqa.features.embedded import CHANNELS, EmbeddedNetwork
+from torchmetrics_fmiqa.features.embedded import CHANNELS, EmbeddedNetwork, load_embedded
 from train.embedded.batches import make_batch
 from train.embedded.distortions import HELD_OUT, TRAINED, shifted, turned
 from train.embedded.evaluate import Row, order_shares
@@ -30,7 +30,7 @@ from train.embedded.objectives import (
 )
 from train.embedded.pyramid import nlpd
 from train.embedded.train import Run, Settings
-from train.embedded.weights import load_facts, load_weights, save_weights
+from train.embedded.weights import load_facts, save_weights
 
 from .conftest import make_pair
 
@@ -328,7 +328,7 @@ class TestRun:
         for _ in again:
             pass
         again.save("again")
-        one, other = (load_weights(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
+        one, other = (load_embedded(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
         for name, value in one.state_dict().items():
             assert torch.equal(value, other.state_dict()[name]), name
         started = EmbeddedNetwork(0)
@@ -349,15 +349,15 @@ class TestRun:
                 tiny(**wrong)
 
     def test_weights_come_back_in_half_precision(self, tmp_path: Path) -> None:
-        network = EmbeddedNetwork(seed=3, channels=(4, 6))
+        network = EmbeddedNetwork(seed=3)
         save_weights(network, tmp_path / "w.safetensors", {"command": "made by hand"})
-        back = load_weights(tmp_path / "w.safetensors")
+        back = load_embedded(tmp_path / "w.safetensors")
         assert load_facts(tmp_path / "w.safetensors") == {"command": "made by hand"}
         for name, value in network.state_dict().items():
             assert torch.equal(back.state_dict()[name], value.half().float())
         assert (tmp_path / "w.safetensors").stat().st_size < 2.2 * sum(p.numel() for p in network.parameters()) + 4000
         with pytest.raises(ValueError, match="no weights"):
-            load_weights(tmp_path / "none.safetensors")
+            load_embedded(tmp_path / "none.safetensors")
 
     def test_settings_are_written_down(self, tmp_path: Path) -> None:
         Run(tiny(), tmp_path / "run", tmp_path)

@@ -30,12 +30,11 @@ from torchmetrics_fmiqa.benchmark.scores import Reading
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated import read_rated_csv
 from torchmetrics_fmiqa.features.cache import ReferenceCache
-from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork
+from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork, load_embedded
 from torchmetrics_fmiqa.statistics import agreement, srcc
 from train.embedded.distortions import HELD_OUT, TRAINED
 from train.embedded.images import make_image
 from train.embedded.pyramid import pyramid_measures
-from train.embedded.weights import load_weights
 
 # Made images that no training sees: those start at another seed.
 _FIRST_SEED = 0
@@ -58,7 +57,7 @@ def make_panel(asked: Sequence[str]) -> Panel:
             features[name] = Recipe(EmbeddedNetwork(int(name.removeprefix("random:"))))
         elif name.endswith(".safetensors"):
             path = Path(name)
-            features[path.parent.name if path.stem == "weights" else path.stem] = Recipe(load_weights(path))
+            features[path.parent.name if path.stem == "weights" else path.stem] = Recipe(load_embedded(path))
         elif name == "vit-tiny":
             features[name] = Recipe("vit_tiny_patch16_224", str(_assets() / "weights/vit_tiny_patch16_224.safetensors"))
         else:

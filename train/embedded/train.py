@@ -24,10 +24,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork
+from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork, load_embedded
 from train.embedded.batches import made_pool, make_batch
 from train.embedded.objectives import OBJECTIVES, Copies, parts
-from train.embedded.weights import commit, load_weights, save_weights
+from train.embedded.weights import commit, save_weights
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Run:
         kept = folder / "settings.json"
         if kept.is_file() and json.loads(kept.read_text()) != asdict(settings):
             raise ValueError(f"{folder} holds a run with other settings: give another --out")
-        network = load_weights(Path(settings.start)) if settings.start else EmbeddedNetwork(settings.seed)
+        network = load_embedded(Path(settings.start)) if settings.start else EmbeddedNetwork(settings.seed)
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), settings.rate, weight_decay=0.01)

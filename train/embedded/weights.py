@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork
 
@@ -17,21 +17,6 @@ def save_weights(network: EmbeddedNetwork, path: Path, facts: Mapping[str, str])
     """Write the weights as half-precision safetensors; ``facts`` go into the file's metadata."""
     state = network.state_dict()
     save_file({name: value.to("cpu", torch.float16).contiguous() for name, value in state.items()}, path, dict(facts))
-
-
-def load_weights(path: Path) -> EmbeddedNetwork:
-    """The network that a file holds, in float32.
-
-    Raises:
-        ValueError: if there is no such file.
-    """
-    if not path.is_file():
-        raise ValueError(f"there are no weights {str(path)!r}")
-    state = {name: value.float() for name, value in load_file(path).items()}
-    last = {int(name.split(".")[1]): len(value) for name, value in state.items() if name.endswith("layers.0.weight")}
-    network = EmbeddedNetwork(channels=[last[number] for number in sorted(last)])
-    network.load_state_dict(state)
-    return network
 
 
 def load_facts(path: Path) -> dict[str, str]:
