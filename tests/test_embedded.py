@@ -27,6 +27,7 @@ from train.embedded.objectives import (
     in_order,
     parts,
     ranking,
+    verdict,
 )
 from train.embedded.pyramid import nlpd
 from train.embedded.train import Run, Settings
@@ -225,6 +226,7 @@ def some_copies() -> Copies:
         torch.tensor([1.0, 2.0, UNSEEN, 4.0, 5.0]),
         torch.tensor([True, True, True, True, False]),
         torch.zeros(5, dtype=torch.bool),
+        torch.tensor([0.3, 0.5, 0.0, 0.9, 0.7]),
     )
 
 
@@ -265,6 +267,19 @@ class TestObjectives:
         assert float(calibration((copies.severity - 7).exp()[:, None], copies)) == pytest.approx(0, abs=1e-5)
         assert float(calibration((-copies.severity).exp()[:, None], copies)) == pytest.approx(2, abs=1e-5)
 
+    def test_verdict_falls_as_distances_follow_labels(self) -> None:
+        copies = some_copies()
+        right, wrong = (copies.label * 5).exp()[:, None] * 0.01, (-copies.label * 5).exp()[:, None] * 0.01
+        assert verdict(right, copies) < 0.3 < 2 < verdict(wrong, copies)
+        # neither a factor nor a power of all distances matters
+        torch.testing.assert_close(verdict(right, copies), verdict(right.square() * 3, copies))
+
+    def test_verdict_has_a_finite_gradient_at_equal_images(self) -> None:
+        taken = torch.zeros(5, 2, requires_grad=True)
+        verdict(taken, some_copies()).backward()  # type: ignore[no-untyped-call]
+        assert taken.grad is not None
+        assert taken.grad.isfinite().all()
+
     def test_contrast_knows_the_same_place(self) -> None:
         features = [torch.randn(3, 64, 16 >> i, 16 >> i, generator=torch.Generator().manual_seed(i)) for i in (0, 1)]
         numbers = torch.arange(3)
@@ -276,6 +291,7 @@ class TestObjectives:
         network = EmbeddedNetwork(seed=0, channels=(4, 6, 8))
         pool = make_images(range(3), 64)
         crops, copies = make_batch(pool, 0, 0, 3, 5, 48)
+        copies = replace(copies, label=torch.rand(15, generator=torch.Generator().manual_seed(0)))
         features = network.features(torch.cat([crops, copies.images]))
         found = parts(OBJECTIVES[objective], [tap[:3] for tap in features], [tap[3:] for tap in features], copies)
         assert set(found) == set(OBJECTIVES[objective])

@@ -15,7 +15,7 @@ from train.embedded.objectives import UNSEEN, Copies
 
 #: Seeds of the images that are trained on start here; those of :mod:`train.embedded.evaluate` lie elsewhere.
 FIRST_SEED = 1_000_000
-# Least root mean square of the steps from pixel to pixel of a crop; photographs have about 0.06.
+# On an even crop no severity means anything.
 _BUSY = 0.05
 
 
@@ -34,7 +34,16 @@ def made_pool(count: int, side: int, folder: Path) -> Tensor:
     return pool
 
 
-def make_batch(pool: Tensor, seed: int, step: int, references: int, copies: int, crop: int) -> tuple[Tensor, Copies]:
+def make_batch(
+    pool: Tensor,
+    seed: int,
+    step: int,
+    references: int,
+    copies: int,
+    crop: int,
+    busy: float = _BUSY,
+    moved: bool = True,
+) -> tuple[Tensor, Copies]:
     """The batch of a step; the same for the same arguments, so that a resumed run sees what it would have seen.
 
     Args:
@@ -44,6 +53,8 @@ def make_batch(pool: Tensor, seed: int, step: int, references: int, copies: int,
         references: crops in it.
         copies: of each crop, at least 3: one with a change that nobody sees, two of one distortion, others.
         crop: side of the crops, pixels.
+        busy: least root mean square of the steps from pixel to pixel of a crop; photographs have about 0.06.
+        moved: move the copy with a change that nobody sees; else it is the crop itself.
 
     Returns:
         The crops ``(R, 3, crop, crop)`` in [0, 1], and their copies.
@@ -57,13 +68,13 @@ def make_batch(pool: Tensor, seed: int, step: int, references: int, copies: int,
         raise ValueError(f"`crop` must be at most the {pool.shape[-1]} pixels of the images, got {crop}")
     draw = random.Random(seed * 1_000_003 + step)
     generator = torch.Generator().manual_seed(draw.randrange(2**62))
-    crops = torch.cat([_busy_crop(pool, crop, draw) for _ in range(references)])
+    crops = torch.cat([_busy_crop(pool, crop, draw, busy) for _ in range(references)])
     kinds = list(TRAINED.values())
     crossed = [one for one in kinds if one.comparable or one.lenient]
     images, rows = [], []
     for number in range(references):
         image = crops[number : number + 1]
-        images.append(_unseen(image, draw))
+        images.append(_unseen(image, draw) if moved else image)
         rows.append((number, len(kinds), UNSEEN, True, False))
         twice = draw.choice(kinds)
         low = draw.uniform(1, 4.4)
@@ -83,15 +94,16 @@ def make_batch(pool: Tensor, seed: int, step: int, references: int, copies: int,
         torch.tensor(severities),
         torch.tensor(fair),
         torch.tensor(lenient),
+        torch.zeros(len(images)),
     )
 
 
-def _busy_crop(pool: Tensor, crop: int, draw: random.Random) -> Tensor:
+def _busy_crop(pool: Tensor, crop: int, draw: random.Random, busy: float) -> Tensor:
     """A crop on which a blur is seen: on an even one no severity means anything. After a few tries any will do."""
     for _ in range(12):
         image = _crop(pool, crop, draw)
         steps = torch.cat([image.diff(dim=2).flatten(), image.diff(dim=3).flatten()])
-        if steps.square().mean().sqrt() > _BUSY:
+        if steps.square().mean().sqrt() > busy:
             break
     return image
 

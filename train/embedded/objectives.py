@@ -14,6 +14,8 @@ UNSEEN = 0.5
 # Severities that differ by this are in order: of one distortion of one image, of comparable distortions of one image,
 # and of those of two images, since what is plain on one may be hard to see on the other.
 _OWN_STEP, _FAIR_STEP, _ANY_STEP = 0.4, 1.6, 2.4
+# Distances below this count as this: what is under it nobody sees, and its logarithm would rule all others.
+_NEAREST = 1e-4
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Copies:
         severity: ``(M,)``: 1 to 5, or :data:`UNSEEN`.
         comparable: ``(M,)``: whether the severity means the same as that of other comparable distortions.
         lenient: ``(M,)``: whether comparable distortions of a severity well above are worse.
+        label: ``(M,)``: how bad formulas find it (:mod:`train.embedded.formulas`), 0 to 1; all 0 where none was asked.
     """
 
     images: Tensor
@@ -35,6 +38,7 @@ class Copies:
     severity: Tensor
     comparable: Tensor
     lenient: Tensor
+    label: Tensor
 
     def to(self, device: str) -> Copies:
         """The same on a device."""
@@ -107,6 +111,29 @@ def calibration(taken: Tensor, copies: Copies) -> Tensor:
     return 1 - (one * other).sum() / (one.square().sum() * other.square().sum()).clamp_min(1e-12).sqrt()
 
 
+def verdict(taken: Tensor, copies: Copies, softness: float = 0.04) -> Tensor:
+    """How far the logarithm of the distance is from the formulas' label: 1 - r, and pairs in the wrong order.
+
+    Args:
+        taken: distances ``(M, L)`` of the copies from their references.
+        copies: what was done to them, with labels.
+        softness: labels that differ by this are in order with a chance of 73 %.
+    """
+    logs = torch.cat([taken.mean(1, keepdim=True), taken], 1).clamp_min(_NEAREST).log()
+    label = copies.label - copies.label.mean()
+    spread = logs - logs.mean(0)
+    scale = (spread.square().sum(0) * label.square().sum()).clamp_min(1e-12).sqrt()
+    apart = 1 - (spread * label[:, None]).sum(0) / scale
+    right = torch.sigmoid((copies.label[:, None] - copies.label) / softness)
+    # the network sets its own scale: the step of a unit of label is what the batch shows
+    gain = (label.square().sum() / spread.square().sum(0).clamp_min(1e-9)).sqrt().detach()
+    gaps = (logs[:, None] - logs) * gain / softness
+    order = F.binary_cross_entropy_with_logits(gaps, right[..., None].expand_as(gaps), reduction="none").mean((0, 1))
+    each = apart + 0.5 * order
+    # the mean over taps is what the metric gives; single taps count too, so that none is left behind
+    return each[0] + 0.25 * each[1:].mean()
+
+
 def contrast(
     references: Sequence[Tensor], copies: Sequence[Tensor], reference: Tensor, spacing: int = 16, heat: float = 0.1
 ) -> Tensor:
@@ -139,6 +166,8 @@ OBJECTIVES: dict[str, dict[str, float]] = {
     "contrast+calibration": {"contrast": 1.0, "calibration": 0.3},
     "ranking+contrast": {"ranking": 1.0, "contrast": 0.1},
     "ranking+calibration": {"ranking": 1.0, "calibration": 1.0},
+    "verdict": {"verdict": 1.0},
+    "verdict+contrast": {"verdict": 1.0, "contrast": 0.1},
     "all": {"ranking": 1.0, "calibration": 1.0, "contrast": 0.1},
 }
 
@@ -155,12 +184,14 @@ def parts(
         copies: what was done to them.
     """
     found = {}
-    if "ranking" in weights or "calibration" in weights:
+    if weights.keys() & {"ranking", "calibration", "verdict"}:
         taken = distances([tap[copies.reference] for tap in references], features)
         if "ranking" in weights:
             found["ranking"] = ranking(taken, copies)
         if "calibration" in weights:
             found["calibration"] = calibration(taken, copies)
+        if "verdict" in weights:
+            found["verdict"] = verdict(taken, copies)
     if "contrast" in weights:
         mild = copies.comparable & (copies.severity <= 2)
         found["contrast"] = contrast(references, [tap[mild] for tap in features], copies.reference[mild])

@@ -16,9 +16,10 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork, load_embedded
 from train.embedded.batches import made_pool, make_batch
+from train.embedded.labelled import Labelled
 from train.embedded.objectives import OBJECTIVES, Copies, parts
 from train.embedded.weights import commit, save_weights
 
@@ -46,6 +48,7 @@ class Settings:
         copies: distorted copies of a crop.
         rate: highest learning rate.
         start: weights to start from; empty for random ones.
+        labelled: folder of labelled batches to learn from (:mod:`train.embedded.labelled`); empty to make batches.
     """
 
     objective: str = "all"
@@ -59,12 +62,15 @@ class Settings:
     copies: int = 6
     rate: float = 1e-3
     start: str = ""
+    labelled: str = ""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ValueError(f"there is no objective {self.objective!r}: give one of {', '.join(OBJECTIVES)}")
         if (self.steps > 0) == (self.minutes > 0) or min(self.steps, self.minutes) < 0:
             raise ValueError(f"give either `steps` or `minutes` above 0, got {self.steps} and {self.minutes:g}")
+        if "verdict" in OBJECTIVES[self.objective] and not self.labelled:
+            raise ValueError(f"the objective {self.objective!r} needs `labelled`, a folder of labelled batches")
 
 
 class Run:
@@ -91,7 +97,7 @@ class Run:
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), settings.rate, weight_decay=0.01)
         self.step, self.seconds = 0, 0.0
-        self.pool = made_pool(settings.pool, settings.side, cache)
+        self.batches = _batches(settings, cache)
         folder.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(asdict(settings), indent=1) + "\n")
         if self._checkpoint.is_file():
@@ -113,17 +119,13 @@ class Run:
         start = time.monotonic() - self.seconds
         # The next batch is made while this one is learned from: making takes about half as long as learning.
         with ThreadPoolExecutor(1) as maker:
-            coming = maker.submit(self._batch, self.step)
+            coming = maker.submit(self.batches, self.step)
             while self.done < 1:
-                (crops, copies), coming = coming.result(), maker.submit(self._batch, self.step + 1)
+                (crops, copies), coming = coming.result(), maker.submit(self.batches, self.step + 1)
                 losses = self._learn(crops.to(self.device), copies.to(self.device))
                 self.step += 1
                 self.seconds = time.monotonic() - start
                 yield losses
-
-    def _batch(self, step: int) -> tuple[Tensor, Copies]:
-        settings = self.settings
-        return make_batch(self.pool, settings.seed, step, settings.references, settings.copies, settings.crop)
 
     def _learn(self, crops: Tensor, copies: Copies) -> dict[str, float]:
         settings = self.settings
@@ -165,6 +167,18 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
+
+
+def _batches(settings: Settings, cache: Path) -> Callable[[int], tuple[Tensor, Copies]]:
+    """What gives the batch of a step."""
+    if settings.labelled:
+        return partial(Labelled(Path(settings.labelled)).batch, settings.seed)
+    pool = made_pool(settings.pool, settings.side, cache)
+
+    def made(step: int) -> tuple[Tensor, Copies]:
+        return make_batch(pool, settings.seed, step, settings.references, settings.copies, settings.crop)
+
+    return made
 
 
 def _words(settings: Settings) -> dict[str, str]:

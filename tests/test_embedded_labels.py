@@ -1,0 +1,108 @@
+"""Labels of formulas for the training of the embedded network, and the folder that keeps them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from train.embedded.distortions import TRAINED
+from train.embedded.formulas import FORMULAS, fused, verdicts
+from train.embedded.images import make_images
+from train.embedded.labelled import Labelled, make_labelled
+from train.embedded.objectives import UNSEEN
+from train.embedded.train import Run, Settings
+
+pytest.importorskip("piq", reason="the formulas are piq's: install the extra iqa")
+
+
+@pytest.fixture(scope="module")
+def pool() -> Tensor:
+    return make_images(range(4), 128)
+
+
+@pytest.fixture(scope="module")
+def folder(pool: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("labelled")
+    make_labelled(made, pool, range(3), 2, 4, 96)
+    return made
+
+
+class TestFormulas:
+    @pytest.mark.parametrize("kind", ["blur", "noise", "jpeg", "super_resolve"])
+    def test_all_say_that_a_worse_copy_is_worse(self, pool: Tensor, kind: str) -> None:
+        images = pool.float() / 255
+        mild, worse = (
+            torch.cat([TRAINED[kind](one[None], severity, torch.Generator().manual_seed(0)) for one in images])
+            for severity in (2, 4.5)
+        )
+        assert (verdicts(mild, images) < verdicts(worse, images)).double().mean() > 0.95
+
+    def test_equal_images_are_the_best(self, pool: Tensor) -> None:
+        images = pool.float() / 255
+        torch.testing.assert_close(verdicts(images, images), torch.zeros(4, len(FORMULAS)), atol=1e-3, rtol=0)
+
+    def test_fused_is_the_mean_of_ranks(self) -> None:
+        columns = torch.tensor([[0.1, 5.0], [0.3, 1.0], [0.2, 9.0]])
+        assert fused(columns).tolist() == pytest.approx([0.25, 0.5, 0.75])
+
+    def test_fused_hears_no_scale(self) -> None:
+        columns = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(fused(columns), fused(columns * torch.tensor([1.0, 100.0, 0.01])))
+
+    def test_equal_verdicts_share_their_rank(self) -> None:
+        assert fused(torch.tensor([[1.0], [1.0], [0.0], [2.0]])).tolist() == pytest.approx([0.5, 0.5, 0.0, 1.0])
+
+
+class TestLabelled:
+    def test_a_step_is_the_same_again_and_another_epoch_is_not(self, folder: Path) -> None:
+        kept = Labelled(folder)
+        assert len(kept) == 3
+        (crops, copies), (same, yours) = kept.batch(0, 4), Labelled(folder).batch(0, 4)
+        assert torch.equal(crops, same)
+        assert torch.equal(copies.images, yours.images)
+        assert crops.shape == (2, 3, 96, 96)
+        assert copies.images.shape == (8, 3, 96, 96)
+        assert 0 <= copies.images.min() <= copies.images.max() <= 1
+        sums = [
+            {round(float(kept.batch(0, 3 * epoch + step)[1].images.sum()), 2) for step in range(3)} for epoch in (0, 1)
+        ]
+        assert sums[0].isdisjoint(sums[1])
+
+    def test_labels_follow_severity(self, folder: Path) -> None:
+        kept = Labelled(folder)
+        for step in range(3):
+            _, copies = kept.batch(0, step)
+            # the second and third copy are of one distortion, the third the stronger
+            assert (copies.label[1::4] < copies.label[2::4]).all()
+            assert (copies.label[::4] < 0.1).all()
+            assert (copies.severity[::4] == UNSEEN).all()
+
+    def test_a_moved_copy_is_moved(self, folder: Path) -> None:
+        crops, copies = Labelled(folder).batch(0, 0)
+        for number in (0, 1):
+            assert not torch.equal(copies.images[4 * number], crops[number])
+            assert (copies.images[4 * number] - crops[number]).abs().mean() < 0.15
+
+    def test_what_is_there_is_not_made_again(self, folder: Path, pool: Tensor) -> None:
+        times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+        make_labelled(folder, pool, range(3), 2, 4, 96)
+        assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+    def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="labelled batches"):
+            Labelled(tmp_path)
+
+    def test_a_run_learns_from_a_folder(self, folder: Path, tmp_path: Path) -> None:
+        settings = Settings("verdict", steps=2, labelled=str(folder))
+        run = Run(settings, tmp_path / "run", tmp_path)
+        before = [value.clone() for value in run.network.parameters()]
+        losses = list(run)
+        assert [set(one) for one in losses] == [{"verdict"}, {"verdict"}]
+        assert not any(torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
+
+    def test_a_run_without_a_folder_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="labelled"):
+            Settings("verdict", steps=2)
