@@ -60,31 +60,56 @@ class TestLabelled:
     def test_a_step_is_the_same_again_and_another_epoch_is_not(self, folder: Path) -> None:
         kept = Labelled(folder)
         assert len(kept) == 3
-        (crops, copies), (same, yours) = kept.batch(0, 4), Labelled(folder).batch(0, 4)
+        (crops, copies), (same, yours) = kept.batch(0, 4, 0.5), Labelled(folder).batch(0, 4, 0.5)
         assert torch.equal(crops, same)
         assert torch.equal(copies.images, yours.images)
         assert crops.shape == (2, 3, 96, 96)
         assert copies.images.shape == (8, 3, 96, 96)
         assert 0 <= copies.images.min() <= copies.images.max() <= 1
         sums = [
-            {round(float(kept.batch(0, 3 * epoch + step)[1].images.sum()), 2) for step in range(3)} for epoch in (0, 1)
+            {round(float(kept.batch(0, 3 * epoch + step, 0.5)[1].images.sum()), 2) for step in range(3)}
+            for epoch in (0, 1)
         ]
         assert sums[0].isdisjoint(sums[1])
 
     def test_labels_follow_severity(self, folder: Path) -> None:
         kept = Labelled(folder)
         for step in range(3):
-            _, copies = kept.batch(0, step)
+            _, copies = kept.batch(0, step, 0.5)
             # the second and third copy are of one distortion, the third the stronger
             assert (copies.label[1::4] < copies.label[2::4]).all()
             assert (copies.label[::4] < 0.1).all()
             assert (copies.severity[::4] == UNSEEN).all()
 
     def test_a_moved_copy_is_moved(self, folder: Path) -> None:
-        crops, copies = Labelled(folder).batch(0, 0)
+        crops, copies = Labelled(folder).batch(0, 0, 0.5)
         for number in (0, 1):
             assert not torch.equal(copies.images[4 * number], crops[number])
             assert (copies.images[4 * number] - crops[number]).abs().mean() < 0.15
+
+    def test_shares_of_copies_are_moved(self, folder: Path) -> None:
+        few, some, all_ = (Labelled(folder).batch(0, 0, moved)[1] for moved in (1e-9, 0.5, 1.0))
+        distorted = few.severity > UNSEEN
+        same = [(few.images == one.images).flatten(1).all(1)[distorted] for one in (some, all_)]
+        assert 0 < int(same[0].sum()) < 6
+        assert int(same[1].sum()) == 0
+        assert torch.equal(few.label, all_.label)
+
+    def test_without_moves_nothing_is_only_moved(self, folder: Path) -> None:
+        _, copies = Labelled(folder).batch(0, 0, 0)
+        assert copies.images.shape == (6, 3, 96, 96)
+        assert copies.label.shape == copies.severity.shape == (6,)
+        assert (copies.severity > UNSEEN).all()
+
+    def test_severity_counts_where_it_compares(self, folder: Path) -> None:
+        plain, blended, severe = (Labelled(folder, blend) for blend in (0.0, 0.5, 1.0))
+        for step in range(3):
+            (_, one), (_, half), (_, full) = (kept.batch(0, step, 0.5) for kept in (plain, blended, severe))
+            torch.testing.assert_close(half.label, (one.label + full.label) / 2)
+            fair = one.comparable & (one.severity > UNSEEN)
+            assert torch.equal(one.label[~fair], full.label[~fair])
+            order = one.severity[fair].argsort()
+            assert (full.label[fair][order].diff() >= 0).all()
 
     def test_what_is_there_is_not_made_again(self, folder: Path, pool: Tensor) -> None:
         times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}

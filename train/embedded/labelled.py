@@ -13,6 +13,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +22,6 @@ from train.embedded.distortions import shifted, turned
 from train.embedded.formulas import fused, verdicts
 from train.embedded.objectives import UNSEEN, Copies
 
-# Of the copies of a batch this share is moved a little against the reference, and its label stays.
-_MOVED = 0.3
 # By at most so many pixels.
 _FARTHEST = 3.0
 # What a copy counts that was only moved: as much as a distortion that is just seen. To ask for less costs detail.
@@ -53,21 +52,21 @@ class Labelled:
 
     Args:
         folder: that :func:`make_labelled` wrote.
+        blend: how much severity counts in the labels of comparable distortions, 0 to 1; the rest is the formulas'.
 
     Raises:
         ValueError: if there are none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, blend: float = 0.0) -> None:
         paths = sorted(folder.glob("*.pt"))
         if not paths:
             raise ValueError(
                 f"there are no labelled batches in {str(folder)!r}: make some, see train/embedded/README.md"
             )
         kept = [torch.load(path, weights_only=True) for path in paths]
-        seen = torch.cat([one["severity"] for one in kept]) > UNSEEN
-        label = torch.full(seen.shape, _UNSEEN_LABEL)
-        label[seen] = fused(torch.cat([one.pop("label") for one in kept])[seen])
+        severity, comparable = (torch.cat([one[name] for one in kept]) for name in ("severity", "comparable"))
+        label = _labels(torch.cat([one.pop("label") for one in kept]), severity, comparable, blend)
         labels = label.split([len(one["images"]) for one in kept])
         self._crops = [one.pop("crops") for one in kept]
         self._copies = [Copies(**one, label=label) for one, label in zip(kept, labels, strict=True)]
@@ -75,16 +74,26 @@ class Labelled:
     def __len__(self) -> int:
         return len(self._crops)
 
-    def batch(self, seed: int, step: int) -> tuple[Tensor, Copies]:
-        """The batch of a step of a run: turned, mirrored, and some copies moved a little; the same when asked again."""
+    def batch(self, seed: int, step: int, moved: float) -> tuple[Tensor, Copies]:
+        """The batch of a step of a run, turned and mirrored; the same when asked again.
+
+        Args:
+            seed: of the run.
+            step: number of the batch.
+            moved: share of the copies to move a little against their reference; their labels stay. With 0 the copies
+                that are nothing but moved are left out.
+        """
         epoch, place = divmod(step, len(self))
         order = list(range(len(self)))
         random.Random(seed * 1_000_003 + epoch).shuffle(order)
         draw = random.Random((seed * 1_000_003 + 1) * 1_000_003 + step)
         kept = self._copies[order[place]]
+        if not moved:
+            seen = kept.severity > UNSEEN
+            kept = Copies(*(getattr(kept, name)[seen] for name in kept.__dataclass_fields__))
         crops, images = self._crops[order[place]].float() / 255, kept.images.float() / 255
         for number in range(len(images)):
-            if draw.random() < _MOVED or float(kept.severity[number]) == UNSEEN:
+            if draw.random() < moved or float(kept.severity[number]) == UNSEEN:
                 images[number : number + 1] = _moved(images[number : number + 1], draw)
         quarters, mirrored = draw.randrange(4), draw.random() < 0.5
         crops, images = (torch.rot90(values, quarters, (2, 3)) for values in (crops, images))
@@ -93,13 +102,26 @@ class Labelled:
         return crops.contiguous(), replace(kept, images=images.contiguous())
 
 
+def _labels(columns: Tensor, severity: Tensor, comparable: Tensor, blend: float) -> Tensor:
+    """Labels ``(M,)`` of copies from the formulas' verdicts ``(M, K)`` and, where severities compare, from those."""
+    label = torch.full(severity.shape, _UNSEEN_LABEL)
+    seen = severity > UNSEEN
+    label[seen] = fused(columns[seen])
+    fair = seen & comparable
+    if blend and bool(fair.any()):
+        # severity on the labels' scale: the line through both
+        line = np.polyfit(severity[fair].numpy(), label[fair].numpy(), 1)
+        label[fair] += blend * (torch.from_numpy(np.polyval(line, severity[fair].numpy())).float() - label[fair])
+    return label
+
+
 def _moved(image: Tensor, draw: random.Random) -> Tensor:
     """A shift by parts of a pixel up to some pixels, small ones more often, or a turn by up to half a degree."""
     if draw.random() < 0.2:
         return turned(image, draw.uniform(-0.5, 0.5)).clamp(0, 1)
     far, angle = math.exp(draw.uniform(math.log(0.3), math.log(_FARTHEST))), draw.uniform(0, 2 * math.pi)
     down, across = far * math.sin(angle), far * math.cos(angle)
-    if draw.random() < 0.5:  # whole pixels: nothing is interpolated
+    if far >= 1 and draw.random() < 0.5:  # whole pixels: nothing is interpolated
         down, across = float(round(down)), float(round(across))
     return shifted(image, down, across).clamp(0, 1)
 

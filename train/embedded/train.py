@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -49,6 +48,9 @@ class Settings:
         rate: highest learning rate.
         start: weights to start from; empty for random ones.
         labelled: folder of labelled batches to learn from (:mod:`train.embedded.labelled`); empty to make batches.
+        blend: how much severity counts in their labels, 0 to 1.
+        moved: share of their copies that are moved a little against the reference in the last half of the run; in its
+            first fifth none are, since otherwise little is learned.
     """
 
     objective: str = "all"
@@ -63,6 +65,8 @@ class Settings:
     rate: float = 1e-3
     start: str = ""
     labelled: str = ""
+    blend: float = 0.0
+    moved: float = 0.2
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -110,8 +114,12 @@ class Run:
     @property
     def done(self) -> float:
         """The share of the run that is behind, from 0 to 1."""
+        return self.done_at(self.step)
+
+    def done_at(self, step: int) -> float:
+        """The share that is behind before a step; of a run of some minutes, the share by now."""
         if self.settings.steps:
-            return min(1.0, self.step / self.settings.steps)
+            return min(1.0, step / self.settings.steps)
         return min(1.0, self.seconds / (60 * self.settings.minutes))
 
     def __iter__(self) -> Iterator[dict[str, float]]:
@@ -119,9 +127,12 @@ class Run:
         start = time.monotonic() - self.seconds
         # The next batch is made while this one is learned from: making takes about half as long as learning.
         with ThreadPoolExecutor(1) as maker:
-            coming = maker.submit(self.batches, self.step)
+            coming = maker.submit(self.batches, self.step, self.done_at(self.step))
             while self.done < 1:
-                (crops, copies), coming = coming.result(), maker.submit(self.batches, self.step + 1)
+                (crops, copies), coming = (
+                    coming.result(),
+                    maker.submit(self.batches, self.step + 1, self.done_at(self.step + 1)),
+                )
                 losses = self._learn(crops.to(self.device), copies.to(self.device))
                 self.step += 1
                 self.seconds = time.monotonic() - start
@@ -169,13 +180,18 @@ class Run:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def _batches(settings: Settings, cache: Path) -> Callable[[int], tuple[Tensor, Copies]]:
-    """What gives the batch of a step."""
+def _batches(settings: Settings, cache: Path) -> Callable[[int, float], tuple[Tensor, Copies]]:
+    """What gives the batch of a step, where a share of the run is done."""
     if settings.labelled:
-        return partial(Labelled(Path(settings.labelled)).batch, settings.seed)
+        kept = Labelled(Path(settings.labelled), settings.blend)
+
+        def shown(step: int, done: float) -> tuple[Tensor, Copies]:
+            return kept.batch(settings.seed, step, settings.moved * min(1.0, max(0.0, (done - 0.2) / 0.3)))
+
+        return shown
     pool = made_pool(settings.pool, settings.side, cache)
 
-    def made(step: int) -> tuple[Tensor, Copies]:
+    def made(step: int, done: float) -> tuple[Tensor, Copies]:
         return make_batch(pool, settings.seed, step, settings.references, settings.copies, settings.crop)
 
     return made
