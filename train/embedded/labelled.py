@@ -22,8 +22,8 @@ from train.embedded.distortions import shifted, turned
 from train.embedded.formulas import fused, verdicts
 from train.embedded.objectives import UNSEEN, Copies
 
-# By at most so many pixels.
-_FARTHEST = 3.0
+# A copy is moved by at most so many pixels: 1 % of an image of 600.
+_FARTHEST = 6.0
 # What a copy counts that was only moved: as much as a distortion that is just seen. To ask for less costs detail.
 _UNSEEN_LABEL = 0.08
 

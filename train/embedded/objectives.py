@@ -173,7 +173,11 @@ OBJECTIVES: dict[str, dict[str, float]] = {
 
 
 def parts(
-    weights: Mapping[str, float], references: Sequence[Tensor], features: Sequence[Tensor], copies: Copies
+    weights: Mapping[str, float],
+    references: Sequence[Tensor],
+    features: Sequence[Tensor],
+    copies: Copies,
+    deepest: int | None = None,
 ) -> dict[str, Tensor]:
     """The parts of an objective that have a weight.
 
@@ -182,10 +186,12 @@ def parts(
         references: features of each tap ``(R, C, h, w)``.
         features: of the copies, ``(M, C, h, w)``.
         copies: what was done to them.
+        deepest: how many of the deepest taps distances are taken from, ``None`` for all.
     """
     found = {}
     if weights.keys() & {"ranking", "calibration", "verdict"}:
-        taken = distances([tap[copies.reference] for tap in references], features)
+        chosen = slice(0 if deepest is None else -deepest, None)
+        taken = distances([tap[copies.reference] for tap in references[chosen]], features[chosen])
         if "ranking" in weights:
             found["ranking"] = ranking(taken, copies)
         if "calibration" in weights:

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork, load_embedded
+from torchmetrics_fmiqa.features.embedded import CHANNELS, EmbeddedNetwork, load_embedded
 from train.embedded.batches import made_pool, make_batch
 from train.embedded.labelled import Labelled
 from train.embedded.objectives import OBJECTIVES, Copies, parts
@@ -51,6 +51,7 @@ class Settings:
         blend: how much severity counts in their labels, 0 to 1.
         moved: share of their copies that are moved a little against the reference in the last half of the run; in its
             first fifth none are, since otherwise little is learned.
+        deepest: how many of the deepest taps are compared: the others cannot but see a shift by some pixels.
     """
 
     objective: str = "all"
@@ -67,12 +68,15 @@ class Settings:
     labelled: str = ""
     blend: float = 0.0
     moved: float = 0.2
+    deepest: int = 2
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ValueError(f"there is no objective {self.objective!r}: give one of {', '.join(OBJECTIVES)}")
         if (self.steps > 0) == (self.minutes > 0) or min(self.steps, self.minutes) < 0:
             raise ValueError(f"give either `steps` or `minutes` above 0, got {self.steps} and {self.minutes:g}")
+        if not 1 <= self.deepest <= len(CHANNELS):
+            raise ValueError(f"`deepest` must be 1 to {len(CHANNELS)}, got {self.deepest}")
         if "verdict" in OBJECTIVES[self.objective] and not self.labelled:
             raise ValueError(f"the objective {self.objective!r} needs `labelled`, a folder of labelled batches")
 
@@ -146,7 +150,7 @@ class Run:
             group["lr"] = rate
         features = self.network.features(torch.cat([crops, copies.images]))
         references, others = [tap[: len(crops)] for tap in features], [tap[len(crops) :] for tap in features]
-        found = parts(self.weights, references, others, copies)
+        found = parts(self.weights, references, others, copies, settings.deepest)
         loss: Tensor = torch.stack([self.weights[name] * value for name, value in found.items()]).sum()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
