@@ -90,10 +90,10 @@ class TestLabelled:
     def test_shares_of_copies_are_moved(self, folder: Path) -> None:
         kept, counts = Labelled(folder), [0, 0]
         for step in range(3):
-            few, some, all_ = (kept.batch(0, step, moved)[1] for moved in (1e-9, 0.5, 1.0))
-            assert torch.equal(few.label, all_.label)
+            few, some, every = (kept.batch(0, step, moved)[1] for moved in (1e-9, 0.5, 1.0))
+            assert torch.equal(few.label, every.label)
             distorted = few.severity > UNSEEN
-            for place, one in enumerate((some, all_)):
+            for place, one in enumerate((some, every)):
                 counts[place] += int((few.images == one.images).flatten(1).all(1)[distorted].sum())
         assert 0 < counts[0] < 18
         assert counts[1] == 0

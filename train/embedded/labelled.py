@@ -92,10 +92,10 @@ class Labelled:
             seen = kept.severity > UNSEEN
             kept = Copies(*(getattr(kept, name)[seen] for name in kept.__dataclass_fields__))
         crops, images = self._crops[order[place]].float() / 255, kept.images.float() / 255
+        quarters, mirrored = draw.randrange(4), draw.random() < 0.5
         for number in range(len(images)):
             if draw.random() < moved or float(kept.severity[number]) == UNSEEN:
                 images[number : number + 1] = _moved(images[number : number + 1], draw)
-        quarters, mirrored = draw.randrange(4), draw.random() < 0.5
         crops, images = (torch.rot90(values, quarters, (2, 3)) for values in (crops, images))
         if mirrored:
             crops, images = crops.flip(3), images.flip(3)
