@@ -269,10 +269,12 @@ class TestObjectives:
 
     def test_verdict_falls_as_distances_follow_labels(self) -> None:
         copies = some_copies()
-        right, wrong = (copies.label * 5).exp()[:, None] * 0.01, (-copies.label * 5).exp()[:, None] * 0.01
+        logs = (copies.label - copies.label.mean())[:, None] * 5
+        right, wrong = (logs - 3).exp(), (-logs - 3).exp()
         assert verdict(right, copies) < 0.3 < 2 < verdict(wrong, copies)
-        # neither a factor nor a power of all distances matters
-        torch.testing.assert_close(verdict(right, copies), verdict(right.square() * 3, copies))
+        # how steep the line is does not matter, where it lies does
+        torch.testing.assert_close(verdict(right, copies), verdict((logs / 2 - 3).exp(), copies))
+        assert verdict(right, copies) < verdict(right / 10, copies)
 
     def test_verdict_has_a_finite_gradient_at_equal_images(self) -> None:
         taken = torch.zeros(5, 2, requires_grad=True)

@@ -15,7 +15,9 @@ UNSEEN = 0.5
 # and of those of two images, since what is plain on one may be hard to see on the other.
 _OWN_STEP, _FAIR_STEP, _ANY_STEP = 0.4, 1.6, 2.4
 # Distances below this count as this: what is under it nobody sees, and its logarithm would rule all others.
-_NEAREST = 1e-4
+_NEAREST = 1e-5
+# Logarithm of the distance that most copies shall have.
+_USUAL = -3.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ def calibration(taken: Tensor, copies: Copies) -> Tensor:
 def verdict(taken: Tensor, copies: Copies, softness: float = 0.04) -> Tensor:
     """How far the logarithm of the distance is from the formulas' label: 1 - r, and pairs in the wrong order.
 
+    Their mean is held at a usual distance, of about 0.05.
+
     Args:
         taken: distances ``(M, L)`` of the copies from their references.
         copies: what was done to them, with labels.
@@ -129,7 +133,9 @@ def verdict(taken: Tensor, copies: Copies, softness: float = 0.04) -> Tensor:
     gain = (label.square().sum() / spread.square().sum(0).clamp_min(1e-9)).sqrt().detach()
     gaps = (logs[:, None] - logs) * gain / softness
     order = F.binary_cross_entropy_with_logits(gaps, right[..., None].expand_as(gaps), reduction="none").mean((0, 1))
-    each = apart + 0.5 * order
+    # without an anchor all distances shrink until nothing is left of their gradient
+    anchor = (logs.mean(0) - _USUAL).square()
+    each = apart + 0.5 * order + 0.1 * anchor
     # the mean over taps is what the metric gives; single taps count too, so that none is left behind
     return each[0] + 0.25 * each[1:].mean()
 
