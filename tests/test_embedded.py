@@ -269,12 +269,12 @@ class TestObjectives:
 
     def test_verdict_falls_as_distances_follow_labels(self) -> None:
         copies = some_copies()
-        logs = (copies.label - copies.label.mean())[:, None] * 5
-        right, wrong = (logs - 3).exp(), (-logs - 3).exp()
-        assert verdict(right, copies) < 0.3 < 2 < verdict(wrong, copies)
-        # how steep the line is does not matter, where it lies does
-        torch.testing.assert_close(verdict(right, copies), verdict((logs / 2 - 3).exp(), copies))
-        assert verdict(right, copies) < verdict(right / 10, copies)
+        logs = -5 + 4 * copies.label[:, None]
+        right, wrong = logs.exp(), (2 * logs.mean() - logs).exp()
+        assert verdict(right, copies) < 0.3 < 1.5 < verdict(wrong, copies)
+        # another scale is no better, nor is another slope
+        for other in (logs - 1, logs + 1, 2 * logs - logs.mean(), logs / 2 + logs.mean() / 2):
+            assert verdict(right, copies) < verdict(other.exp(), copies)
 
     def test_verdict_has_a_finite_gradient_at_equal_images(self) -> None:
         taken = torch.zeros(5, 2, requires_grad=True)

@@ -21,16 +21,18 @@ WEIGHTS = Path(__file__).with_name("embedded.safetensors")
 CHANNELS = (24, 48, 64, 96, 128)
 # Channels of the one layer at full resolution.
 _STEM = 16
-# Where divisive normalisation starts: untrained, 0.03 and 0.1 follow graded severities better than 0.3 does.
+# Where divisive normalisation starts.
 _FLOOR = 0.05
+# Size of the constant beside the channels, of the size 1: untrained, a mild distortion then lies near 0.05.
+_CONSTANT = 1.5
 
 
 class EmbeddedNetwork(nn.Module):
     """A convolutional trunk of five stages with divisive normalisation and antialiased downsampling.
 
     It takes raw RGB in [0, 1] of any size from 1 x 1; stage ``i`` (from 1) gives ``(N, C_i, ceil(H / 2**i),
-    ceil(W / 2**i))``. As the backbone of a recipe its taps are ``"all"``, the stages' indices, or ``stages.0`` ...
-    ``stages.4``.
+    ceil(W / 2**i))``, seen through a layer of its own. As the backbone of a recipe its taps are ``"all"``, the stages'
+    indices, or ``heads.0`` ... ``heads.4``.
 
     Args:
         seed: of the random weights that it starts with.
@@ -60,17 +62,18 @@ class EmbeddedNetwork(nn.Module):
             _Stage(one, other, 1 if number == 0 else 2, generator, normalized)
             for number, (one, other) in enumerate(zip(before, channels, strict=True))
         )
+        self.heads = nn.ModuleList(_Head(one, generator) for one in channels)
         # What timm's networks say of themselves, so that taps="all" and normalization="model" work.
-        self.feature_info = [{"module": f"stages.{i}", "reduction": 2 ** (i + 1)} for i in range(len(channels))]
+        self.feature_info = [{"module": f"heads.{i}", "reduction": 2 ** (i + 1)} for i in range(len(channels))]
         self.pretrained_cfg = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What each stage gives for images ``(N, 3, H, W)``, shallow to deep."""
         # Channels last: convolutions of few channels over many pixels are a third faster on a CPU.
         found, values = [], self.stem(images.contiguous(memory_format=torch.channels_last) - 0.5)
-        for stage in self.stages:
+        for stage, head in zip(self.stages, self.heads, strict=True):
             values = stage(values)
-            found.append(values)
+            found.append(head(values))
         return found
 
     def forward(self, images: Tensor) -> Tensor:
@@ -94,6 +97,20 @@ def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
     network = EmbeddedNetwork()
     strict_load(network, load_file(path), str(path))
     return network
+
+
+class _Head(nn.Conv2d):
+    """What a stage is compared by: a linear map of its channels, beside a constant.
+
+    The constant sets how much a difference counts in the cosine. Without a layer of its own a stage could only have it
+    at the cost of its channels: in training most of them died.
+    """
+
+    def __init__(self, channels: int, generator: Generator) -> None:
+        super().__init__(channels, channels, 1)
+        with torch.no_grad():
+            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) / math.sqrt(channels))
+            self.bias.copy_(torch.randn(channels, generator=generator) * _CONSTANT)  # type: ignore[union-attr]
 
 
 class _Stage(nn.Module):
@@ -130,20 +147,19 @@ class _Layer(nn.Module):
 
 
 class _Divisive(nn.Module):
-    """Divide each channel by its own local size, as cells in the visual cortex do: what is beside much counts less.
+    """Divide by the local size of all channels, as cells in the visual cortex do: what is beside much counts less.
 
-    The size is the root of the mean square over 5 x 5 positions; sizes far below a learned floor are not raised.
+    The size is the root of the mean square over channels and 5 x 5 positions; sizes far below a learned floor are not
+    raised. Each channel by its own size makes a better untrained network, but one that cannot be trained: it amplifies
+    what hardly exists, and after ten layers gradients of two batches have nothing in common.
     """
-
-    box: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.floor = nn.Parameter(torch.full((channels,), math.log(_FLOOR)))
-        self.register_buffer("box", torch.full((channels, 1, 5, 5), 1 / 25), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        energy = F.conv2d(_replicated(values.square(), 2, 2, 2, 2), self.box, groups=values.shape[1])
+        energy = F.avg_pool2d(_replicated(values.square().mean(1, keepdim=True), 2, 2, 2, 2), 5, 1)
         return values * torch.rsqrt(energy + (2 * self.floor).exp()[:, None, None])
 
 

@@ -30,6 +30,9 @@ from train.embedded.labelled import Labelled
 from train.embedded.objectives import OBJECTIVES, Copies, parts
 from train.embedded.weights import commit, save_weights
 
+# The share of a run in which all taps are compared and no copy is moved.
+_FIRST = 0.2
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -51,7 +54,8 @@ class Settings:
         blend: how much severity counts in their labels, 0 to 1.
         moved: share of their copies that are moved a little against the reference in the last half of the run; in its
             first fifth none are, since otherwise little is learned.
-        deepest: how many of the deepest taps are compared: the others cannot but see a shift by some pixels.
+        deepest: how many of the deepest taps are compared after the first fifth of the run: the others cannot but see
+            a shift by some pixels.
     """
 
     objective: str = "all"
@@ -149,8 +153,10 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         features = self.network.features(torch.cat([crops, copies.images]))
+        # shallow taps learn first, and what they learn the deep ones build on
+        deepest = settings.deepest if self.done >= _FIRST else None
         references, others = [tap[: len(crops)] for tap in features], [tap[len(crops) :] for tap in features]
-        found = parts(self.weights, references, others, copies, settings.deepest)
+        found = parts(self.weights, references, others, copies, deepest)
         loss: Tensor = torch.stack([self.weights[name] * value for name, value in found.items()]).sum()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -190,7 +196,7 @@ def _batches(settings: Settings, cache: Path) -> Callable[[int, float], tuple[Te
         kept = Labelled(Path(settings.labelled), settings.blend)
 
         def shown(step: int, done: float) -> tuple[Tensor, Copies]:
-            return kept.batch(settings.seed, step, settings.moved * min(1.0, max(0.0, (done - 0.2) / 0.3)))
+            return kept.batch(settings.seed, step, settings.moved * min(1.0, max(0.0, (done - _FIRST) / 0.3)))
 
         return shown
     pool = made_pool(settings.pool, settings.side, cache)
