@@ -124,7 +124,7 @@ class TestNetwork:
         preds, target = make_pair(2, 64, 64)
         scores = [
             float(FeatureDistance(backbone=network, taps=taps)(preds, target))
-            for taps in ([1, -1], ["stages.1", "stages.4"], [0])
+            for taps in ([1, -1], ["heads.1", "heads.4"], [0])
         ]
         assert scores[0] == scores[1] != scores[2]
 

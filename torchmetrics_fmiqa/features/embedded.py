@@ -99,7 +99,7 @@ def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
     return network
 
 
-class _Head(nn.Conv2d):
+class _Head(nn.Module):
     """What a stage is compared by: a linear map of its channels, beside a constant.
 
     The constant sets how much a difference counts in the cosine. Without a layer of its own a stage could only have it
@@ -107,10 +107,13 @@ class _Head(nn.Conv2d):
     """
 
     def __init__(self, channels: int, generator: Generator) -> None:
-        super().__init__(channels, channels, 1)
-        with torch.no_grad():
-            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) / math.sqrt(channels))
-            self.bias.copy_(torch.randn(channels, generator=generator) * _CONSTANT)  # type: ignore[union-attr]
+        super().__init__()
+        weight = torch.randn(channels, channels, 1, 1, generator=generator) / math.sqrt(channels)
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.randn(channels, generator=generator) * _CONSTANT)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return F.conv2d(values, self.weight, self.bias)
 
 
 class _Stage(nn.Module):

@@ -30,7 +30,7 @@ from torchmetrics_fmiqa.benchmark.scores import Reading
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated import read_rated_csv
 from torchmetrics_fmiqa.features.cache import ReferenceCache
-from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork, load_embedded
+from torchmetrics_fmiqa.recipes import as_recipe
 from torchmetrics_fmiqa.statistics import agreement, srcc
 from train.embedded.distortions import HELD_OUT, TRAINED
 from train.embedded.images import make_image
@@ -54,10 +54,11 @@ def make_panel(asked: Sequence[str]) -> Panel:
         if name in pyramids:
             baselines.append(pyramids[name])
         elif name.startswith("random:"):
-            features[name] = Recipe(EmbeddedNetwork(int(name.removeprefix("random:"))))
+            features[name] = as_recipe("embedded", weights=name)
         elif name.endswith(".safetensors"):
             path = Path(name)
-            features[path.parent.name if path.stem == "weights" else path.stem] = Recipe(load_embedded(path))
+            title = path.parent.name if path.stem == "weights" else path.stem
+            features[title] = as_recipe("embedded", weights=str(path))
         elif name == "vit-tiny":
             features[name] = Recipe("vit_tiny_patch16_224", str(_assets() / "weights/vit_tiny_patch16_224.safetensors"))
         else:

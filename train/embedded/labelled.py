@@ -24,8 +24,6 @@ from train.embedded.objectives import UNSEEN, Copies
 
 # A copy is moved by at most so many pixels: 1 % of an image of 600.
 _FARTHEST = 6.0
-# What a copy counts that was only moved: as much as a distortion that is just seen. To ask for less costs detail.
-_UNSEEN_LABEL = 0.08
 
 
 def make_labelled(folder: Path, pool: Tensor, numbers: range, references: int, copies: int, crop: int) -> None:
@@ -53,12 +51,13 @@ class Labelled:
     Args:
         folder: that :func:`make_labelled` wrote.
         blend: how much severity counts in the labels of comparable distortions, 0 to 1; the rest is the formulas'.
+        unseen: label of copies that are only moved. To ask that nothing lies nearer than they do costs detail.
 
     Raises:
         ValueError: if there are none.
     """
 
-    def __init__(self, folder: Path, blend: float = 0.0) -> None:
+    def __init__(self, folder: Path, blend: float = 0.0, unseen: float = 0.1) -> None:
         paths = sorted(folder.glob("*.pt"))
         if not paths:
             raise ValueError(
@@ -66,7 +65,7 @@ class Labelled:
             )
         kept = [torch.load(path, weights_only=True) for path in paths]
         severity, comparable = (torch.cat([one[name] for one in kept]) for name in ("severity", "comparable"))
-        label = _labels(torch.cat([one.pop("label") for one in kept]), severity, comparable, blend)
+        label = _labels(torch.cat([one.pop("label") for one in kept]), severity, comparable, blend, unseen)
         labels = label.split([len(one["images"]) for one in kept])
         self._crops = [one.pop("crops") for one in kept]
         self._copies = [Copies(**one, label=label) for one, label in zip(kept, labels, strict=True)]
@@ -102,9 +101,9 @@ class Labelled:
         return crops.contiguous(), replace(kept, images=images.contiguous())
 
 
-def _labels(columns: Tensor, severity: Tensor, comparable: Tensor, blend: float) -> Tensor:
+def _labels(columns: Tensor, severity: Tensor, comparable: Tensor, blend: float, unseen: float) -> Tensor:
     """Labels ``(M,)`` of copies from the formulas' verdicts ``(M, K)`` and, where severities compare, from those."""
-    label = torch.full(severity.shape, _UNSEEN_LABEL)
+    label = torch.full(severity.shape, unseen)
     seen = severity > UNSEEN
     label[seen] = fused(columns[seen])
     fair = seen & comparable

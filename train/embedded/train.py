@@ -52,6 +52,7 @@ class Settings:
         start: weights to start from; empty for random ones.
         labelled: folder of labelled batches to learn from (:mod:`train.embedded.labelled`); empty to make batches.
         blend: how much severity counts in their labels, 0 to 1.
+        unseen: the label of those that are only moved, 0 to 1.
         moved: share of their copies that are moved a little against the reference in the last half of the run; in its
             first fifth none are, since otherwise little is learned.
         deepest: how many of the deepest taps are compared after the first fifth of the run: the others cannot but see
@@ -71,6 +72,7 @@ class Settings:
     start: str = ""
     labelled: str = ""
     blend: float = 0.0
+    unseen: float = 0.1
     moved: float = 0.2
     deepest: int = 2
 
@@ -193,7 +195,7 @@ class Run:
 def _batches(settings: Settings, cache: Path) -> Callable[[int, float], tuple[Tensor, Copies]]:
     """What gives the batch of a step, where a share of the run is done."""
     if settings.labelled:
-        kept = Labelled(Path(settings.labelled), settings.blend)
+        kept = Labelled(Path(settings.labelled), settings.blend, settings.unseen)
 
         def shown(step: int, done: float) -> tuple[Tensor, Copies]:
             return kept.batch(settings.seed, step, settings.moved * min(1.0, max(0.0, (done - _FIRST) / 0.3)))
