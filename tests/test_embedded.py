@@ -53,7 +53,7 @@ class TestNetwork:
         height, width = size
         for channels, stage in zip(CHANNELS, network.features(torch.rand(2, 3, *size)), strict=True):
             height, width = -(-height // 2), -(-width // 2)
-            assert stage.shape == (2, channels, height, width)
+            assert stage.shape == (2, channels + 3, height, width)  # and the light
             assert stage.isfinite().all()
 
     def test_it_is_small_and_cheap(self, network: EmbeddedNetwork, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ class FeatureDistanceLoss(PairLoss):
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> from torchmetrics_fmiqa import FeatureDistanceLoss
-    >>> loss = FeatureDistanceLoss(backbone="vit_tiny_patch16_224", weights="random:0", taps=[0, 1])
+    >>> loss = FeatureDistanceLoss()
     >>> target = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> preds = (0.9 * target).requires_grad_()
     >>> loss(preds, target).backward()
@@ -171,7 +171,7 @@ class SpipsLoss(PairLoss):
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> from torchmetrics_fmiqa import SpipsLoss
-    >>> loss = SpipsLoss(backbone="vit_tiny_patch16_224", weights="random:0", taps=[0, 1])
+    >>> loss = SpipsLoss()
     >>> target = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> preds = (0.9 * target).requires_grad_()
     >>> loss(preds, target).backward()

@@ -74,10 +74,9 @@ class ImageQualityMonitor(Callback):
 
     >>> from torchmetrics.image import PeakSignalNoiseRatio
     >>> from torchmetrics_fmiqa import FeatureDistance, ImageQualityMonitor
-    >>> vit = FeatureDistance(backbone="vit_tiny_patch16_224", weights="random:0")
-    >>> monitor = ImageQualityMonitor({"vit": vit, "psnr": PeakSignalNoiseRatio(data_range=1.0)}, target=1)
-    >>> monitor.names("val")
-    ['quality/psnr', 'quality/vit']
+    >>> metrics = {"distance": FeatureDistance(), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
+    >>> ImageQualityMonitor(metrics, target=1).names("val")
+    ['quality/distance', 'quality/psnr']
     """
 
     def __init__(

@@ -25,12 +25,14 @@ _STEM = 16
 _FLOOR = 0.05
 # Size of the constant beside the channels, of the size 1: untrained, a mild distortion then lies near 0.05.
 _CONSTANT = 1.5
+# How much light counts, of the size of that constant: trained, black lies 0.66 from white.
+_LIGHT = 0.35
 
 
 class EmbeddedNetwork(nn.Module):
     """A convolutional trunk of five stages with divisive normalisation and antialiased downsampling.
 
-    It takes raw RGB in [0, 1] of any size from 1 x 1; stage ``i`` (from 1) gives ``(N, C_i, ceil(H / 2**i),
+    It takes raw RGB in [0, 1] of any size from 1 x 1; stage ``i`` (from 1) gives ``(N, C_i + 3, ceil(H / 2**i),
     ceil(W / 2**i))``, seen through a layer of its own. As the backbone of a recipe its taps are ``"all"``, the stages'
     indices, or ``heads.0`` ... ``heads.4``.
 
@@ -44,7 +46,7 @@ class EmbeddedNetwork(nn.Module):
 
     >>> network = EmbeddedNetwork(seed=0)
     >>> [tuple(stage.shape) for stage in network.features(torch.rand(1, 3, 33, 64))][:2]
-    [(1, 24, 17, 32), (1, 48, 9, 16)]
+    [(1, 27, 17, 32), (1, 51, 9, 16)]
     >>> sum(parameter.numel() for parameter in network.parameters()) < 1_500_000
     True
     """
@@ -70,10 +72,11 @@ class EmbeddedNetwork(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """What each stage gives for images ``(N, 3, H, W)``, shallow to deep."""
         # Channels last: convolutions of few channels over many pixels are a third faster on a CPU.
-        found, values = [], self.stem(images.contiguous(memory_format=torch.channels_last) - 0.5)
+        found, light = [], images.contiguous(memory_format=torch.channels_last) - 0.5
+        values = self.stem(light)
         for stage, head in zip(self.stages, self.heads, strict=True):
-            values = stage(values)
-            found.append(head(values))
+            values, light = stage(values), F.avg_pool2d(light, 2, ceil_mode=True)
+            found.append(head(values, light))
         return found
 
     def forward(self, images: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
         ValueError: if there is no such file, or it holds another network's weights.
 
     >>> sum(parameter.numel() for parameter in load_embedded().parameters())
-    497200
+    530136
     """
     from safetensors.torch import load_file
 
@@ -103,7 +106,8 @@ class _Head(nn.Module):
     """What a stage is compared by: a linear map of its channels, beside a constant.
 
     The constant sets how much a difference counts in the cosine. Without a layer of its own a stage could only have it
-    at the cost of its channels: in training most of them died.
+    at the cost of its channels: in training most of them died. Three channels more hold the light of the place, since
+    stages see contrast alone: to them a black image is a white one.
     """
 
     def __init__(self, channels: int, generator: Generator) -> None:
@@ -112,8 +116,9 @@ class _Head(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.randn(channels, generator=generator) * _CONSTANT)
 
-    def forward(self, values: Tensor) -> Tensor:
-        return F.conv2d(values, self.weight, self.bias)
+    def forward(self, values: Tensor, light: Tensor) -> Tensor:
+        gain = _LIGHT * self.bias.norm()
+        return torch.cat([F.conv2d(values, self.weight, self.bias), gain * light.to(values.dtype)], 1)
 
 
 class _Stage(nn.Module):

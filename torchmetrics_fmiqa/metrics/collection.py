@@ -36,10 +36,9 @@ class FeatureMetricCollection(MetricCollection):
 
     >>> from torchmetrics.image import PeakSignalNoiseRatio
     >>> from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
-    >>> vit = {"backbone": "vit_tiny_patch16_224", "weights": "random:0"}
     >>> metrics = FeatureMetricCollection({
-    ...     "early": FeatureDistance(**vit, taps=[0, 1]),
-    ...     "late_l2": FeatureDistance(**vit, taps=[3], distance="l2"),
+    ...     "early": FeatureDistance(taps=[0, 1]),
+    ...     "late_l2": FeatureDistance(taps=[3], distance="l2"),
     ...     "psnr": PeakSignalNoiseRatio(data_range=1.0),
     ... })
     >>> target = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))

@@ -77,7 +77,7 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
 
     >>> import torch
     >>> from torchmetrics_fmiqa import SPIPS
-    >>> metric = SPIPS(backbone="vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 2, 3])
+    >>> metric = SPIPS()
     >>> target = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> metric.update(0.8 * target, target)
     >>> bool(metric.compute() > 0), float(metric(target, target))
