@@ -14,8 +14,8 @@ on images that were not trained on, by networks that were not in the loss. OUT g
 
 Interrupt it whenever you like: the same command goes on where it was. Images and weights come from the folder
 FMIQA_ASSETS (images/{bsd100,kodak,set5,set14}, weights/*.safetensors), or give --train FOLDER --val FOLDER. What is
-not there is downloaded once; a judge (SqueezeNet, ViT-Tiny, LPIPS) is left out where that fails, and the loss of the embedded network
-needs no download. On a machine that does other work too, OMP_NUM_THREADS=1 can be much faster.
+not there is downloaded once; a judge (SqueezeNet, ViT-Tiny, LPIPS) is left out where that fails, and the loss
+itself needs no download. On a machine that does other work too, OMP_NUM_THREADS=1 can be much faster.
 """
 
 from __future__ import annotations
