@@ -171,7 +171,6 @@ OBJECTIVES: dict[str, dict[str, float]] = {
     "ranking+contrast": {"ranking": 1.0, "contrast": 0.1},
     "ranking+calibration": {"ranking": 1.0, "calibration": 1.0},
     "verdict": {"verdict": 1.0},
-    "verdict+contrast": {"verdict": 1.0, "contrast": 0.1},
     "all": {"ranking": 1.0, "calibration": 1.0, "contrast": 0.1},
 }
 
