@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -97,8 +97,18 @@ def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
 
     if not path.is_file():
         raise ValueError(f"there are no weights {str(path)!r}: install the package again, or give a file of yours")
-    network = EmbeddedNetwork()
-    strict_load(network, load_file(path), str(path))
+    return network_of(load_file(path), str(path))
+
+
+def network_of(weights: Mapping[str, Tensor], source: str) -> EmbeddedNetwork:
+    """Return the network that these weights are of: they tell how many channels each stage has.
+
+    Raises:
+        ValueError: if they are another network's, naming ``source``.
+    """
+    names = itertools.takewhile(weights.__contains__, (f"heads.{stage}.bias" for stage in itertools.count()))
+    network = EmbeddedNetwork(channels=[len(weights[name]) for name in names] or CHANNELS)
+    strict_load(network, weights, source)
     return network
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchmetrics_fmiqa.features.embedded import EMBEDDED, WEIGHTS, EmbeddedNetwork, load_embedded
+from torchmetrics_fmiqa.features.embedded import EMBEDDED, WEIGHTS, EmbeddedNetwork, load_embedded, network_of
 from torchmetrics_fmiqa.features.hub import check_reachable
 from torchmetrics_fmiqa.features.identity import module_identity
 from torchmetrics_fmiqa.features.weights import (
@@ -241,9 +241,7 @@ def _build_embedded(kind: str, argument: str | int) -> nn.Module:
         return load_embedded()
     if kind == "random":
         return EmbeddedNetwork(int(argument))
-    net = EmbeddedNetwork()
-    strict_load(net, read_state_dict(str(argument)), str(argument))
-    return net
+    return network_of(read_state_dict(str(argument)), str(argument))
 
 
 def _build_timm(name: str, kind: str, path: str) -> nn.Module:

@@ -57,6 +57,7 @@ class Settings:
             first fifth none are, since otherwise little is learned.
         deepest: how many of the deepest taps are compared after the first fifth of the run: the others cannot but see
             a shift by some pixels.
+        channels: of the stages, with commas between.
     """
 
     objective: str = "all"
@@ -75,16 +76,24 @@ class Settings:
     unseen: float = 0.1
     moved: float = 0.2
     deepest: int = 2
+    channels: str = ",".join(map(str, CHANNELS))
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ValueError(f"there is no objective {self.objective!r}: give one of {', '.join(OBJECTIVES)}")
         if (self.steps > 0) == (self.minutes > 0) or min(self.steps, self.minutes) < 0:
             raise ValueError(f"give either `steps` or `minutes` above 0, got {self.steps} and {self.minutes:g}")
-        if not 1 <= self.deepest <= len(CHANNELS):
-            raise ValueError(f"`deepest` must be 1 to {len(CHANNELS)}, got {self.deepest}")
+        if not all(word.isdecimal() for word in self.channels.split(",")):
+            raise ValueError(f"`channels` must be whole numbers with commas between, got {self.channels!r}")
+        if not 1 <= self.deepest <= len(self.stages):
+            raise ValueError(f"`deepest` must be 1 to {len(self.stages)}, got {self.deepest}")
         if "verdict" in OBJECTIVES[self.objective] and not self.labelled:
             raise ValueError(f"the objective {self.objective!r} needs `labelled`, a folder of labelled batches")
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The channels of each stage."""
+        return tuple(int(word) for word in self.channels.split(","))
 
 
 class Run:
@@ -106,7 +115,8 @@ class Run:
         kept = folder / "settings.json"
         if kept.is_file() and json.loads(kept.read_text()) != asdict(settings):
             raise ValueError(f"{folder} holds a run with other settings: give another --out")
-        network = load_embedded(Path(settings.start)) if settings.start else EmbeddedNetwork(settings.seed)
+        start = settings.start
+        network = load_embedded(Path(start)) if start else EmbeddedNetwork(settings.seed, settings.stages)
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), settings.rate, weight_decay=0.01)
