@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from train.embedded import labelled
 from train.embedded.distortions import TRAINED
 from train.embedded.formulas import FORMULAS, fused, verdicts
 from train.embedded.images import make_images
 from train.embedded.labelled import Labelled, make_labelled
 from train.embedded.objectives import UNSEEN
 from train.embedded.train import Run, Settings
+from train.embedded.untrained import SEEDS, untrained_verdicts
 
 pytest.importorskip("piq", reason="the formulas are piq's: install the extra iqa")
 
@@ -26,7 +28,7 @@ def pool() -> Tensor:
 @pytest.fixture(scope="module")
 def folder(pool: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("labelled")
-    make_labelled(made, pool, range(3), 2, 4, 96)
+    make_labelled(made, pool, range(3), (2, 4, 96))
     return made
 
 
@@ -54,6 +56,29 @@ class TestFormulas:
 
     def test_equal_verdicts_share_their_rank(self) -> None:
         assert fused(torch.tensor([[1.0], [1.0], [0.0], [2.0]])).tolist() == pytest.approx([0.5, 0.5, 0.0, 1.0])
+
+
+class TestUntrained:
+    @pytest.mark.parametrize("kind", ["blur", "noise", "jpeg", "super_resolve"])
+    def test_each_says_that_a_worse_copy_is_worse(self, pool: Tensor, kind: str) -> None:
+        images, places = pool.float() / 255, torch.arange(4)
+        mild, worse = (
+            torch.cat([TRAINED[kind](one[None], severity, torch.Generator().manual_seed(0)) for one in images])
+            for severity in (2, 4.5)
+        )
+        for seed in SEEDS:
+            one, other = (untrained_verdicts(copies, images, places, [seed]) for copies in (mild, worse))
+            assert (one < other).all()
+
+    def test_an_equal_image_is_the_nearest(self, pool: Tensor) -> None:
+        images, places = pool.float() / 255, torch.arange(4)
+        assert untrained_verdicts(images, images, places).exp().tolist() == pytest.approx([1e-6] * 4)
+
+    def test_each_copy_is_held_against_its_own_reference(self, pool: Tensor) -> None:
+        images = pool.float() / 255
+        crossed = untrained_verdicts(images.flip(0), images, torch.tensor([3, 2, 1, 0]))
+        assert crossed.exp().tolist() == pytest.approx([1e-6] * 4)
+        assert (untrained_verdicts(images.flip(0), images, torch.arange(4)).exp() > 0.05).all()
 
 
 class TestLabelled:
@@ -114,9 +139,33 @@ class TestLabelled:
             order = one.severity[fair].argsort()
             assert (full.label[fair][order].diff() >= 0).all()
 
+    def test_untrained_networks_count_beside_formulas(self, folder: Path) -> None:
+        formulas, both, networks = (Labelled(folder, untrained=share) for share in (0.0, 0.5, 1.0))
+        for step in range(3):
+            (_, one), (_, half), (_, other) = (kept.batch(0, step, 0.5) for kept in (formulas, both, networks))
+            torch.testing.assert_close(half.label, (one.label + other.label) / 2)
+            assert not torch.equal(one.label, other.label)
+            assert (other.label[1::4] < other.label[2::4]).all()  # they too see which copy is worse
+
+    def test_labels_that_lack_are_added(self, folder: Path, pool: Tensor, tmp_path: Path) -> None:
+        kept = torch.load(folder / "000001.pt", weights_only=True)
+        torch.save({name: value for name, value in kept.items() if name != "untrained"}, tmp_path / "000001.pt")
+        with pytest.raises(ValueError, match=r"000001\.pt' lacks labels"):
+            Labelled(tmp_path)
+        make_labelled(tmp_path, pool, range(1, 2), (2, 4, 96))
+        again = torch.load(tmp_path / "000001.pt", weights_only=True)
+        assert again.keys() == kept.keys()
+        torch.testing.assert_close(again["untrained"], kept["untrained"])
+
+    @pytest.mark.parametrize("part", ["2/2", "5/2", "-1/2", "1", "0/0", "a/b"])
+    def test_a_part_that_is_none_is_refused(self, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.argv", ["labelled", f"--part={part}", "--out", str(tmp_path)])
+        with pytest.raises(SystemExit, match=f"error: `part` is K/N .*{part}"):
+            labelled.main()
+
     def test_what_is_there_is_not_made_again(self, folder: Path, pool: Tensor) -> None:
         times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-        make_labelled(folder, pool, range(3), 2, 4, 96)
+        make_labelled(folder, pool, range(3), (2, 4, 96))
         assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
 
     def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:

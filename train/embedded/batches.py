@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.embedded.distortions import TRAINED, shifted, turned
+from train.embedded.distortions import TRAINED, slightly_moved
 from train.embedded.images import make_image
 from train.embedded.objectives import UNSEEN, Copies
 
@@ -17,6 +17,8 @@ from train.embedded.objectives import UNSEEN, Copies
 FIRST_SEED = 1_000_000
 # On an even crop no severity means anything.
 _BUSY = 0.05
+# Nobody sees a shift by about a pixel, or a turn by a degree.
+_FARTHEST, _MOST_DEGREES = 1.4, 1.0
 
 
 def made_pool(count: int, side: int, folder: Path) -> Tensor:
@@ -74,7 +76,7 @@ def make_batch(
     images, rows = [], []
     for number in range(references):
         image = crops[number : number + 1]
-        images.append(_unseen(image, draw) if moved else image)
+        images.append(slightly_moved(image, draw, _FARTHEST, _MOST_DEGREES) if moved else image)
         rows.append((number, len(kinds), UNSEEN, True, False))
         twice = draw.choice(kinds)
         low = draw.uniform(1, 4.4)
@@ -123,14 +125,3 @@ def _crop(pool: Tensor, crop: int, draw: random.Random) -> Tensor:
     if draw.random() < 0.2:
         image = image[:, draw.sample(range(3), 3)]
     return image
-
-
-def _unseen(image: Tensor, draw: random.Random) -> Tensor:
-    """A shift by up to a pixel or a turn by up to a degree."""
-    if draw.random() < 0.3:
-        moved = turned(image, draw.uniform(-1, 1))
-    elif draw.random() < 0.5:  # whole pixels: nothing is interpolated
-        moved = shifted(image, *draw.choice(((0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0), (1.0, 1.0))))
-    else:
-        moved = shifted(image, draw.uniform(-1, 1), draw.uniform(-1, 1))
-    return moved.clamp(0, 1)

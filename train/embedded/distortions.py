@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -238,6 +239,17 @@ def turned(image: Tensor, degrees: float) -> Tensor:
     down = math.cos(angle) * rows + math.sin(angle) * columns - rows
     across = math.cos(angle) * columns - math.sin(angle) * rows - columns
     return _moved(image, down[None], across[None])
+
+
+def slightly_moved(image: Tensor, draw: random.Random, farthest: float, degrees: float) -> Tensor:
+    """Move ``(N, C, H, W)`` by up to ``farthest`` pixels, by little more often, or turn it by up to ``degrees``."""
+    if draw.random() < 0.2:
+        return turned(image, draw.uniform(-degrees, degrees)).clamp(0, 1)
+    far, angle = math.exp(draw.uniform(math.log(0.3), math.log(farthest))), draw.uniform(0, 2 * math.pi)
+    down, across = far * math.sin(angle), far * math.cos(angle)
+    if far >= 1 and draw.random() < 0.5:  # whole pixels: nothing is interpolated
+        down, across = float(round(down)), float(round(across))
+    return shifted(image, down, across).clamp(0, 1)
 
 
 def _moved(image: Tensor, down: Tensor, across: Tensor) -> Tensor:

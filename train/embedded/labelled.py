@@ -8,7 +8,6 @@ Interrupt it whenever you like, or run parts of it side by side (``--part 0/2``)
 from __future__ import annotations
 
 import argparse
-import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -18,31 +17,41 @@ import torch
 from torch import Tensor
 
 from train.embedded.batches import made_pool, make_batch
-from train.embedded.distortions import shifted, turned
+from train.embedded.distortions import slightly_moved
 from train.embedded.formulas import fused, verdicts
 from train.embedded.objectives import UNSEEN, Copies
+from train.embedded.untrained import untrained_verdicts
 
 # A copy is moved by at most so many pixels: 1 % of an image of 600.
 _FARTHEST = 6.0
+# Or turned by at most so much.
+_MOST_DEGREES = 0.5
 
 
-def make_labelled(folder: Path, pool: Tensor, numbers: range, references: int, copies: int, crop: int) -> None:
-    """Make the batches of these numbers that are not in the folder yet."""
+def make_labelled(folder: Path, pool: Tensor, numbers: range, shape: tuple[int, int, int]) -> None:
+    """Make the batches of these numbers that are not in the folder yet, and the labels that they lack."""
     from rich.progress import track
 
     folder.mkdir(parents=True, exist_ok=True)
     for number in track(numbers, "labelling"):
         path = folder / f"{number:06d}.pt"
-        if path.is_file():
-            continue
-        crops, made = make_batch(pool, 0, number, references, copies, crop, busy=0.0, moved=False)
-        # what a file would hold, and what is learned from
-        crops, images = ((images * 255).round() for images in (crops, made.images))
-        labels = verdicts(images / 255, crops[made.reference] / 255)
-        fresh = path.with_suffix(".new")
-        kept = {name: getattr(made, name) for name in made.__dataclass_fields__}
-        torch.save({**kept, "images": images.byte(), "crops": crops.byte(), "label": labels}, fresh)
-        fresh.replace(path)
+        kept = torch.load(path, weights_only=True) if path.is_file() else _labelled(pool, number, shape)
+        if "untrained" not in kept:
+            images, crops = kept["images"].float() / 255, kept["crops"].float() / 255
+            kept["untrained"] = untrained_verdicts(images, crops, kept["reference"])
+            fresh = path.with_suffix(".new")
+            torch.save(kept, fresh)
+            fresh.replace(path)
+
+
+def _labelled(pool: Tensor, number: int, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """A batch with the labels of the formulas."""
+    crops, made = make_batch(pool, 0, number, *shape, busy=0.0, moved=False)
+    # what a file would hold, and what is learned from
+    crops, images = ((images * 255).round() for images in (crops, made.images))
+    labels = verdicts(images / 255, crops[made.reference] / 255)
+    kept = {name: getattr(made, name) for name in made.__dataclass_fields__}
+    return {**kept, "images": images.byte(), "crops": crops.byte(), "label": labels}
 
 
 class Labelled:
@@ -52,20 +61,28 @@ class Labelled:
         folder: that :func:`make_labelled` wrote.
         blend: how much severity counts in the labels of comparable distortions, 0 to 1; the rest is the formulas'.
         unseen: label of copies that are only moved. To ask that nothing lies nearer than they do costs detail.
+        untrained: how much untrained networks count beside the formulas, 0 to 1.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or one has no labels of untrained networks.
     """
 
-    def __init__(self, folder: Path, blend: float = 0.0, unseen: float = 0.1) -> None:
+    def __init__(self, folder: Path, blend: float = 0.0, unseen: float = 0.1, untrained: float = 0.0) -> None:
         paths = sorted(folder.glob("*.pt"))
         if not paths:
             raise ValueError(
                 f"there are no labelled batches in {str(folder)!r}: make some, see train/embedded/README.md"
             )
         kept = [torch.load(path, weights_only=True) for path in paths]
+        for path, one in zip(paths, kept, strict=True):
+            if "untrained" not in one:
+                raise ValueError(f"{str(path)!r} lacks labels: make them, with the command that made the folder")
         severity, comparable = (torch.cat([one[name] for one in kept]) for name in ("severity", "comparable"))
-        label = _labels(torch.cat([one.pop("label") for one in kept]), severity, comparable, blend, unseen)
+        formulas, networks = (torch.cat([one.pop(name) for one in kept]) for name in ("label", "untrained"))
+        seen = severity > UNSEEN
+        label = torch.full(severity.shape, unseen)
+        label[seen] = (1 - untrained) * fused(formulas[seen]) + untrained * fused(networks[seen, None])
+        label = _with_severity(label, severity, seen & comparable, blend)
         labels = label.split([len(one["images"]) for one in kept])
         self._crops = [one.pop("crops") for one in kept]
         self._copies = [Copies(**one, label=label) for one, label in zip(kept, labels, strict=True)]
@@ -94,35 +111,29 @@ class Labelled:
         quarters, mirrored = draw.randrange(4), draw.random() < 0.5
         for number in range(len(images)):
             if draw.random() < moved or float(kept.severity[number]) == UNSEEN:
-                images[number : number + 1] = _moved(images[number : number + 1], draw)
+                images[number] = slightly_moved(images[number][None], draw, _FARTHEST, _MOST_DEGREES)[0]
         crops, images = (torch.rot90(values, quarters, (2, 3)) for values in (crops, images))
         if mirrored:
             crops, images = crops.flip(3), images.flip(3)
         return crops.contiguous(), replace(kept, images=images.contiguous())
 
 
-def _labels(columns: Tensor, severity: Tensor, comparable: Tensor, blend: float, unseen: float) -> Tensor:
-    """Labels ``(M,)`` of copies from the formulas' verdicts ``(M, K)`` and, where severities compare, from those."""
-    label = torch.full(severity.shape, unseen)
-    seen = severity > UNSEEN
-    label[seen] = fused(columns[seen])
-    fair = seen & comparable
-    if blend and bool(fair.any()):
-        # severity on the labels' scale: the line through both
-        line = np.polyfit(severity[fair].numpy(), label[fair].numpy(), 1)
-        label[fair] += blend * (torch.from_numpy(np.polyval(line, severity[fair].numpy())).float() - label[fair])
-    return label
+def _with_severity(label: Tensor, severity: Tensor, fair: Tensor, blend: float) -> Tensor:
+    """Labels ``(M,)`` drawn by ``blend`` towards the severity where severities compare, ``fair``."""
+    if not blend or not bool(fair.any()):
+        return label
+    # severity on the labels' scale: the line through both
+    line = np.polyfit(severity[fair].numpy(), label[fair].numpy(), 1)
+    drawn = torch.from_numpy(np.polyval(line, severity[fair].numpy())).float()
+    return label.masked_scatter(fair, label[fair].lerp(drawn, blend))
 
 
-def _moved(image: Tensor, draw: random.Random) -> Tensor:
-    """A shift by parts of a pixel up to some pixels, small ones more often, or a turn by up to half a degree."""
-    if draw.random() < 0.2:
-        return turned(image, draw.uniform(-0.5, 0.5)).clamp(0, 1)
-    far, angle = math.exp(draw.uniform(math.log(0.3), math.log(_FARTHEST))), draw.uniform(0, 2 * math.pi)
-    down, across = far * math.sin(angle), far * math.cos(angle)
-    if far >= 1 and draw.random() < 0.5:  # whole pixels: nothing is interpolated
-        down, across = float(round(down)), float(round(across))
-    return shifted(image, down, across).clamp(0, 1)
+def _part(word: str, count: int) -> range:
+    """The numbers of the batches of a part ``K/N``."""
+    first, _, every = word.partition("/")
+    if not (first.isdecimal() and every.isdecimal() and int(first) < int(every)):
+        raise ValueError(f"`part` is K/N with K from 0 to N - 1, got {word!r}")
+    return range(int(first), count, int(every))
 
 
 def main() -> None:
@@ -136,11 +147,13 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs"), help="folder that keeps the made images")
     parser.add_argument("--out", type=Path, required=True, help="folder of the batches")
     given = parser.parse_args()
-    first, every = (int(word) for word in given.part.split("/"))
+    try:
+        numbers = _part(given.part, given.batches)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
     torch.set_num_threads(1)
     pool = made_pool(768, 256, given.cache)
-    numbers = range(first, given.batches, every)
-    make_labelled(given.out, pool, numbers, given.references, given.copies, given.crop)
+    make_labelled(given.out, pool, numbers, (given.references, given.copies, given.crop))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ class Settings:
         start: weights to start from; empty for random ones.
         labelled: folder of labelled batches to learn from (:mod:`train.embedded.labelled`); empty to make batches.
         blend: how much severity counts in their labels, 0 to 1.
+        untrained: how much untrained networks count in their labels beside the formulas, 0 to 1.
         unseen: the label of those that are only moved, 0 to 1.
         moved: share of their copies that are moved a little against the reference in the last half of the run; in its
             first fifth none are, since otherwise little is learned.
@@ -73,6 +74,7 @@ class Settings:
     start: str = ""
     labelled: str = ""
     blend: float = 0.0
+    untrained: float = 0.0
     unseen: float = 0.1
     moved: float = 0.2
     deepest: int = 2
@@ -205,7 +207,7 @@ class Run:
 def _batches(settings: Settings, cache: Path) -> Callable[[int, float], tuple[Tensor, Copies]]:
     """What gives the batch of a step, where a share of the run is done."""
     if settings.labelled:
-        kept = Labelled(Path(settings.labelled), settings.blend, settings.unseen)
+        kept = Labelled(Path(settings.labelled), settings.blend, settings.unseen, settings.untrained)
 
         def shown(step: int, done: float) -> tuple[Tensor, Copies]:
             return kept.batch(settings.seed, step, settings.moved * min(1.0, max(0.0, (done - _FIRST) / 0.3)))
