@@ -3,7 +3,7 @@
     python benchmarks/recipe_costs.py                    # all recipes, some minutes
     python benchmarks/recipe_costs.py embedded vit-tiny
 
-The figures of `fmiqa recipes` (torchmetrics_fmiqa/recipe_facts.py) are from here.
+The figures of `fmiqa recipes` (torchmetrics_fmiqa/recipes/facts.py) are from here.
 """
 
 from __future__ import annotations

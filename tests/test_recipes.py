@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.conftest import make_pair
 from torchmetrics_fmiqa import RECIPES, FeatureComparator, FeatureDistance, Recipe, feature_distance
 from torchmetrics_fmiqa.features.embedded import EMBEDDED, EmbeddedNetwork
-from torchmetrics_fmiqa.recipe_facts import FACTS
 from torchmetrics_fmiqa.recipes import as_recipe, named
+from torchmetrics_fmiqa.recipes.facts import FACTS
 
 VIT = Recipe("vit_tiny_patch16_224", weights="random:0")
 

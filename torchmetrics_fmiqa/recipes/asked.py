@@ -1,0 +1,28 @@
+"""What a door is given as a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torchmetrics_fmiqa.recipes.recipe import Recipe
+from torchmetrics_fmiqa.recipes.table import named
+from torchmetrics_fmiqa.recipes.yaml_form import is_yaml_path
+
+
+def as_recipe(recipe: str | Path | Recipe = "default", **overrides: Any) -> Recipe:
+    """Return the recipe that a door was given: a name, a YAML file or a recipe, with fields overridden.
+
+    >>> as_recipe("vit-tiny", distance="l2").distance
+    'l2'
+
+    Raises:
+        ValueError: for an unknown name, file or field.
+    """
+    if not isinstance(recipe, (str, Path, Recipe)):
+        raise ValueError(
+            f"`recipe` is a name, a YAML file or a Recipe, got a {type(recipe).__name__}; a network is `backbone=`"
+        )
+    if not isinstance(recipe, Recipe):
+        recipe = Recipe.from_yaml(recipe) if is_yaml_path(recipe) else named(str(recipe))
+    return recipe.replace(**overrides) if overrides else recipe

@@ -1,0 +1,27 @@
+"""What a recipe starts from where only a backbone is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchmetrics_fmiqa.features.embedded import EMBEDDED
+
+# Raw [0, 1] input: better than its own for ViT-Tiny, and all that is known of the published transformers
+# (docs/findings.md).
+_RAW = {"normalization": "none"}
+
+_OWN: dict[str, dict[str, Any]] = {
+    # the two deep taps: the others cannot but see that an image was moved by some pixels (docs/embedded.md)
+    EMBEDDED: {"taps": (3, 4)},
+    "vit_base_patch32_clip_quickgelu_224.openai": _RAW,
+    "vit_base_patch32_clip_224.laion2b": _RAW,
+    "vit_base_patch16_224.orig_in21k_ft_in1k": _RAW,
+    "vit_base_patch16_224.dino": _RAW,
+    "vit_base_patch14_dinov2.lvd142m": _RAW,
+    "vit_tiny_patch16_224.augreg_in21k_ft_in1k": _RAW,
+}
+
+
+def own_fields(backbone: Any) -> dict[str, Any]:
+    """Fields of a recipe in which a backbone departs from what recipes start from otherwise."""
+    return dict(_OWN.get(backbone, {})) if isinstance(backbone, str) else {}

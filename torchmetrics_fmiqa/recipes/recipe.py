@@ -1,0 +1,281 @@
+"""A recipe: all that fixes a number, in one frozen object."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+from torch import nn
+
+from torchmetrics_fmiqa.distances import Distance
+from torchmetrics_fmiqa.features.identity import content_of
+from torchmetrics_fmiqa.features.network import UserModule, network_identity
+from torchmetrics_fmiqa.features.tokens import TokenChoice
+from torchmetrics_fmiqa.features.weights import PRETRAINED
+from torchmetrics_fmiqa.recipes.backbones import own_fields
+from torchmetrics_fmiqa.recipes.fields import (
+    Normalization,
+    Protocol,
+    Resolution,
+    Taps,
+    check_choice,
+    check_pixels,
+    checked_distance,
+    checked_normalization,
+    checked_tap_weights,
+    checked_taps,
+    distance_name,
+)
+from torchmetrics_fmiqa.recipes.published import published_taps
+
+# Part of every digest: raise it when the same fields start to mean another number.
+_VERSION = 1
+
+# What other packages call things.
+_ELSEWHERE = {
+    "normalize": "give the range of the images as `data_range`, such as (-1, 1)",
+    "net": "name the network as `backbone`, or a recipe that has it",
+    "net_type": "name the network as `backbone`, or a recipe that has it",
+}
+
+# Fields that belong to a backbone; another backbone starts from its own.
+_BACKBONE_BOUND = ("weights", "taps", "tap_weights", "normalization", "resolution", "tile", "max_side")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that fixes a score. Equal recipes give equal numbers on any machine.
+
+    Args:
+        backbone: ``"fmiqa/embedded"`` (part of this package), a timm model name, ``torchvision/NAME``, or a
+            ``torch.nn.Module`` (copied and frozen).
+        weights: ``"pretrained"`` (the name's own, downloaded once through its hub), the path of a ``.safetensors`` or
+            ``.pth`` file, or ``"random:SEED"``. Not used for a module, which has its own.
+        taps: where features are read: ``"all"`` stages, or a list of stage indices (negative ones count from the end)
+            and module names.
+        tap_weights: weight of each tap by its index or name, ``None`` for equal weights.
+        distance: a name, a callable ``(N, T, C), (N, T, C) -> (N,)``, or several of them. Names are ``l2``,
+            ``cosine``, ``angular`` (pointwise, with a map), ``wasserstein``, ``sliced_wasserstein``,
+            ``jensen_shannon`` and ``symmetric_kl``; under the ``zsiqa`` protocol ``l2``, ``cos``, ``jsd``, ``skld``,
+            ``wsd`` and ``swd``.
+        tokens: ``"patch"`` positions, ``"prefix"`` tokens (CLS, registers) or ``"all"``.
+        normalization: ``"model"`` for the network's own input mean and standard deviation, ``"none"`` for raw [0, 1],
+            or a pair ``(mean, std)`` of three values each.
+        resolution: ``"tile"`` (evenly spaced tiles that cover the image), ``"native"`` (the whole image, mirrored up
+            to the network's patch or stride), ``"resize"`` (the whole image squeezed to a tile) or ``"auto"``: tile
+            for transformers, whose cost is quadratic in pixels, native for convolutional networks.
+        tile: side of a tile in pixels, ``None`` for the network's own (224 nearly always).
+        max_side: shrink images whose longer side exceeds this (antialiased bicubic) before anything else.
+        clamp_preds: clamp predictions to their range first.
+        protocol: ``"fmiqa"``, or ``"zsiqa"`` for the published sums, windows and distances (:meth:`zsiqa`).
+
+    Raises:
+        ValueError: for a value that no field takes, naming the field and what it takes.
+
+    >>> recipe = Recipe("vit_tiny_patch16_224", weights="random:0", distance="l2")
+    >>> recipe.replace(taps=[0, 5, -1]).taps
+    (0, 5, -1)
+    >>> recipe.digest == Recipe.from_yaml(recipe.to_yaml()).digest
+    True
+    """
+
+    backbone: str | nn.Module | UserModule
+    weights: str | Path = PRETRAINED
+    taps: Taps = "all"
+    tap_weights: Mapping[str | int, float] | None = None
+    distance: str | Distance | Sequence[str | Distance] = "cosine"
+    tokens: TokenChoice = "patch"
+    normalization: Normalization = "model"
+    resolution: Resolution = "auto"
+    tile: int | None = None
+    max_side: int | None = None
+    clamp_preds: bool = False
+    protocol: Protocol = "fmiqa"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.backbone, nn.Module):
+            self._set(backbone=UserModule(self.backbone))
+        elif not isinstance(self.backbone, (str, UserModule)) or not self.backbone:
+            raise ValueError(f"`backbone` must be a model name or a torch.nn.Module, got {self.backbone!r}")
+        if isinstance(self.weights, Path):
+            self._set(weights=str(self.weights))
+        if not isinstance(self.weights, str):
+            raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a path, got {self.weights!r}")
+        if isinstance(self.backbone, UserModule) and self.weights != PRETRAINED:
+            raise ValueError(f"`weights={self.weights!r}` with a module as backbone: load them into the module instead")
+        check_choice("tokens", self.tokens, get_args(TokenChoice))
+        check_choice("resolution", self.resolution, get_args(Resolution))
+        check_choice("protocol", self.protocol, get_args(Protocol))
+        check_pixels("tile", self.tile)
+        check_pixels("max_side", self.max_side)
+        if not isinstance(self.clamp_preds, bool):
+            raise ValueError(f"`clamp_preds` must be true or false, got {self.clamp_preds!r}")
+        self._set(
+            taps=checked_taps(self.taps),
+            tap_weights=checked_tap_weights(self.tap_weights),
+            normalization=checked_normalization(self.normalization),
+            distance=checked_distance(self.distance, self.protocol),
+        )
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Recipe:
+        return self
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @property
+    def distances(self) -> tuple[str | Distance, ...]:
+        """The distances as a tuple, whether one was given or several."""
+        several = isinstance(self.distance, Sequence) and not isinstance(self.distance, str)
+        return tuple(self.distance) if several else (self.distance,)  # type: ignore[arg-type, return-value]
+
+    @property
+    def trunk(self) -> tuple[Any, ...]:
+        """What two recipes must share for one forward pass to serve both."""
+        weights = "" if isinstance(self.backbone, UserModule) else network_identity(self.backbone, str(self.weights))
+        reading = (self.normalization, self.resolution, self.tile, self.max_side, self.clamp_preds, self.protocol)
+        return (self.backbone, weights, *reading)
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that are equal for equal recipes: a file counts by its content, not its path.
+
+        Raises:
+            ValueError: if ``weights`` is a file that is not there.
+        """
+        fields = {**self.plain(), "version": _VERSION}
+        if isinstance(self.backbone, UserModule):
+            fields["backbone"] = self.backbone.identity
+        else:
+            fields["weights"] = network_identity(self.backbone, str(self.weights))
+        fields["distance"] = [d if isinstance(d, str) else _callable_identity(d) for d in self.distances]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+    def plain(self) -> dict[str, Any]:
+        """The fields as plain lists, numbers and strings; without the backbone where that is a module."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return {str(key) if isinstance(key, int) else key: plain(item) for key, item in value.items()}
+            if isinstance(value, (tuple, list)):
+                return [plain(item) for item in value]
+            return distance_name(value) if callable(value) else value
+
+        return {
+            field.name: plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if not isinstance(getattr(self, field.name), UserModule)
+        }
+
+    def replace(self, **overrides: Any) -> Recipe:
+        """Return a copy with other fields. Another ``backbone`` resets whatever belongs to a backbone to its defaults.
+
+        >>> Recipe("resnet18", weights="random:0", distance="l2").replace(backbone="vgg11")
+        Recipe(backbone='vgg11', distance='l2')
+
+        Raises:
+            ValueError: for a name that is no field, with the nearest one.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in overrides:
+            if name not in names:
+                if name in _ELSEWHERE:
+                    raise ValueError(f"there is no `{name}` here: {_ELSEWHERE[name]}")
+                near = difflib.get_close_matches(name, names, 1)
+                hint = f": did you mean `{near[0]}`?" if near else ""
+                raise ValueError(f"a recipe has no field `{name}`{hint} (fields: {', '.join(names)})")
+        if "backbone" in overrides:
+            overrides = {**backbone_defaults(overrides["backbone"]), **overrides}
+        return dataclasses.replace(self, **overrides)
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML, with the fields that differ from the backbone's defaults.
+
+        Raises:
+            ValueError: if the backbone is a module or a distance is a callable, which YAML cannot hold.
+        """
+        from torchmetrics_fmiqa.recipes.yaml_form import written
+
+        return written(self)
+
+    @classmethod
+    def from_yaml(cls, source: str | Path) -> Recipe:
+        """Read a recipe from a YAML file or text. ``recipe: NAME`` in it starts from a named recipe.
+
+        A relative path in ``weights`` counts from the file's folder.
+
+        Raises:
+            ValueError: for unknown fields, or a text that is no YAML mapping.
+        """
+        from torchmetrics_fmiqa.recipes.yaml_form import read
+
+        return read(source)
+
+    @classmethod
+    def zsiqa(cls, backbone: str, distance: str = "l2", weights: str | None = None) -> Recipe:
+        """Return the published ZS-IQA protocol (ICASSP 2025) for a backbone, quirks included.
+
+        Raw [0, 1] input, windows of 224 at stride 200, every block, all tokens, plain sums over taps and a plain mean
+        over windows. For parity with published scores; for use, take a plain recipe.
+
+        Args:
+            backbone: a timm ViT, CLIP ResNet or ConvNeXt.
+            distance: ``l2``, ``cos``, ``wsd``, ``jsd``, ``skld``, ``swd`` over the blocks, or ``embed_cos``: for CLIP
+                models the cosine of the image embedding, for others the mean cosine of the tokens after the final
+                norm, as published (which is why its "embedding" is not one for DINO). ``embed`` is short for it.
+            weights: as in :class:`Recipe`, ``None`` for ``"pretrained"``.
+
+        Raises:
+            ValueError: for a distance that the protocol does not have.
+        """
+        embedding = distance in ("embed", "embed_cos")
+        clip = "clip" in backbone
+        if embedding:
+            taps: Taps = ["head"] if clip else ["norm"]
+        else:
+            taps = published_taps(backbone)
+        return cls(
+            backbone=backbone,
+            weights=PRETRAINED if weights is None else weights,
+            taps=taps,
+            distance="cos" if embedding else distance,
+            tokens="all",
+            normalization="none",
+            resolution="tile",
+            tile=224,
+            protocol="zsiqa",
+        )
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.name == "backbone" or getattr(self, field.name) != field.default
+        ]
+        return f"Recipe({', '.join(shown)})"
+
+
+def backbone_defaults(backbone: Any) -> dict[str, Any]:
+    """What the fields that belong to a backbone start from where it is named."""
+    general = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in _BACKBONE_BOUND}
+    return general | own_fields(backbone)
+
+
+def _callable_identity(distance: Distance) -> str:
+    """Digest of a user's distance: its code where it has some, else its pickled content."""
+    try:
+        content = content_of(distance)
+    except Exception as error:
+        raise ValueError(f"`distance` {distance!r} cannot be pickled, so it has no digest: give a function") from error
+    return f"{distance_name(distance)}:{hashlib.sha256(content.encode()).hexdigest()}"
