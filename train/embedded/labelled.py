@@ -61,7 +61,7 @@ class Labelled:
         folder: that :func:`make_labelled` wrote.
         blend: how much severity counts in the labels of comparable distortions, 0 to 1; the rest is the formulas'.
         unseen: label of copies that are only moved. To ask that nothing lies nearer than they do costs detail.
-        untrained: how much untrained networks count beside the formulas, 0 to 1.
+        untrained: how much untrained networks count beside the formulas, 0 to 1, where distortions are comparable.
 
     Raises:
         ValueError: if there are none, or one has no labels of untrained networks.
@@ -81,8 +81,11 @@ class Labelled:
         formulas, networks = (torch.cat([one.pop(name) for one in kept]) for name in ("label", "untrained"))
         seen = severity > UNSEEN
         label = torch.full(severity.shape, unseen)
-        label[seen] = (1 - untrained) * fused(formulas[seen]) + untrained * fused(networks[seen, None])
-        label = _with_severity(label, severity, seen & comparable, blend)
+        label[seen] = fused(formulas[seen])
+        fair = seen & comparable
+        # a change of light turns an untrained network upside down, and people hardly mind: formulas alone know of it
+        label[fair] = (1 - untrained) * label[fair] + untrained * _placed(networks[fair], label[fair])
+        label = _with_severity(label, severity, fair, blend)
         labels = label.split([len(one["images"]) for one in kept])
         self._crops = [one.pop("crops") for one in kept]
         self._copies = [Copies(**one, label=label) for one, label in zip(kept, labels, strict=True)]
@@ -116,6 +119,11 @@ class Labelled:
         if mirrored:
             crops, images = crops.flip(3), images.flip(3)
         return crops.contiguous(), replace(kept, images=images.contiguous())
+
+
+def _placed(values: Tensor, like: Tensor) -> Tensor:
+    """The values of ``like`` in the order of others."""
+    return like.sort().values[values.argsort().argsort()]
 
 
 def _with_severity(label: Tensor, severity: Tensor, fair: Tensor, blend: float) -> Tensor:
