@@ -276,6 +276,7 @@ def test_the_digest_differs_for_each_field():
         {"max_side": 500},
         {"clamp_preds": True},
         {"protocol": "zsiqa", "distance": "l2"},
+        {"pooling": "information"},
     ]
     assert {name for change in changes for name in change} == {field.name for field in dataclasses.fields(Recipe)}
     digests = [VIT.digest, *(VIT.replace(**change).digest for change in changes)]

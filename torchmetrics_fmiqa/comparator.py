@@ -170,9 +170,10 @@ class FeatureComparator:
             check_mask(mask, given)
             check_maskable(self._jobs, self.recipes[0].protocol)
             mask = self._intake.mask(mask, raised, border, validate)
+        weights = self._intake.weights(target, mask)
         plan, profiles = self._intake.plan(preds), [one for one in self._plans if isinstance(one, ProfilePlan)]
         kept, seen = {job for one in profiles for job in one.positions}, {one.last for one in profiles}
-        tally = Tally(plan, preds, mask, self._jobs, kept, seen)
+        tally = Tally(plan, preds, weights, self._jobs, kept, seen)
         for picks in portions(plan, preds.shape[0], self.tile_batch):
             take, see = tally.portion(picks)
             tiles = cut(target, plan, picks)
@@ -250,7 +251,7 @@ class FeatureComparator:
                 preds, target, self._image_dtype(preds), data_range, crop_border, validate
             )
             plan = self._intake.plan(preds)
-            canvas = Canvas(plan, preds, self.labels(), self.weights(), per_layer)
+            canvas = Canvas(plan, preds, self.labels(), self.weights(), per_layer, self._intake.weights(target))
             columns = self._scoring(0).columns
             places = {job: (name, i) for name, (_, jobs) in columns.items() for i, job in enumerate(jobs)}
             for picks in portions(plan, preds.shape[0], self.tile_batch):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.features.images import DataRange, check_mask_values, check_pair, check_values, crop, to_unit
+from torchmetrics_fmiqa.features.information import information
 from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.sizes import resize, shrink_mask
 from torchmetrics_fmiqa.features.tiles import TilePlan, plan_tiles
@@ -65,6 +66,16 @@ class Intake:
         if validate and not torch.compiler.is_compiling():
             check_mask_values(mask)
         return shrink_mask(mask, self._working_size(mask))
+
+    def weights(self, target: Tensor, mask: Tensor | None = None) -> Tensor | None:
+        """What pixels ``(N, 1, H, W)`` count for at the working size: the recipe's pooling times the mask.
+
+        ``None`` where all count the same.
+        """
+        if self.recipe.pooling == "mean":
+            return mask
+        found = information(target)
+        return found if mask is None else found * mask
 
     def _working_size(self, images: Tensor) -> tuple[int, int]:
         height, width = images.shape[-2:]

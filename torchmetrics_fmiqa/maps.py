@@ -31,6 +31,8 @@ class Canvas:
         labels: for each distance the names of its taps.
         weights: for each distance the weight of each tap in the score.
         per_layer: paint each tap's map beside the score's.
+        pixels: ``(N, 1, H, W)``: what each pixel counts for, ``None`` where all count the same. Only their proportions
+            matter: the mean of a map is the score.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class Canvas:
         labels: dict[str, tuple[str, ...]],
         weights: dict[str, tuple[float, ...]],
         per_layer: bool,
+        pixels: Tensor | None = None,
     ) -> None:
         self.plan, self.labels, self.weights, self.per_layer = plan, labels, weights, per_layer
+        self.pixels = None if pixels is None else (pixels / pixels.mean((2, 3), keepdim=True))[:, 0]
         self.shares = pixel_shares(plan, images)
         blank = images.new_zeros(images.shape[0], *images.shape[-2:])
         self.maps = {
@@ -67,6 +71,9 @@ class Canvas:
     def stretched(self, size: tuple[int, int]) -> dict[str, dict[str, Tensor]]:
         """For each distance its maps by label, ``(N, 1, *size)``."""
         return {
-            name: {label: stretch_map(drawn, size)[:, None] for label, drawn in maps.items()}
+            name: {label: stretch_map(self._weighed(drawn), size)[:, None] for label, drawn in maps.items()}
             for name, maps in self.maps.items()
         }
+
+    def _weighed(self, drawn: Tensor) -> Tensor:
+        return drawn if self.pixels is None else drawn * self.pixels

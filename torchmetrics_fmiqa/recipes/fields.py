@@ -9,6 +9,7 @@ from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiq
 
 Resolution = Literal["auto", "tile", "native", "resize"]
 Protocol = Literal["fmiqa", "zsiqa"]
+Pooling = Literal["mean", "information"]
 Taps = str | Sequence[str | int]
 Normalization = str | tuple[Sequence[float], Sequence[float]]
 

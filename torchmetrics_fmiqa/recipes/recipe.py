@@ -22,6 +22,7 @@ from torchmetrics_fmiqa.features.weights import PRETRAINED
 from torchmetrics_fmiqa.recipes.backbones import own_fields
 from torchmetrics_fmiqa.recipes.fields import (
     Normalization,
+    Pooling,
     Protocol,
     Resolution,
     Taps,
@@ -46,7 +47,7 @@ _ELSEWHERE = {
 }
 
 # Fields that belong to a backbone; another backbone starts from its own.
-_BACKBONE_BOUND = ("weights", "taps", "tap_weights", "normalization", "resolution", "tile", "max_side")
+_BACKBONE_BOUND = ("weights", "taps", "tap_weights", "normalization", "resolution", "tile", "max_side", "pooling")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class Recipe:
         max_side: shrink images whose longer side exceeds this (antialiased bicubic) before anything else.
         clamp_preds: clamp predictions to their range first.
         protocol: ``"fmiqa"``, or ``"zsiqa"`` for the published sums, windows and distances (:meth:`zsiqa`).
+        pooling: how positions make one number: their ``"mean"``, or weighed by the ``"information"`` of the target
+            there (:func:`~torchmetrics_fmiqa.features.information.information`): an even sky counts less than a face.
+            Distances without positions weigh whole tiles so.
 
     Raises:
         ValueError: for a value that no field takes, naming the field and what it takes.
@@ -98,6 +102,7 @@ class Recipe:
     max_side: int | None = None
     clamp_preds: bool = False
     protocol: Protocol = "fmiqa"
+    pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
         if isinstance(self.backbone, nn.Module):
@@ -113,6 +118,9 @@ class Recipe:
         check_choice("tokens", self.tokens, get_args(TokenChoice))
         check_choice("resolution", self.resolution, get_args(Resolution))
         check_choice("protocol", self.protocol, get_args(Protocol))
+        check_choice("pooling", self.pooling, get_args(Pooling))
+        if self.pooling != "mean" and self.protocol != "fmiqa":
+            raise ValueError(f"`pooling={self.pooling!r}` is not known to the {self.protocol} protocol: take 'mean'")
         check_pixels("tile", self.tile)
         check_pixels("max_side", self.max_side)
         if not isinstance(self.clamp_preds, bool):
@@ -145,7 +153,7 @@ class Recipe:
         """What two recipes must share for one forward pass to serve both."""
         weights = "" if isinstance(self.backbone, UserModule) else network_identity(self.backbone, str(self.weights))
         reading = (self.normalization, self.resolution, self.tile, self.max_side, self.clamp_preds, self.protocol)
-        return (self.backbone, weights, *reading)
+        return (self.backbone, weights, *reading, self.pooling)
 
     @cached_property
     def digest(self) -> str:
@@ -155,6 +163,8 @@ class Recipe:
             ValueError: if ``weights`` is a file that is not there.
         """
         fields = {**self.plain(), "version": _VERSION}
+        if self.pooling == "mean":  # a field that came later: recipes of before keep their digests
+            del fields["pooling"]
         if isinstance(self.backbone, UserModule):
             fields["backbone"] = self.backbone.identity
         else:
