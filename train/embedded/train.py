@@ -32,6 +32,8 @@ from train.embedded.weights import commit, save_weights
 
 # The share of a run in which all taps are compared and no copy is moved.
 _FIRST = 0.2
+# The share after that in which steps grow again.
+_AGAIN = 0.06
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,9 @@ class Run:
     def _learn(self, crops: Tensor, copies: Copies) -> dict[str, float]:
         settings = self.settings
         falling = 0.02 + 0.49 * (1 + math.cos(math.pi * self.done))
-        rate = settings.rate * min(1.0, (self.step + 1) / 50) * falling
+        # Where other taps and moved copies begin, steps must be small again: at full size all deep channels may die.
+        since = self.done - _FIRST if self.done >= _FIRST else 1.0
+        rate = settings.rate * min(1.0, (self.step + 1) / 50, 0.05 + since / _AGAIN) * falling
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         features = self.network.features(torch.cat([crops, copies.images]))
