@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -209,7 +210,8 @@ def human_table(panel: Panel, names: Sequence[str], taps: bool) -> list[dict[str
         cache = ReferenceCache("1GiB")
         for pair in track(rated.pairs, dataset):
             preds, target = (image[None] for image in reading(pair))
-            ids = [(str(pair.ref), tuple(target.shape))]
+            # by content: cropped to copies of several sizes, a reference shrinks to one shape in several ways
+            ids = [hashlib.sha256(target.numpy().tobytes()).hexdigest()]
             for name, value in panel.score(preds, target, cache, ids, taps).items():
                 scores.setdefault(name, []).append(float(value) * (-1 if name in panel.qualities else 1))
         found = agreement(
