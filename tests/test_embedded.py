@@ -51,10 +51,14 @@ class TestNetwork:
     @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (33, 64), (100, 37)])
     def test_any_size_halves_at_each_stage(self, network: EmbeddedNetwork, size: tuple[int, int]) -> None:
         height, width = size
-        for channels, stage in zip(CHANNELS, network.features(torch.rand(2, 3, *size)), strict=True):
+        *stages, untrained = network.features(torch.rand(2, 3, *size))
+        for number, (channels, stage) in enumerate(zip(CHANNELS, stages, strict=True)):
             height, width = -(-height // 2), -(-width // 2)
             assert stage.shape == (2, channels + 3, height, width)  # and the light
             assert stage.isfinite().all()
+            if number == 3:
+                assert untrained.shape == (2, 128, height, width)
+                assert untrained.isfinite().all()
 
     def test_it_is_small_and_cheap(self, network: EmbeddedNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(parameter.numel() for parameter in network.parameters()) <= 1_500_000
@@ -68,7 +72,7 @@ class TestNetwork:
         monkeypatch.setattr(torch.nn.functional, "conv2d", counted)
         with torch.no_grad():
             network(torch.rand(1, 3, 128, 128))
-        assert sum(products) * 16 <= 1.5e9  # at 512 x 512
+        assert sum(products) * 16 <= 1.8e9  # at 512 x 512
 
     def test_seeds_make_different_networks_and_leave_the_users_seed_alone(self) -> None:
         torch.manual_seed(5)
@@ -124,7 +128,7 @@ class TestNetwork:
         preds, target = make_pair(2, 64, 64)
         scores = [
             float(FeatureDistance(backbone=network, taps=taps)(preds, target))
-            for taps in ([1, -1], ["heads.1", "heads.4"], [0])
+            for taps in ([1, 4, -1], ["heads.1", "heads.4", "untrained"], [0])
         ]
         assert scores[0] == scores[1] != scores[2]
 
@@ -294,11 +298,15 @@ class TestObjectives:
         pool = make_images(range(3), 64)
         crops, copies = make_batch(pool, 0, 0, 3, 5, 48)
         copies = replace(copies, label=torch.rand(15, generator=torch.Generator().manual_seed(0)))
-        features = network.features(torch.cat([crops, copies.images]))
-        found = parts(OBJECTIVES[objective], [tap[:3] for tap in features], [tap[3:] for tap in features], copies)
+        *features, untrained = network.features(torch.cat([crops, copies.images]))
+        references, others = [tap[:3] for tap in features], [tap[3:] for tap in features]
+        found = parts(OBJECTIVES[objective], references, others, copies, None, (untrained[:3], untrained[3:]))
         assert set(found) == set(OBJECTIVES[objective])
         torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
         for name, parameter in network.named_parameters():
+            if name.startswith("untrained."):
+                assert parameter.grad is None, name
+                continue
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
             assert parameter.grad.abs().sum() > 0, name
