@@ -146,6 +146,36 @@ class TestNetwork:
         assert float(FeatureDistance(backbone=network)(preds, target)) == pytest.approx(float(trained), rel=1e-4)
 
 
+class TestUntrained:
+    def test_light_changes_nothing(self, network: EmbeddedNetwork, picture: torch.Tensor) -> None:
+        image, other = 0.2 + 0.8 * picture, picture.flip(3)
+        with torch.no_grad():
+            own, darker, another = (network.untrained(one) for one in (image, 0.7 * image, other))
+        assert (own - darker).norm() < 0.15 * (own - another).norm()
+        assert cosine_map(own.flatten(2).transpose(1, 2), darker.flatten(2).transpose(1, 2)).mean() < 0.01
+
+    def test_centred_features_tell_images_apart_better(self, picture: torch.Tensor) -> None:
+        network = EmbeddedNetwork(seed=0)
+        blurred = torch.nn.functional.avg_pool2d(picture, 5, 1, 2)
+        with torch.no_grad():
+            before = distances([network.untrained(picture)], [network.untrained(blurred)])
+            network.untrained.centre_on(make_images(range(6), 96).float() / 255)
+            after = distances([network.untrained(picture)], [network.untrained(blurred)])
+        assert after > 1.5 * before
+
+    def test_training_leaves_it(self, network: EmbeddedNetwork) -> None:
+        assert not any(parameter.requires_grad for parameter in network.untrained.parameters())
+        assert all(parameter.requires_grad for parameter in network.heads.parameters())
+
+    def test_windows_hold_the_mean_of_each_channel(self) -> None:
+        from torchmetrics_fmiqa.features.stages import LocalContrast
+
+        values = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
+        around = torch.nn.functional.pad(values, (8, 8, 8, 8), mode="replicate")
+        mean = torch.nn.functional.avg_pool2d(around, 17, 1)
+        torch.testing.assert_close(LocalContrast()(values), (values - mean) / (mean + 0.1))
+
+
 class TestImages:
     @pytest.mark.parametrize("kind", KINDS)
     def test_seeds_fix_an_image(self, kind: str) -> None:
@@ -298,9 +328,8 @@ class TestObjectives:
         pool = make_images(range(3), 64)
         crops, copies = make_batch(pool, 0, 0, 3, 5, 48)
         copies = replace(copies, label=torch.rand(15, generator=torch.Generator().manual_seed(0)))
-        *features, untrained = network.features(torch.cat([crops, copies.images]))
-        references, others = [tap[:3] for tap in features], [tap[3:] for tap in features]
-        found = parts(OBJECTIVES[objective], references, others, copies, None, (untrained[:3], untrained[3:]))
+        features = network.trained_features(torch.cat([crops, copies.images]))
+        found = parts(OBJECTIVES[objective], [tap[:3] for tap in features], [tap[3:] for tap in features], copies)
         assert set(found) == set(OBJECTIVES[objective])
         torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
         for name, parameter in network.named_parameters():

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork
 from train.embedded import labelled
+from train.embedded.beside import beside
 from train.embedded.distortions import TRAINED
 from train.embedded.formulas import FORMULAS, fused, verdicts
 from train.embedded.images import make_images
@@ -180,11 +183,31 @@ class TestLabelled:
     def test_a_run_learns_from_a_folder(self, folder: Path, tmp_path: Path) -> None:
         settings = Settings("verdict", steps=2, labelled=str(folder))
         run = Run(settings, tmp_path / "run", tmp_path)
-        before = [value.clone() for value in run.network.parameters()]
+        learning = [value for value in run.network.parameters() if value.requires_grad]
+        before = [value.clone() for value in learning]
         losses = list(run)
         assert [set(one) for one in losses] == [{"verdict"}, {"verdict"}]
-        assert not any(torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
+        assert not any(torch.equal(one, other) for one, other in zip(before, learning, strict=True))
 
     def test_a_run_without_a_folder_is_refused(self) -> None:
         with pytest.raises(ValueError, match="labelled"):
             Settings("verdict", steps=2)
+
+
+class TestBeside:
+    def test_trained_weights_get_a_centred_trunk(self, folder: Path, tmp_path: Path) -> None:
+        whole = EmbeddedNetwork(seed=4)
+        trained = {name: value for name, value in whole.state_dict().items() if not name.startswith("untrained.")}
+        save_file(trained, tmp_path / "trained.safetensors")
+        found = beside(tmp_path / "trained.safetensors", folder, seed=4)
+        for name, value in found.state_dict().items():
+            assert torch.equal(value, whole.state_dict()[name]) == (name != "untrained.centre"), name
+        assert found.untrained.centre.abs().sum() > 0
+
+    def test_weights_that_have_one_and_others_are_refused(self, folder: Path, tmp_path: Path) -> None:
+        save_file(EmbeddedNetwork(seed=4).state_dict(), tmp_path / "whole.safetensors")
+        with pytest.raises(ValueError, match="has an untrained trunk already"):
+            beside(tmp_path / "whole.safetensors", folder, seed=0)
+        save_file({"conv.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+        with pytest.raises(ValueError, match="another network's weights"):
+            beside(tmp_path / "other.safetensors", folder, seed=0)

@@ -82,12 +82,16 @@ class EmbeddedNetwork(nn.Module):
         """What each stage gives for images ``(N, 3, H, W)``, shallow to deep, and then the untrained trunk."""
         # Channels last: convolutions of few channels over many pixels are a third faster on a CPU.
         images = images.contiguous(memory_format=torch.channels_last)
-        found, light = [], images - 0.5
+        return [*self.trained_features(images), self.untrained(images)]
+
+    def trained_features(self, images: Tensor) -> list[Tensor]:
+        """What each trained stage gives, shallow to deep."""
+        found, light = [], images.contiguous(memory_format=torch.channels_last) - 0.5
         values = self.stem(light)
         for stage, head in zip(self.stages, self.heads, strict=True):
             values, light = stage(values), F.avg_pool2d(light, 2, ceil_mode=True)
             found.append(head(values, light))
-        return [*found, self.untrained(images)]
+        return found
 
     def forward(self, images: Tensor) -> Tensor:
         """The deepest stage, ``(N, C, h, w)``."""

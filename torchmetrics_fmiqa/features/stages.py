@@ -69,7 +69,7 @@ class Divisive(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """The values ``(N, C, H, W)``, each divided."""
-        energy = F.avg_pool2d(_replicated(self._energy(values), 2, 2, 2, 2), 5, 1)
+        energy = _local_mean(self._energy(values), 5, 5)
         return values * torch.rsqrt(energy + (2 * self.floor).exp()[:, None, None])
 
     def _energy(self, values: Tensor) -> Tensor:
@@ -90,10 +90,12 @@ class LocalContrast(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Contrast of images ``(N, C, H, W)`` in [0, 1]."""
-        around = (_MEAN - 1) // 2
-        mean = _replicated(values, around, around, around, around)
-        mean = F.avg_pool2d(F.avg_pool2d(mean, (_MEAN, 1), 1), (1, _MEAN), 1)
-        return (values - mean) / (mean + _DARK)
+        # In float32 under autocast too: half the precision is too little for what divides by small numbers, and
+        # convolutions of long kernels in bfloat16 take minutes on some CPUs.
+        with torch.autocast(values.device.type, enabled=False):
+            values = values.float()
+            mean = _local_mean(_local_mean(values, _MEAN, 1), 1, _MEAN)
+            return (values - mean) / (mean + _DARK)
 
 
 class BlurPool(nn.Module):
@@ -112,6 +114,13 @@ class BlurPool(nn.Module):
         height, width = values.shape[-2:]
         padded = _replicated(values, 1, 1 + height % 2, 1, 1 + width % 2)
         return F.conv2d(padded, self.kernel, stride=2, groups=values.shape[1])
+
+
+def _local_mean(values: Tensor, height: int, width: int) -> Tensor:
+    """Mean of each channel over windows of odd sides; ten times as fast on a CPU as ``avg_pool2d``."""
+    kernel = values.new_full((values.shape[1], 1, height, width), 1 / (height * width))
+    padded = _replicated(values, height // 2, height // 2, width // 2, width // 2)
+    return F.conv2d(padded, kernel, groups=values.shape[1])
 
 
 def _replicated(values: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:

@@ -181,7 +181,6 @@ def parts(
     features: Sequence[Tensor],
     copies: Copies,
     deepest: int | None = None,
-    beside: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """The parts of an objective that have a weight.
 
@@ -191,15 +190,11 @@ def parts(
         features: of the copies, ``(M, C, h, w)``.
         copies: what was done to them.
         deepest: how many of the deepest taps distances are taken from, ``None`` for all.
-        beside: one tap more that distances are always taken from, of the references and of the copies.
     """
     found = {}
     if weights.keys() & {"ranking", "calibration", "verdict"}:
         chosen = slice(0 if deepest is None else -deepest, None)
-        ones, others = list(references[chosen]), list(features[chosen])
-        if beside is not None:
-            ones, others = [*ones, beside[0]], [*others, beside[1]]
-        taken = distances([tap[copies.reference] for tap in ones], others)
+        taken = distances([tap[copies.reference] for tap in references[chosen]], features[chosen])
         if "ranking" in weights:
             found["ranking"] = ranking(taken, copies)
         if "calibration" in weights:

@@ -34,8 +34,8 @@ from train.embedded.weights import commit, save_weights
 _FIRST = 0.2
 # The share after that in which steps grow again.
 _AGAIN = 0.06
-# Batches whose crops say what the features of the untrained stages have in common.
-_CENTRING = 12
+#: Batches whose crops say what the features of the untrained stages have in common.
+CENTRING = 12
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Settings:
         unseen: the label of those that are only moved, 0 to 1.
         moved: share of their copies that are moved a little against the reference in the last half of the run; in its
             first fifth none are, since otherwise little is learned.
-        deepest: how many of the deepest trained taps are compared after the first fifth of the run, beside the
-            untrained one: the others cannot but see a shift by some pixels.
+        deepest: how many of the deepest taps are compared after the first fifth of the run: the others cannot but see
+            a shift by some pixels.
         channels: of the stages, with commas between.
     """
 
@@ -125,7 +125,7 @@ class Run:
         self.batches = _batches(settings, cache)
         network = load_embedded(Path(start)) if start else EmbeddedNetwork(settings.seed, settings.stages)
         if not start:
-            network.untrained.centre_on(torch.cat([self.batches(step, 0.0)[0] for step in range(_CENTRING)]))
+            network.untrained.centre_on(torch.cat([self.batches(step, 0.0)[0] for step in range(CENTRING)]))
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -175,12 +175,12 @@ class Run:
         rate = settings.rate * min(1.0, (self.step + 1) / 50, 0.05 + since / _AGAIN) * falling
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        *features, untrained = self.network.features(torch.cat([crops, copies.images]))
+        # without the untrained stages: what learns beside them ranks what it never saw less well (README.md)
+        features = self.network.trained_features(torch.cat([crops, copies.images]))
         # shallow taps learn first, and what they learn the deep ones build on
         deepest = settings.deepest if self.done >= _FIRST else None
         references, others = [tap[: len(crops)] for tap in features], [tap[len(crops) :] for tap in features]
-        beside = (untrained[: len(crops)], untrained[len(crops) :])
-        found = parts(self.weights, references, others, copies, deepest, beside)
+        found = parts(self.weights, references, others, copies, deepest)
         loss: Tensor = torch.stack([self.weights[name] * value for name, value in found.items()]).sum()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
