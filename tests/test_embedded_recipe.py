@@ -75,7 +75,7 @@ def test_the_weights_are_trained_and_not_those_that_training_starts_from() -> No
         assert torch.equal(value, start[name].half().float()) == stays, name
 
 
-@pytest.mark.parametrize(("change", "expected"), [(noisy, 0.17499), (darker, 0.06414)])
+@pytest.mark.parametrize(("change", "expected"), [(noisy, 0.16994), (darker, 0.04455)])
 def test_fixed_outputs(change, expected: float) -> None:
     image = photograph()
     assert float(FeatureDistance()(change(image), image)) == pytest.approx(expected, rel=2e-3)

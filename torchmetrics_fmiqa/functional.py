@@ -98,7 +98,7 @@ def feature_distance(
     tensor(0.)
     >>> blurred = torch.nn.functional.avg_pool2d(target, 3, 1, 1)
     >>> [round(float(one), 2) for one in feature_distance(blurred, target, reduction="none")]
-    [0.12, 0.23]
+    [0.23, 0.25]
     """
     reduction = check_reduction(reduction)
     comparator = _comparator(as_recipe(recipe, **overrides), precision)

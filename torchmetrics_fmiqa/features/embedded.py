@@ -105,7 +105,7 @@ def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
         ValueError: if there is no such file, or it holds another network's weights.
 
     >>> sum(parameter.numel() for parameter in load_embedded().parameters())
-    530136
+    627816
     """
     from safetensors.torch import load_file
 
