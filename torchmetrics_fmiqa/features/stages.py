@@ -93,9 +93,9 @@ class LocalContrast(nn.Module):
         # In float32 under autocast too: half the precision is too little for what divides by small numbers, and
         # convolutions of long kernels in bfloat16 take minutes on some CPUs.
         with torch.autocast(values.device.type, enabled=False):
-            values = values.float()
-            mean = _local_mean(_local_mean(values, _MEAN, 1), 1, _MEAN)
-            return (values - mean) / (mean + _DARK)
+            exact = values.float()
+            mean = _local_mean(_local_mean(exact, _MEAN, 1), 1, _MEAN)
+            return ((exact - mean) / (mean + _DARK)).to(values.dtype)
 
 
 class BlurPool(nn.Module):
