@@ -13,6 +13,7 @@ import torch
 from torchmetrics_fmiqa import FeatureDistance, Recipe
 from torchmetrics_fmiqa.distances.pointwise import cosine_map
 from torchmetrics_fmiqa.features.embedded import CHANNELS, EmbeddedNetwork, load_embedded
+from torchmetrics_fmiqa.features.stages import LocalContrast
 from train.embedded.batches import make_batch
 from train.embedded.distortions import HELD_OUT, TRAINED, shifted, turned
 from train.embedded.evaluate import Row, order_shares
@@ -168,8 +169,6 @@ class TestUntrained:
         assert all(parameter.requires_grad for parameter in network.heads.parameters())
 
     def test_windows_hold_the_mean_of_each_channel(self) -> None:
-        from torchmetrics_fmiqa.features.stages import LocalContrast
-
         values = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
         around = torch.nn.functional.pad(values, (8, 8, 8, 8), mode="replicate")
         mean = torch.nn.functional.avg_pool2d(around, 17, 1)
