@@ -204,6 +204,13 @@ class TestBeside:
             assert torch.equal(value, whole.state_dict()[name]) == (name != "untrained.centre"), name
         assert found.untrained.centre.abs().sum() > 0
 
+    def test_files_that_are_none_are_refused(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"there is no file '.*none\.safetensors'"):
+            beside(tmp_path / "none.safetensors", folder, seed=0)
+        (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+        with pytest.raises(ValueError, match="cannot read weights"):
+            beside(tmp_path / "broken.safetensors", folder, seed=0)
+
     def test_weights_that_have_one_and_others_are_refused(self, folder: Path, tmp_path: Path) -> None:
         save_file(EmbeddedNetwork(seed=4).state_dict(), tmp_path / "whole.safetensors")
         with pytest.raises(ValueError, match="has an untrained trunk already"):

@@ -28,7 +28,7 @@ _UNTRAINED = (16, 32, 64, 128)
 _CENTRED = 0.8
 # Size of the constant beside the channels, of the size 1: untrained, a mild distortion then lies near 0.05.
 _CONSTANT = 1.5
-# How much light counts, of the size of that constant: trained, black lies 0.66 from white.
+# How much light counts, of the size of that constant: trained, black lies 0.66 from white in the two deep taps.
 _LIGHT = 0.35
 
 

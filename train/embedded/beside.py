@@ -12,13 +12,12 @@ import shlex
 import sys
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 
 from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork
+from torchmetrics_fmiqa.features.weights import parse_weights, read_state_dict
 from train.embedded.labelled import Labelled
-from train.embedded.train import CENTRING
+from train.embedded.train import centre
 from train.embedded.weights import commit, save_weights
 
 
@@ -31,17 +30,19 @@ def beside(trained: Path, labelled: Path, seed: int) -> EmbeddedNetwork:
         seed: of the trunk.
 
     Raises:
-        ValueError: for weights that have one already, or are another network's.
+        ValueError: for weights that have one already, are another network's, or cannot be read.
     """
-    network, kept = EmbeddedNetwork(seed), load_file(trained)
+    parse_weights(str(trained))  # a file that is there
+    network, kept = EmbeddedNetwork(seed), read_state_dict(str(trained))
     lacking = network.state_dict().keys() - kept.keys()
-    if kept.keys() - network.state_dict().keys() or lacking != {n for n in lacking if n.startswith("untrained.")}:
+    others = kept.keys() - network.state_dict().keys()
+    if others or not all(name.startswith("untrained.") for name in lacking):
         raise ValueError(f"{str(trained)!r} holds another network's weights")
     if not lacking:
         raise ValueError(f"{str(trained)!r} has an untrained trunk already")
     network.load_state_dict(kept, strict=False)
     batches = Labelled(labelled)
-    network.untrained.centre_on(torch.cat([batches.batch(0, step, 0.0)[0] for step in range(CENTRING)]))
+    centre(network, lambda step: batches.batch(0, step, 0.0)[0])
     return network
 
 

@@ -34,8 +34,8 @@ from train.embedded.weights import commit, save_weights
 _FIRST = 0.2
 # The share after that in which steps grow again.
 _AGAIN = 0.06
-#: Batches whose crops say what the features of the untrained stages have in common.
-CENTRING = 12
+# Batches whose crops say what the features of the untrained stages have in common.
+_CENTRING = 12
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Run:
         start = settings.start
         self.batches = _batches(settings, cache)
         network = load_embedded(Path(start)) if start else EmbeddedNetwork(settings.seed, settings.stages)
-        if not start:
-            network.untrained.centre_on(torch.cat([self.batches(step, 0.0)[0] for step in range(CENTRING)]))
+        if not start and not self._checkpoint.is_file():
+            centre(network, lambda step: self.batches(step, 0.0)[0])
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -212,6 +212,16 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
+
+
+def centre(network: EmbeddedNetwork, crops: Callable[[int], Tensor]) -> None:
+    """Centre the untrained stages of a network on the crops of the first batches.
+
+    Args:
+        network: it is changed.
+        crops: gives those of a batch, ``(N, 3, H, W)``.
+    """
+    network.untrained.centre_on(torch.cat([crops(step) for step in range(_CENTRING)]))
 
 
 def _batches(settings: Settings, cache: Path) -> Callable[[int, float], tuple[Tensor, Copies]]:
