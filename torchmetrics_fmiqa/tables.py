@@ -3,41 +3,105 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torchmetrics_fmiqa.safe_write import check_writable, printable, whole_file, write_text
+
 _ENDINGS = (".csv", ".json", ".parquet")
+# What a spreadsheet would run as a formula. Those that have the sign already get one more, so that it can be undone.
+_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠\t\r]")
+_MARKED = re.compile(r"'+\s*[=+\-@＝＋－＠\t\r]")
+_NO_UTF8 = re.compile(r"\\udc([89a-f][0-9a-f])")
 
 
-def check_table_path(path: Path) -> None:
+def check_table_path(path: Path, inputs: Iterable[str | Path | None] = ()) -> None:
     """Check that a table can be written there, before any work is done for it.
 
+    Args:
+        path: of the table. A pipe or a device needs no ending, and gets CSV.
+        inputs: files that are read, which the table must not replace.
+
     Raises:
-        ValueError: for an ending that is not known, and for a folder that is not there, or in its place.
+        ValueError: for an ending that is not known, an input or a folder in its place, and for what the system refuses.
     """
-    if path.suffix.lower() not in _ENDINGS:
-        raise ValueError(f"a table ends in {', '.join(_ENDINGS)}; got {str(path)!r}")
-    if path.is_dir():
-        raise ValueError(f"{str(path)!r} is a folder: give the name of a file")
-    if not path.resolve().parent.is_dir():
-        raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+    _ending(path)
+    check_writable(path, inputs)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Write rows with the columns ``names``, floats in full precision."""
-    check_table_path(path)
-    ending = path.suffix.lower()
+    r"""Write rows with the columns ``names``, floats in full precision; whole or not at all.
+
+    Bytes of a file name that are no UTF-8 are written as ``\udc..``. In CSV a text that a spreadsheet would run as a
+    formula gets an apostrophe before it (:func:`csv_text`).
+
+    Raises:
+        ValueError: as :func:`check_table_path` does.
+    """
+    ending = _ending(path)
+    plain = [[_plain(row.get(name)) for name in names] for row in rows]
     if ending == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_text(path, format_csv(plain, names))
     elif ending == ".json":
-        path.write_text(json.dumps([{name: row[name] for name in names} for row in rows], indent=1) + "\n")
+        table = [dict(zip(names, row, strict=True)) for row in plain]
+        write_text(path, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     else:
         import pyarrow
         from pyarrow import parquet
 
-        parquet.write_table(pyarrow.table({name: [row[name] for row in rows] for name in names}), path)
+        columns = {name: [row[place] for row in plain] for place, name in enumerate(names)}
+        with whole_file(path) as draft:
+            parquet.write_table(pyarrow.table(columns), draft)
+
+
+def format_csv(rows: Iterable[Sequence[Any]], names: Sequence[str]) -> str:
+    """Rows as CSV text under a line of names."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(map(csv_text, names))
+    writer.writerows([csv_text(value) if isinstance(value, str) else value for value in row] for row in rows)
+    return file.getvalue()
+
+
+def csv_text(text: str) -> str:
+    """A text as a CSV table holds it: with an apostrophe first where a spreadsheet would run it as a formula.
+
+    >>> csv_text("=1+1.png"), csv_text("plain.png"), csv_text("-0.5")
+    ("'=1+1.png", 'plain.png', '-0.5')
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+
+
+def text_of_csv(text: str) -> str:
+    """What :func:`csv_text` and :func:`~torchmetrics_fmiqa.safe_write.printable` were given.
+
+    >>> text_of_csv("'=1+1.png"), text_of_csv("plain.png"), text_of_csv("'tis.png")
+    ('=1+1.png', 'plain.png', "'tis.png")
+    """
+    text = text[1:] if _MARKED.match(text) else text
+    return _NO_UTF8.sub(lambda found: chr(int(f"dc{found[1]}", 16)), text)
+
+
+def _plain(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ending(path: Path) -> str:
+    ending = path.suffix.lower()
+    if not ending and path.exists() and not path.is_file() and not path.is_dir():
+        return ".csv"  # a pipe, or a device
+    if ending not in _ENDINGS:
+        raise ValueError(f"a table ends in {', '.join(_ENDINGS)}; got {str(path)!r}")
+    return ending

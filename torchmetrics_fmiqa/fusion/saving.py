@@ -14,6 +14,7 @@ from torchmetrics_fmiqa.fusion.head import FusionHead, OpinionScale
 from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
 from torchmetrics_fmiqa.fusion.streams import SpipsHead
 from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.safe_write import write_bytes
 
 _FUSION, _SPIPS = "fmiqa_fusion_head", "fmiqa_spips_head"
 _COMMON = ("hidden", "made_for", "opinion")
@@ -30,7 +31,7 @@ def save_head(head: FusionHead, path: str | Path) -> None:
     """Write a fusion head to ``path``.
 
     Raises:
-        ValueError: for a path that does not end in ``.safetensors``.
+        ValueError: for a path that does not end in ``.safetensors``, and for what the system refuses to write.
 
     >>> from tempfile import mkdtemp
     >>> path = Path(mkdtemp()) / "head.safetensors"
@@ -55,7 +56,8 @@ def save_spips(head: SpipsHead, path: str | Path, recipe: SpipsRecipe) -> None:
         recipe: what measures its inputs; its digest binds, its words are for people.
 
     Raises:
-        ValueError: for another ending, and for a head that was made for another recipe.
+        ValueError: for another ending, for a head that was made for another recipe, and for what the system refuses to
+            write.
 
     >>> from tempfile import mkdtemp
     >>> recipe = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1]))
@@ -159,16 +161,14 @@ def _told(about: dict[str, Any]) -> str:
 
 
 def _write(head: nn.Module, fusion: FusionHead, about: dict[str, Any], path: str | Path, key: str) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"a head is saved as .safetensors, got {str(path)!r}")
-    if not Path(path).parent.is_dir():
-        raise ValueError(f"there is no folder {str(Path(path).parent)!r} to save a head in: make it first")
     opinion = None if fusion.scale is None else dataclasses.asdict(fusion.scale)
     about |= {"version": _VERSION, "hidden": fusion.hidden, "made_for": fusion.made_for, "opinion": opinion}
     tensors = {name: value.detach().contiguous().cpu() for name, value in head.state_dict().items()}
-    save_file(tensors, path, {key: json.dumps(about, sort_keys=True)})
+    write_bytes(path, save(tensors, {key: json.dumps(about, sort_keys=True)}))
 
 
 def _read(path: str | Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

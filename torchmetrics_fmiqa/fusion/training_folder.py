@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
 from torchmetrics_fmiqa.fusion.saving import load_spips, save_spips
 from torchmetrics_fmiqa.fusion.sets import MeasuredSet
 from torchmetrics_fmiqa.fusion.streams import SpipsHead
+from torchmetrics_fmiqa.safe_write import make_folder, write_text
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.fusion.training import SpipsTraining
@@ -37,7 +37,7 @@ def claim(folder: Path, made: dict[str, Any]) -> None:
     """
     path = folder / _MADE_FROM
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _write(path, made)
         return
     before = json.loads(path.read_text(encoding="utf-8"))
@@ -65,9 +65,7 @@ def write_fitted(folder: Path, recipe: SpipsRecipe, head: SpipsHead, epoch: int,
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    os.replace(new, path)
+    write_text(path, json.dumps(content, indent=2))
 
 
 def _digest(one: MeasuredSet) -> str:
