@@ -45,7 +45,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[s
     ending = _ending(path)
     plain = [[_plain(row.get(name)) for name in names] for row in rows]
     if ending == ".csv":
-        write_text(path, format_csv(plain, names))
+        write_text(path, format_csv([names, *plain]))
     elif ending == ".json":
         table = [dict(zip(names, row, strict=True)) for row in plain]
         write_text(path, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
@@ -58,12 +58,12 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[s
             parquet.write_table(pyarrow.table(columns), draft)
 
 
-def format_csv(rows: Iterable[Sequence[Any]], names: Sequence[str]) -> str:
-    """Rows as CSV text under a line of names."""
+def format_csv(lines: Iterable[Sequence[Any]], marked: bool = True) -> str:
+    """Lines of values as CSV text; ``marked`` keeps formulas from spreadsheets (:func:`csv_text`)."""
     file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(map(csv_text, names))
-    writer.writerows([csv_text(value) if isinstance(value, str) else value for value in row] for row in rows)
+    if marked:
+        lines = ([csv_text(value) if isinstance(value, str) else value for value in line] for line in lines)
+    csv.writer(file).writerows(lines)
     return file.getvalue()
 
 

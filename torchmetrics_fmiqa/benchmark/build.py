@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from torchmetrics_fmiqa.benchmark.scores import ScoreRun
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
 from torchmetrics_fmiqa.benchmark.usefulness import Usefulness, usefulness
 from torchmetrics_fmiqa.comparator import FeatureComparator
+from torchmetrics_fmiqa.data.rows import csv_rows, need_columns
 
 # Metrics whose outliers are looked at, best first.
 _MISJUDGING = 5
@@ -140,10 +140,11 @@ def other_sets(folders: Sequence[Path]) -> dict[str, list[float]]:
         path = folder / "agreement.csv"
         if not path.is_file():
             raise ValueError(f"there is no {path}: give the folder of a benchmark")
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if not math.isnan(float(row["srcc"])):
-                    found.setdefault(row["metric"], []).append(float(row["srcc"]))
+        rows, columns = csv_rows(path)
+        need_columns(path, columns, ("metric", "srcc"))
+        for _, row in rows:
+            if not math.isnan(float(row["srcc"])):
+                found.setdefault(row["metric"], []).append(float(row["srcc"]))
     return found
 
 

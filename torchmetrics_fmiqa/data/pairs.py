@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torchmetrics_fmiqa.data.images import SUFFIXES
+from torchmetrics_fmiqa.data.rows import csv_rows, need_columns
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,9 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
 
 
 def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
-    """Read a CSV table with the columns ``ref`` and ``dist``, paths below ``root`` (the table's folder by default).
+    """Read a CSV table with the columns ``ref`` and ``dist``, in any case.
+
+    Paths count from ``root``, by default the table's folder.
 
     Raises:
         ValueError: if the table cannot be read, lacks a column, or has no rows.
@@ -92,23 +93,12 @@ def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
         raise ValueError(f"there is no table {str(table)!r}")
     if root is not None and not root.is_dir():
         raise ValueError(f"there is no folder {str(root)!r} (--root)")
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames or []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{str(table)!r} is no CSV table: {error}") from error
-    _need_columns(table, columns, ("ref", "dist"))
+    rows, columns = csv_rows(table)
+    need_columns(table, columns, ("ref", "dist"))
     if not rows:
         raise ValueError(f"the table {str(table)!r} has no rows")
     folder = root or table.parent
-    for line, row in enumerate(rows, 2):
+    for where, row in rows:
         if not row["ref"] or not row["dist"]:
-            raise ValueError(f"line {line} of {str(table)!r} lacks `ref` or `dist`")
-    return [Pair(row["ref"], row["dist"], folder / row["ref"], folder / row["dist"]) for row in rows]
-
-
-def _need_columns(table: Path, columns: Iterable[str], needed: Iterable[str]) -> None:
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise ValueError(f"{str(table)!r} has no column `{missing[0]}`; it has {', '.join(columns) or 'none'}")
+            raise ValueError(f"{where} lacks `ref` or `dist`")
+    return [Pair(row["ref"], row["dist"], folder / row["ref"], folder / row["dist"]) for _, row in rows]

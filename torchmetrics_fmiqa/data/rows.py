@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from torchmetrics_fmiqa.data.csv_dialect import csv_records
 
 
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -42,23 +43,23 @@ def csv_rows(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
     """Rows of a CSV table, each with where it is, and its columns in lower case.
 
     Raises:
-        ValueError: if it is no CSV table, or a row has more or fewer fields than there are columns.
+        ValueError: if it is no CSV table, has two columns of one name, or a row has more or fewer fields than there are
+            columns.
     """
     rows: list[tuple[str, dict[str, str]]] = []
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            columns = [column.strip().lower() for column in next(reader, [])]
-            for fields in reader:
-                if not any(field.strip() for field in fields):
-                    continue
-                where = f"line {reader.line_num} of {str(table)!r}"
-                if len(fields) != len(columns):
-                    raise ValueError(f"{where} has {len(fields)} fields, and the table {len(columns)} columns")
-                rows.append((where, {key: field.strip() for key, field in zip(columns, fields, strict=True)}))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{str(table)!r} is no CSV table: {error}") from error
-    return rows, columns
+    columns: list[str] | None = None
+    for line, fields in csv_records(table.read_bytes(), str(table)):
+        if columns is None:
+            columns = [column.lower() for column in fields]
+            twice = [column for column in columns if column and columns.count(column) > 1]
+            if twice:
+                raise ValueError(f"{str(table)!r} has two columns `{twice[0]}`: rename one")
+            continue
+        where = f"line {line} of {str(table)!r}"
+        if len(fields) != len(columns):
+            raise ValueError(f"{where} has {len(fields)} fields, and the table {len(columns)} columns")
+        rows.append((where, dict(zip(columns, fields, strict=True))))
+    return rows, columns or []
 
 
 def need_columns(table: Path, columns: list[str], needed: Iterable[str]) -> None:
