@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torchmetrics_fmiqa.data.opening import file_digest
 
 
 def claim(folder: Path, inputs: Mapping[str, Any]) -> None:
@@ -39,8 +40,6 @@ def content(path: Path) -> str:
     """Digest of a file's content.
 
     Raises:
-        ValueError: if it is not there.
+        ValueError: if it is not there, or no regular file.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no file {str(path)!r}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_digest(path)

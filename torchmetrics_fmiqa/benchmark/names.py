@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torchmetrics_fmiqa.benchmark.asked_spips import SPIPS, AskedSpips
+from torchmetrics_fmiqa.data.opening import read_text
 from torchmetrics_fmiqa.recipes import RECIPES, Recipe, as_recipe
 
 #: What a name stands for; a baseline goes by its own.
@@ -105,11 +106,10 @@ def _field(part: str, name: str) -> tuple[str, Any]:
 def _file(path: Path) -> list[tuple[str, Recipe | AskedSpips]]:
     import yaml
 
-    if not path.is_file():
-        raise ValueError(f"there is no recipe file {str(path)!r}")
+    text = read_text(path, "recipe file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ValueError(f"{str(path)!r} is no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict):
         return [(path.stem, Recipe.from_yaml(path))]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.measures import Skipped
+from torchmetrics_fmiqa.data.opening import file_digest
 from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.data.rated import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.cache import ReferenceCache
@@ -69,8 +70,15 @@ def content_of(rated: RatedPairs) -> str:
 
 
 def digests(paths: Iterable[Path]) -> dict[Path, str]:
-    """Digests of the content of files; each is read once."""
-    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in dict.fromkeys(paths)}
+    """Digests of the content of files, each read once; of one that cannot be opened, why, for scoring names it."""
+
+    def digest(path: Path) -> str:
+        try:
+            return file_digest(path)
+        except ValueError as error:
+            return str(error)
+
+    return {path: digest(path) for path in dict.fromkeys(paths)}
 
 
 class PairRun:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchmetrics_fmiqa.benchmark.columns import NO_METRICS, parse_column
+from torchmetrics_fmiqa.data.opening import check_file
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
     import pyarrow
     from pyarrow import csv, parquet
 
-    if not path.is_file():
-        raise ValueError(f"there is no table {str(path)!r}")
+    check_file(path, "table")
     try:
         table = parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
     except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from torchmetrics_fmiqa.data.opening import check_file
+
 #: File name endings that are taken for images when a folder is searched.
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
@@ -28,8 +30,7 @@ def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
         ValueError: if there is no such file, it cannot be read, or it is not RGB and ``to_rgb`` does not help.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"there is no file {str(path)!r}")
+    check_file(path)
     try:
         image = _decode(path)
     except Exception as error:  # decoders raise all sorts; a broken file must not end a long run

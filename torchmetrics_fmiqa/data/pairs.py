@@ -89,8 +89,6 @@ def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
     Raises:
         ValueError: if the table cannot be read, lacks a column, or has no rows.
     """
-    if not table.is_file():
-        raise ValueError(f"there is no table {str(table)!r}")
     if root is not None and not root.is_dir():
         raise ValueError(f"there is no folder {str(root)!r} (--root)")
     rows, columns = csv_rows(table)

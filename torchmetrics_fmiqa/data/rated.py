@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from torchmetrics_fmiqa.data.gathering import Gathering
+from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.data.opinions import (
     Direction,
     JndPair,
@@ -71,8 +72,7 @@ def read_rated_csv(
     ('a_blur.png', 'there is no such file')
     """
     table = Path(path)
-    if not table.is_file():
-        raise ValueError(f"there is no table {str(table)!r}")
+    check_file(table, "table")
     folder = table.parent if root is None else Path(root)
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r}")

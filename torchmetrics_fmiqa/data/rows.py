@@ -7,19 +7,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from torchmetrics_fmiqa.data.csv_dialect import csv_records
+from torchmetrics_fmiqa.data.opening import read_bytes, read_text
 
 
-def text_lines(path: Path) -> Iterator[tuple[str, str]]:
+def text_lines(path: Path, what: str = "file") -> Iterator[tuple[str, str]]:
     """The lines of a text file that are not empty, each with where it is, for messages.
 
     Raises:
         ValueError: if it is no text file.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"cannot read {str(path)!r} as text: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_text(path, what).splitlines(), 1):
         if line.strip():
             yield f"line {number} of {str(path)!r}", line.strip()
 
@@ -48,7 +45,7 @@ def csv_rows(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
     """
     rows: list[tuple[str, dict[str, str]]] = []
     columns: list[str] | None = None
-    for line, fields in csv_records(table.read_bytes(), str(table)):
+    for line, fields in csv_records(read_bytes(table, "table"), str(table)):
         if columns is None:
             columns = [column.lower() for column in fields]
             twice = [column for column in columns if column and columns.count(column) > 1]

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.features.stages import BlurPool, Divisive, Layer, LocalContrast, OwnSize, Stage
 from torchmetrics_fmiqa.features.weights import strict_load
 
@@ -102,15 +103,14 @@ def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
     """Return the network with the weights of a file, in float32: without one, those that the package brings.
 
     Raises:
-        ValueError: if there is no such file, or it holds another network's weights.
+        ValueError: if there is no such file to read, or it holds another network's weights.
 
     >>> sum(parameter.numel() for parameter in load_embedded().parameters())
     627816
     """
     from safetensors.torch import load_file
 
-    if not path.is_file():
-        raise ValueError(f"there are no weights {str(path)!r}: install the package again, or give a file of yours")
+    check_file(path, "weights file")
     return network_of(load_file(path), str(path))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from torchmetrics_fmiqa.data.opening import check_file, file_digest
 
 PRETRAINED = "pretrained"
 RANDOM = "random:"
@@ -54,8 +55,10 @@ def parse_weights(weights: str) -> tuple[str, str | int]:
             raise ValueError(f"`weights` must be 'random:SEED' with a whole number from 0 to 2^63 - 1, got {weights!r}")
         return "random", int(seed)
     path = Path(weights)
-    if not path.is_file():
-        raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a file; there is no file {weights!r}")
+    try:
+        check_file(path)
+    except ValueError as error:
+        raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a file; {error}") from None
     if path.suffix not in {".safetensors", ".pth", ".pt", ".bin"}:
         raise ValueError(f"`weights` files are .safetensors or .pth (.pt, .bin), got {weights!r}")
     return "file", str(path)
@@ -72,11 +75,7 @@ def weights_identity(weights: str) -> str:
 
 @lru_cache(maxsize=64)
 def _file_digest(path: str, size: int, modified: int) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 22):
-            digest.update(block)
-        return digest.hexdigest()
+    return file_digest(path)
 
 
 def read_state_dict(path: str) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.fusion.head import FusionHead, OpinionScale
 from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
 from torchmetrics_fmiqa.fusion.streams import SpipsHead
@@ -174,8 +175,7 @@ def _write(head: nn.Module, fusion: FusionHead, about: dict[str, Any], path: str
 def _read(path: str | Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
-        raise ValueError(f"there is no head {str(path)!r}")
+    check_file(path, "head")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

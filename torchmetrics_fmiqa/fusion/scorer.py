@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
+from torchmetrics_fmiqa.data.opening import read_bytes
 from torchmetrics_fmiqa.features.images import DataRange
 from torchmetrics_fmiqa.features.weights import built_in_the_open
 from torchmetrics_fmiqa.fusion.fixed import FixedHead
@@ -149,9 +150,7 @@ def content(head: Head) -> str:
         scale = repr(head.fusion.scale).encode()
         state = b"".join(value.cpu().numpy().tobytes() for value in head.state_dict().values()) + scale
     elif isinstance(head, (str, Path)):
-        if not Path(head).is_file():
-            raise ValueError(f"there is no head {str(head)!r}")
-        state = Path(head).read_bytes()
+        state = read_bytes(head, "head")
     else:
         return repr(head)
     return hashlib.sha256(state).hexdigest()[:12]

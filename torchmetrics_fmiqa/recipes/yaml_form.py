@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from torchmetrics_fmiqa.data.opening import read_text
 from torchmetrics_fmiqa.features.network import UserModule
 from torchmetrics_fmiqa.recipes.recipe import Recipe, backbone_defaults
 from torchmetrics_fmiqa.recipes.table import named
@@ -36,10 +37,9 @@ def read(source: str | Path) -> Recipe:
     import yaml
 
     path = Path(source) if is_yaml_path(source) else None
-    if path is not None and not path.is_file():
-        raise ValueError(f"there is no recipe file {str(path)!r}")
+    text = str(source) if path is None else read_text(path, "recipe file")
     try:
-        fields = yaml.safe_load(path.read_text() if path else str(source))
+        fields = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"the recipe {str(source)[:80]!r} is no YAML: {error}") from None
     if not isinstance(fields, dict):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from torchmetrics_fmiqa.data.listing import Listing
+from torchmetrics_fmiqa.data.opening import open_file
 from torchmetrics_fmiqa.data.opinions import JndPair, JndPairs, Triplet, Triplets
 from torchmetrics_fmiqa.data.pairs import Problem
 
@@ -119,7 +120,8 @@ def _read(
 def _share(path: Path) -> float | str:
     """The share that a .npy file holds, or why it holds none."""
     try:
-        value = np.load(path, allow_pickle=False)
+        with open_file(path) as file:
+            value = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         return f"cannot be read: {error}"
     if value.dtype.kind not in "biuf" or value.size != 1 or not 0 <= float(value.ravel()[0]) <= 1:

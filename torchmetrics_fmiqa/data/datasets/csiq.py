@@ -10,6 +10,7 @@ from typing import Any
 
 from torchmetrics_fmiqa.data.gathering import Gathering
 from torchmetrics_fmiqa.data.listing import Listing
+from torchmetrics_fmiqa.data.opening import open_file
 from torchmetrics_fmiqa.data.opinions import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
 
@@ -85,8 +86,9 @@ def _sheet_rows(path: Path) -> Iterator[tuple[str, list[Any]]]:
             f"{path.with_suffix('.csv').name}"
         ) from error
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = [list(row) for row in book["all_by_image"].iter_rows(values_only=True)]
+        with open_file(path) as file:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+            rows = [list(row) for row in book["all_by_image"].iter_rows(values_only=True)]
     except Exception as error:  # a broken archive raises all sorts; a missing sheet is a KeyError
         raise ValueError(f"cannot read the sheet all_by_image of {str(path)!r}: {error}") from error
     places: list[int] | None = None
@@ -101,9 +103,7 @@ def _sheet_rows(path: Path) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _text_rows(path: Path) -> Iterator[tuple[str, list[Any]]]:
-    if not path.is_file():
-        raise ValueError(f"there is no table {str(path)!r}")
-    for place, (where, line) in enumerate(text_lines(path)):
+    for place, (where, line) in enumerate(text_lines(path, "table")):
         separator = next((one for one in "\t;," if one in line), None)
         fields = [field.strip().strip('"') for field in (line.split(separator) if separator else line.split())]
         if place == 0 and "dmos" in [field.lower() for field in fields]:

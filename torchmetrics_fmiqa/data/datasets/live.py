@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from torchmetrics_fmiqa.data.gathering import Gathering, existing_file
+from torchmetrics_fmiqa.data.opening import open_file
 from torchmetrics_fmiqa.data.opinions import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite
 
@@ -60,7 +61,8 @@ def _load(path: Path) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("LIVE's tables are .mat files: `pip install scipy` to read them") from error
     try:
-        loaded: dict[str, Any] = io.loadmat(str(path))
+        with open_file(path) as file:
+            loaded: dict[str, Any] = io.loadmat(file)
     except Exception as error:  # scipy raises all sorts
         raise ValueError(f"cannot read {str(path)!r}: {error}") from error
     return loaded
