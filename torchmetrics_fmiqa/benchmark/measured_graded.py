@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.graded import GRADED
-from torchmetrics_fmiqa.data.images import SUFFIXES, read_image
+from torchmetrics_fmiqa.data.formats import SUFFIXES
+from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated import RatedPair
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, Dataset, SequentialSampler
 
-from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
-from torchmetrics_fmiqa.data.opening import open_file
+from torchmetrics_fmiqa.data.images import Match, image_size, match_sizes, read_image
 from torchmetrics_fmiqa.data.opinions import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.tiles import even_starts
 
@@ -238,10 +237,7 @@ def _named(pair: RatedPair) -> str:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
     try:
-        with open_file(path) as file, Image.open(file) as image:
-            return image.height, image.width
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read the image {str(path)!r}: {error}; rated.verified() finds all such") from error
+        return image_size(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; rated.verified() finds all such") from error

@@ -5,76 +5,83 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torchmetrics_fmiqa.data.opening import check_file
-
-#: File name endings that are taken for images when a folder is searched.
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+from torchmetrics_fmiqa.data.decoding import decode, size
+from torchmetrics_fmiqa.data.formats import missing_plugin
+from torchmetrics_fmiqa.data.opening import open_file
 
 #: What to do with a pair of two sizes: cut both to the common top left part, or resize the image under test.
 Match = Literal["crop", "resize"]
 
 
 def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
-    """Read an image file as ``(3, H, W)``, uint8 or uint16 as it is stored.
+    """Read an image file as ``(3, H, W)``, uint8 or uint16 as it is stored, turned as its EXIF orientation says.
+
+    The format is known by the content, not by the name. A palette is looked up; values of 9 to 15 bits are scaled to
+    16; colour profiles are not applied.
 
     Args:
-        path: PNG, JPEG, WebP, BMP, TIFF or PPM.
-        to_rgb: repeat the channel of a grey image, and drop an alpha channel that is opaque everywhere.
+        path: PNG, JPEG, WebP, BMP, GIF, TIFF, PPM (PGM, PBM), AVIF, JPEG 2000, TGA or QOI; HEIC with pillow-heif and
+            JPEG XL with pillow-jxl-plugin installed.
+        to_rgb: repeat the channel of a grey image, drop an alpha channel that is opaque everywhere, and convert CMYK
+            (without a colour profile) and Lab.
 
     Raises:
-        ValueError: if there is no such file, it cannot be read, or it is not RGB and ``to_rgb`` does not help.
+        ValueError: if there is no such file, it is no regular file, it is broken, has several frames or values that
+            neither 8 nor 16 bits hold, or it is not RGB and ``to_rgb`` does not help; naming the file and the reason.
     """
     path = Path(path)
-    check_file(path)
-    try:
-        image = _decode(path)
-    except Exception as error:  # decoders raise all sorts; a broken file must not end a long run
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        reason = reason.split(".cpp:", 1)[-1].partition(", ")[2] if ".cpp:" in reason else reason
-        raise ValueError(f"cannot read the image {str(path)!r}: {reason}") from error
-    if image.ndim != 3:
-        raise ValueError(f"{str(path)!r} holds {image.shape[0]} frames: save the one to score")
-    if image.shape[0] == 3:
+    with open_file(path) as file:
+        try:
+            decoded = decode(file)
+        except Exception as error:  # decoders raise all sorts; a broken file must not end a long run
+            raise ValueError(f"cannot read the image {str(path)!r}: {_reason(path, error)}") from error
+    # A tensor of its own: Pillow's arrays cannot be written to.
+    image = torch.from_numpy(decoded.values.transpose(2, 0, 1).copy())
+    if decoded.kind == "RGB":
         return image
-    kind = {1: "grey", 2: "grey with alpha", 4: "RGB with alpha"}.get(image.shape[0], f"{image.shape[0]}-channel")
     if not to_rgb:
-        raise ValueError(f"{str(path)!r} is {kind}: save it as RGB, or convert it on the way (--to-rgb, to_rgb=True)")
+        raise ValueError(
+            f"{str(path)!r} is {decoded.kind}: save it as RGB, or convert it on the way (--to-rgb, to_rgb=True)"
+        )
     if image.shape[0] in (2, 4):
         if int(image[-1].int().min()) < (255 if image.dtype == torch.uint8 else 65535):
-            raise ValueError(f"{str(path)!r} is {kind} and not opaque: composite it on the background of your choice")
+            raise ValueError(
+                f"{str(path)!r} is {decoded.kind} and not opaque: composite it on the background of your choice"
+            )
         image = image[:-1]
     return image.expand(3, -1, -1).contiguous()
 
 
-def _decode(path: Path) -> Tensor:
-    from torchvision.io import ImageReadMode, decode_image
+def image_size(path: str | Path) -> tuple[int, int]:
+    """``(H, W)`` of an image file, from its head alone.
 
-    if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif"} and not _has_palette(path):
-        image: Tensor = decode_image(str(path), ImageReadMode.UNCHANGED)
-        return image
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        frames = getattr(picture, "n_frames", 1)
-        if frames > 1:
-            raise ValueError(f"it holds {frames} frames: save the one to score")
-        mode = {"1": "L", "CMYK": "RGB", "P": "RGBA" if "transparency" in picture.info else "RGB"}.get(picture.mode)
-        array = np.array(picture.convert(mode) if mode else picture)
-    if array.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{array.dtype} values: save it with 8 or 16 bits")
-    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    with open_file(path) as file:
+        try:
+            return size(file)
+        except Exception as error:
+            raise ValueError(f"cannot read the image {str(path)!r}: {_reason(Path(path), error)}") from error
 
 
-def _has_palette(path: Path) -> bool:
-    """Whether a PNG holds colour numbers, which torchvision gives as they stand, without the palette."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[25:26] == b"\x03"
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, in one line."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        plugin = missing_plugin(path)
+        return f"`pip install {plugin}` reads it" if plugin else "it is broken, or no image of a format that is read"
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        return f"it says that it has more than {most:.0f} megapixels (if it has, raise PIL.Image.MAX_IMAGE_PIXELS)"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
 
 
 def match_sizes(preds: Tensor, target: Tensor, match: Match | None) -> tuple[Tensor, Tensor]:

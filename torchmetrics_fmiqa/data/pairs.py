@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.images import SUFFIXES
+from torchmetrics_fmiqa.data.formats import SUFFIXES
 from torchmetrics_fmiqa.data.rows import csv_rows, need_columns
 
 
