@@ -22,6 +22,7 @@ from torchmetrics_fmiqa.forward import Forward, full_precision, input_normalizat
 from torchmetrics_fmiqa.intake import Intake, portions
 from torchmetrics_fmiqa.jobs import Job, Scoring, bind_weights, check_maskable, plan_jobs
 from torchmetrics_fmiqa.maps import Canvas, check_mappable
+from torchmetrics_fmiqa.piecewise import PiecewiseForward
 from torchmetrics_fmiqa.profiles import Profile, ProfilePlan, plan_profile
 from torchmetrics_fmiqa.recipes import Recipe
 from torchmetrics_fmiqa.tally import Tally
@@ -90,6 +91,7 @@ class FeatureComparator:
                 columns = plan_jobs(request, names, self.backbone, self._jobs)
                 self._plans.append(Scoring(columns, bind_weights(request, network, columns)))
         self._forward = Forward(self.backbone, self._jobs, mean_std, first.protocol)
+        self._piecewise = PiecewiseForward(self._forward)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FeatureComparator:
         return self
@@ -174,9 +176,13 @@ class FeatureComparator:
         plan, profiles = self._intake.plan(preds), [one for one in self._plans if isinstance(one, ProfilePlan)]
         kept, seen = {job for one in profiles for job in one.positions}, {one.last for one in profiles}
         tally = Tally(plan, preds, weights, self._jobs, kept, seen)
-        for picks in portions(plan, preds.shape[0], self.tile_batch):
+        pieces = None if needs_grad(preds) else self._piecewise.pieces(plan)
+        for picks in portions(plan, preds.shape[0], self.tile_batch if pieces is None else 1):
             take, see = tally.portion(picks)
             tiles = cut(target, plan, picks)
+            if pieces is not None:  # too large for a cache of references, too
+                self._piecewise(cut(preds, plan, picks), tiles, dtype, take, see, pieces)
+                continue
             shelf = None if references is None or needs_grad(preds) else references.shelf(scope, tiles, picks)
             self._forward(cut(preds, plan, picks), tiles, dtype, take, shelf, see)
         return [
@@ -254,14 +260,19 @@ class FeatureComparator:
             canvas = Canvas(plan, preds, self.labels(), self.weights(), per_layer, self._intake.weights(target))
             columns = self._scoring(0).columns
             places = {job: (name, i) for name, (_, jobs) in columns.items() for i, job in enumerate(jobs)}
-            for picks in portions(plan, preds.shape[0], self.tile_batch):
+            pieces = None if needs_grad(preds) else self._piecewise.pieces(plan)
+            for picks in portions(plan, preds.shape[0], self.tile_batch if pieces is None else 1):
 
                 def take(number: int, value: Tensor, tokens: Tokens, picks: list[tuple[int, int]] = picks) -> None:
                     if number in places:  # other recipes' distances are not drawn
                         patches = value[:, tokens.prefix :] if recipe.tokens == "all" else value
                         canvas.add(*places[number], patches, tokens.grid, picks)
 
-                self._forward(cut(preds, plan, picks), cut(target, plan, picks), dtype, take)
+                sides = cut(preds, plan, picks), cut(target, plan, picks)
+                if pieces is None:
+                    self._forward(*sides, dtype, take)
+                else:
+                    self._piecewise(*sides, dtype, take, None, pieces)
             return canvas.stretched((given.shape[-2] - 2 * crop_border, given.shape[-1] - 2 * crop_border))
 
     def _image_dtype(self, preds: Tensor) -> torch.dtype:

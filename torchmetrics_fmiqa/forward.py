@@ -20,6 +20,9 @@ Take = Callable[[int, Tensor, Tokens], None]
 #: Called with the index of a tap and the tokens of the targets there.
 See = Callable[[int, Tokens], None]
 
+#: Called with the index of a tap and its tokens, gives those that count.
+Inner = Callable[[int, Tokens], Tokens]
+
 #: Mean and standard deviation of each channel.
 MeanStd = tuple[Sequence[float], Sequence[float]]
 
@@ -45,6 +48,7 @@ class Forward:
         take: Take,
         shelf: Shelf | None = None,
         see: See | None = None,
+        inner: Inner | None = None,
     ) -> None:
         """Run both sides through the network and hand over each job's distances as soon as its taps exist.
 
@@ -55,6 +59,7 @@ class Forward:
             take: gets the distances, ``(K, T)`` or ``(K,)``.
             shelf: features of targets that are known; not used where a gradient is asked for.
             see: is shown the targets' features too, without a graph.
+            inner: picks the tokens that count, without a gradient and a shelf.
 
         Raises:
             ValueError: if a tap lacks the tokens that are asked for.
@@ -66,9 +71,10 @@ class Forward:
             self._run(preds, dtype, self._consumer(take, see, lambda index, tokens: (tokens, reference.pop(index))))
             return
         with torch.no_grad():
-            take = _exact_zero(preds, target, take)
+            take = exact_zero(preds, target, take)
             if shelf is None:
-                both = self._consumer(take, see, lambda _, tokens: tokens.chunk())
+                whole = inner or (lambda _, tokens: tokens)
+                both = self._consumer(take, see, lambda index, tokens: whole(index, tokens).chunk())
                 self._run(torch.cat([preds, target]), dtype, both)
             else:
                 self._with_known(preds, target, dtype, take, shelf, see)
@@ -160,7 +166,7 @@ def full_precision(images: Tensor) -> torch.autocast:
     return torch.autocast(images.device.type, enabled=False)
 
 
-def _exact_zero(preds: Tensor, target: Tensor, take: Take) -> Take:
+def exact_zero(preds: Tensor, target: Tensor, take: Take) -> Take:
     """Make equal tiles 0 to the last digit: some processors round a row of a matrix by its place in the batch."""
     differ = (preds != target).flatten(1).any(1)
 

@@ -17,6 +17,7 @@ from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.features.images import share_outside
 from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
 from torchmetrics_fmiqa.jobs import Distances, column_name
+from torchmetrics_fmiqa.memory import memory_of_a_pair
 
 _READERS = 2
 _AHEAD = 4  # pairs in memory beyond those being scored; a 4K pair takes 50 MB
@@ -162,8 +163,9 @@ def _fits(group: list[_Loaded], loaded: _Loaded, tile_batch: int) -> bool:
 def _read_ahead(pairs: Sequence[Pair], match: Match | None, to_rgb: bool) -> Iterator[_Loaded | Scored]:
     def load(pair: Pair) -> _Loaded | Scored:
         try:
-            target, preds = (read_image(path, to_rgb) for path in (pair.ref_path, pair.dist_path))
-            return _Loaded(pair, *match_sizes(preds, target, match))
+            with memory_of_a_pair():
+                target, preds = (read_image(path, to_rgb) for path in (pair.ref_path, pair.dist_path))
+                return _Loaded(pair, *match_sizes(preds, target, match))
         except ValueError as error:
             return Scored(pair, {}, error=str(error))
 
@@ -178,16 +180,26 @@ def _read_ahead(pairs: Sequence[Pair], match: Match | None, to_rgb: bool) -> Ite
 
 
 def _score_group(scorer: PairScorer, group: list[_Loaded], device: torch.device | str, border: int) -> Iterator[Scored]:
-    preds, target = (torch.stack(side).to(device) for side in zip(*((g.preds, g.target) for g in group), strict=True))
     try:
-        values = scorer(preds, target, border)
+        table = _measure(scorer, group, device, border)
     except ValueError as error:
-        if len(group) == 1:
-            yield Scored(group[0].pair, {}, error=str(error))
-        else:  # find out whose fault it is
-            for one in group:
-                yield from _score_group(scorer, [one], device, border)
-        return
-    table = torch.stack(values, 1).double().tolist()
-    for loaded, row in zip(group, table, strict=True):
-        yield Scored(loaded.pair, dict(zip(scorer.columns, row, strict=True)), share_outside(loaded.preds))
+        table, reason = None, str(error)
+    # Out of the handler: the error holds what was measured, and memory may be short.
+    if table is None and len(group) > 1:  # find out whose fault it is
+        for one in group:
+            yield from _score_group(scorer, [one], device, border)
+    elif table is None:
+        yield Scored(group[0].pair, {}, error=reason)
+    else:
+        for loaded, row in zip(group, table, strict=True):
+            yield Scored(loaded.pair, dict(zip(scorer.columns, row, strict=True)), share_outside(loaded.preds))
+
+
+def _measure(scorer: PairScorer, group: list[_Loaded], device: torch.device | str, border: int) -> list[list[float]]:
+    """A row of values for each pair of a group of one size."""
+    with memory_of_a_pair(group[0].preds.shape):
+        preds, target = (
+            torch.stack(side).to(device) for side in zip(*((g.preds, g.target) for g in group), strict=True)
+        )
+        table: list[list[float]] = torch.stack(scorer(preds, target, border), 1).double().tolist()
+    return table

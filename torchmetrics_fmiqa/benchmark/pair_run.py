@@ -21,6 +21,7 @@ from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.data.rated import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.cache import ReferenceCache
 from torchmetrics_fmiqa.features.images import group_by_size
+from torchmetrics_fmiqa.memory import memory_of_a_pair
 
 # Pixels of an image under test that go through the metrics at once: 4K images go one by one.
 _PIXELS = 2_000_000
@@ -197,23 +198,30 @@ class PairRun:
         members: Sequence[tuple[int, tuple[Tensor, Tensor]]],
         cache: ReferenceCache,
     ) -> None:
-        places = [place for place, _ in members]
-        preds, target = (torch.stack([pair[side] for _, pair in members]).to(self.device) for side in (0, 1))
-        # By content: two versions of one reference may leave other parts of it, once each pair is cropped to what both
-        # have.
-        ids = [hashlib.sha256(side.numpy().tobytes()).hexdigest() for _, (_, side) in members]
         try:
-            found = self._found(preds, target, cache, ids)
+            table = self._table(members, cache)
         except ValueError as error:
-            if len(members) > 1:  # find out whose fault it is
-                for one in members:
-                    self._measure(rows, [one], cache)
-            else:
-                rows[places[0]]["error"] = str(error)
-            return
-        table = torch.stack([found[name].double() for name in self.columns], 1).cpu().tolist()
-        for place, values in zip(places, table, strict=True):
-            rows[place].update(zip(self.columns, values, strict=True))
+            table, reason = None, str(error)
+        # Out of the handler: the error holds what was measured, and memory may be short.
+        if table is None and len(members) > 1:  # find out whose fault it is
+            for one in members:
+                self._measure(rows, [one], cache)
+        elif table is None:
+            rows[members[0][0]]["error"] = reason
+        else:
+            for (place, _), values in zip(members, table, strict=True):
+                rows[place].update(zip(self.columns, values, strict=True))
+
+    def _table(self, members: Sequence[tuple[int, tuple[Tensor, Tensor]]], cache: ReferenceCache) -> list[list[float]]:
+        """A row of numbers for each pair of one size."""
+        with memory_of_a_pair(members[0][1][0].shape):
+            preds, target = (torch.stack([pair[side] for _, pair in members]).to(self.device) for side in (0, 1))
+            # By content: two versions of one reference may leave other parts of it, once each pair is cropped to what
+            # both have.
+            ids = [hashlib.sha256(side.numpy().tobytes()).hexdigest() for _, (_, side) in members]
+            found = self._found(preds, target, cache, ids)
+            table: list[list[float]] = torch.stack([found[name].double() for name in self.columns], 1).cpu().tolist()
+        return table
 
     def _found(
         self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]
@@ -284,7 +292,8 @@ def _ahead(
 
     def load(pair: RatedPair) -> tuple[Tensor, Tensor] | str:
         try:
-            return reading(pair)
+            with memory_of_a_pair():
+                return reading(pair)
         except ValueError as error:
             return str(error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from torchmetrics_fmiqa.data.opening import check_file
-from torchmetrics_fmiqa.features.stages import BlurPool, Divisive, Layer, LocalContrast, OwnSize, Stage
+from torchmetrics_fmiqa.features.stages import BlurPool, Divisive, Layer, LocalContrast, OwnSize, Stage, in_strips
 from torchmetrics_fmiqa.features.weights import strict_load
 
 #: What recipes call it.
@@ -31,6 +31,8 @@ _CENTRED = 0.8
 _CONSTANT = 1.5
 # How much light counts, of the size of that constant: trained, black lies 0.66 from white in the two deep taps.
 _LIGHT = 0.35
+# Counted by benchmarks/recipe_costs.py.
+_BYTES_PER_PIXEL = 214
 
 
 class EmbeddedNetwork(nn.Module):
@@ -78,6 +80,8 @@ class EmbeddedNetwork(nn.Module):
             {"module": "untrained", "reduction": 2 ** len(_UNTRAINED)},
         ]
         self.pretrained_cfg = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+        # Of a pair of images that go through the first stages in strips.
+        self.bytes_per_pixel = _BYTES_PER_PIXEL
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What each stage gives for images ``(N, 3, H, W)``, shallow to deep, and then the untrained trunk."""
@@ -87,16 +91,28 @@ class EmbeddedNetwork(nn.Module):
 
     def trained_features(self, images: Tensor) -> list[Tensor]:
         """What each trained stage gives, shallow to deep."""
-        found, light = [], images.contiguous(memory_format=torch.channels_last) - 0.5
-        values = self.stem(light)
-        for stage, head in zip(self.stages, self.heads, strict=True):
-            values, light = stage(values), F.avg_pool2d(light, 2, ceil_mode=True)
-            found.append(head(values, light))
-        return found
+        return list(self._each_stage(images))
+
+    def _each_stage(self, images: Tensor) -> Iterator[Tensor]:
+        light = images.contiguous(memory_format=torch.channels_last) - 0.5
+        values = in_strips(self._first, light, stride=2, margin=16)
+        for number, (stage, head) in enumerate(zip(self.stages, self.heads, strict=True)):
+            values, light = stage(values) if number else values, F.avg_pool2d(light, 2, ceil_mode=True)
+            yield head(values, light)
+
+    def _first(self, light: Tensor) -> Tensor:
+        result: Tensor = self.stages[0](self.stem(light))
+        return result
 
     def forward(self, images: Tensor) -> Tensor:
         """The deepest stage, ``(N, C, h, w)``."""
-        return self.features(images)[-2]
+        images = images.contiguous(memory_format=torch.channels_last)
+        stages = self._each_stage(images)
+        for _ in self.stages[1:]:
+            next(stages)  # let go of at once: it has been read where there is a tap
+        deepest = next(stages)
+        self.untrained(images)
+        return deepest
 
 
 def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
@@ -162,7 +178,7 @@ class _Untrained(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """What the deepest stage gives for images ``(N, 3, H, W)`` in [0, 1]."""
-        values: Tensor = self.stages(images)
+        values: Tensor = self.stages[3:](in_strips(self.stages[:3], images, stride=2, margin=32))
         return values - self.centre[:, None, None].to(values.dtype)
 
 

@@ -10,6 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+# Images of more pixels go through the first stages in strips of so many rows: there features take the most memory.
+_WHOLE = 2**21
+_STRIP = 256
+
 # Windows of the local mean, positions, and the light that is added to it.
 _MEAN = 17
 _DARK = 0.1
@@ -68,9 +72,12 @@ class Divisive(nn.Module):
         self.floor = nn.Parameter(torch.full((channels,), math.log(self._FLOOR)))
 
     def forward(self, values: Tensor) -> Tensor:
-        """The values ``(N, C, H, W)``, each divided."""
+        """The values ``(N, C, H, W)``, each divided; they are overwritten where no gradient is asked for."""
         energy = _local_mean(self._energy(values), 5, 5)
-        return values * torch.rsqrt(energy + (2 * self.floor).exp()[:, None, None])
+        size = energy + (2 * self.floor).exp()[:, None, None]
+        if torch.is_grad_enabled() or size.dtype != values.dtype:  # under autocast the result is more exact than they
+            return values * torch.rsqrt(size)
+        return values.mul_(size.rsqrt_())
 
     def _energy(self, values: Tensor) -> Tensor:
         return values.square().mean(1, keepdim=True)
@@ -114,6 +121,26 @@ class BlurPool(nn.Module):
         height, width = values.shape[-2:]
         padded = _replicated(values, 1, 1 + height % 2, 1, 1 + width % 2)
         return F.conv2d(padded, self.kernel, stride=2, groups=values.shape[1])
+
+
+def in_strips(run: Callable[[Tensor], Tensor], images: Tensor, stride: int, margin: int) -> Tensor:
+    """What some stages give for images ``(N, C, H, W)``; for large ones strip by strip, the same but for rounding.
+
+    Args:
+        run: the stages.
+        images: what they take.
+        stride: how much they reduce the image; it divides the margin.
+        margin: rows to each side that a position depends on.
+    """
+    height, width = images.shape[-2:]
+    if height * width <= _WHOLE or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return run(images)
+    parts = []
+    for start in range(0, height, _STRIP):
+        before = min(start, margin)
+        strip = run(images[:, :, start - before : start + _STRIP + margin])
+        parts.append(strip[:, :, before // stride : (before + _STRIP) // stride])
+    return torch.cat(parts, 2)
 
 
 def _local_mean(values: Tensor, height: int, width: int) -> Tensor:

@@ -1,0 +1,120 @@
+"""A forward pass in pieces, for images that would take too much memory at once: the same number, but for rounding."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.features.pieces import Piece, Reach, measure_reach, plan_pieces
+from torchmetrics_fmiqa.features.tiles import TilePlan
+from torchmetrics_fmiqa.features.tokens import Tokens
+from torchmetrics_fmiqa.forward import Forward, See, Take, exact_zero
+from torchmetrics_fmiqa.jobs import raised
+from torchmetrics_fmiqa.memory import peak_bytes
+
+#: Bytes for the features of a pair. What would take more goes through the network in pieces.
+BUDGET = 1_100_000_000
+# Smaller tiles go as they are, whatever the network takes: a pixel of a pair takes VGG 1800 bytes.
+_SMALL = 500_000
+# Columns of the images that memory is counted with: a multiple of what any network reduces by.
+_NARROW = 128
+
+
+class PiecewiseForward:
+    """Runs tiles through the network in pieces where they are large and the network and all distances allow it.
+
+    That takes a convolutional network that sees no farther than 512 pixels, and pointwise distances.
+
+    Args:
+        forward: what runs a piece.
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+
+    @cached_property
+    def reach(self) -> Reach | None:
+        """How far the network sees, or ``None`` where pieces would give another number. Measured once, in a second."""
+        return measure_reach(self._forward.backbone)
+
+    @cached_property
+    def bytes_per_pixel(self) -> float:
+        """What a pixel of a pair takes at the peak, counted from the shapes of all that lives at once."""
+        own = self._forward.backbone.network.bytes_per_pixel
+        if own is not None:
+            return own
+        small, large = (self._peak(rows) for rows in (256, 512))
+        return (large - small) / (256 * _NARROW)
+
+    def pieces(self, plan: TilePlan) -> list[Piece] | None:
+        """The pieces of each tile of a plan, or ``None`` where tiles go as they are."""
+        height, width = plan.rows.padded, plan.cols.padded
+        if height * width <= _SMALL or torch.compiler.is_compiling() or not self._pointwise:
+            return None
+        pixels = int(BUDGET / self.bytes_per_pixel)
+        if height * width <= pixels or self.reach is None:
+            return None
+        return plan_pieces(height, width, self.reach, pixels)
+
+    def __call__(
+        self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, take: Take, see: See | None, pieces: list[Piece]
+    ) -> None:
+        """Run one tile a side ``(1, 3, h, w)`` and hand over each job's distances as one forward pass would.
+
+        Args:
+            preds: as :class:`Forward` takes it; no gradient flows.
+            target: likewise.
+            dtype: likewise.
+            take: gets the distances ``(1, T)`` of all positions, or of what stands for the whole.
+            see: is shown the mean token of the target.
+            pieces: from :meth:`pieces`, rows outer.
+        """
+        assert self.reach is not None
+        jobs, strides = self._forward.jobs, self.reach.strides
+        rows: dict[int, list[list[Tensor]]] = {number: [] for number in range(len(jobs))}
+        sums: dict[int, Tensor] = {}
+        counts: dict[int, int] = {}
+        before = None
+        for piece in pieces:
+            if piece.rows is not before:
+                before = piece.rows
+                for found in rows.values():
+                    found.append([])
+
+            def inner(index: int, tokens: Tokens, piece: Piece = piece) -> Tokens:
+                kept = piece.inner(tokens, strides[index])
+                total = raised(kept).values.sum(1, keepdim=True)
+                sums[index] = total + sums.get(index, 0)
+                counts[index] = counts.get(index, 0) + kept.values.shape[1]
+                return kept
+
+            def collect(number: int, values: Tensor, tokens: Tokens) -> None:
+                if jobs[number].tokens != "summary":
+                    rows[number][-1].append(values.unflatten(1, tokens.grid))
+
+            self._forward(piece.cut(preds), piece.cut(target), dtype, collect, inner=inner)
+        means = {index: Tokens(total / counts[index], (1, 1), 0, is_map=True).chunk() for index, total in sums.items()}
+        take = exact_zero(preds, target, take)
+        for number, job in enumerate(jobs):
+            one, other = means[job.taps[0]]
+            if job.tokens == "summary":
+                take(number, job.measure([one], [other], self._forward.protocol), one)
+            else:
+                values = torch.cat([torch.cat(row, 2) for row in rows[number]], 1)
+                take(number, values.flatten(1), one._replace(grid=(values.shape[1], values.shape[2])))
+        if see is not None:
+            for index, (_, other) in means.items():
+                see(index, other)
+
+    @cached_property
+    def _pointwise(self) -> bool:
+        forward = self._forward
+        if forward.protocol != "fmiqa" or forward.backbone.network.transformer:
+            return False
+        return all(len(job.taps) == 1 and job.pointwise and job.tokens != "prefix" for job in forward.jobs)
+
+    def _peak(self, rows: int) -> int:
+        pair = torch.zeros(1, 3, rows, _NARROW, dtype=torch.float32, device="cpu")
+        return peak_bytes(lambda: self._forward(pair, pair, None, lambda number, values, tokens: None))
