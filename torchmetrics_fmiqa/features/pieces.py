@@ -86,7 +86,7 @@ def plan_pieces(height: int, width: int, reach: Reach, pixels: int) -> list[Piec
 
     >>> pieces = plan_pieces(2176, 3840, Reach(96, 32, (8,)), 1_000_000)
     >>> len(pieces), max((one.rows.stop - one.rows.start) * (one.cols.stop - one.cols.start) for one in pieces)
-    (12, 989184)
+    (12, 985088)
     """
 
     def most(spans: list[Span]) -> int:
