@@ -83,6 +83,11 @@ class SpipsRecipe:
         """What a comparator is asked for."""
         return Profile(self.recipe, conventional)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields as plain values that are equal for equal recipes."""
+        return {**self.recipe.identity, "low_level": self.low_level, "semantic": self.semantic, "spips": _VERSION}
+
     @cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits that are equal for recipes that give a head the same inputs."""

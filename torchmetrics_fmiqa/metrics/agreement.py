@@ -63,8 +63,7 @@ class HumanAgreement(StatefulMetric):
 
     is_differentiable = False
     higher_is_better = True
-    # Two updates in ``forward`` instead of a reset first: an error then leaves the state as it was.
-    full_state_update = True
+    full_state_update = False
 
     scores: list[Tensor] | Tensor
     opinion: list[Tensor] | Tensor
@@ -79,6 +78,14 @@ class HumanAgreement(StatefulMetric):
         self.opinion_higher_is_better = opinion_higher_is_better
         for name in ("scores", "opinion", "reference", "type_ids"):
             self.add_state(name, [], dist_reduce_fx="cat")
+
+    def settings(self) -> dict[str, Any]:
+        """What fixes the metric's number, by name, as plain values."""
+        return {
+            "metric": type(self).__qualname__,
+            "scores_higher_is_better": self.scores_higher_is_better,
+            "opinion_higher_is_better": self.opinion_higher_is_better,
+        }
 
     def update(
         self,

@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
 from torchmetrics_fmiqa.features.cache import References
+from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks
 from torchmetrics_fmiqa.metrics.finite import finite_positions, select_finite
 from torchmetrics_fmiqa.metrics.pairs import Measured, PairMetric, check_ids
+from torchmetrics_fmiqa.metrics.states import StatefulMetric, will_sync
 
 
 class FeatureMetricCollection(MetricCollection):
@@ -72,6 +75,28 @@ class FeatureMetricCollection(MetricCollection):
         """Update every member, with one forward pass for each backbone, and return the batch's own results."""
         with self._serving(preds, target, kwargs):
             return super().forward(preds, target, **kwargs)
+
+    def compute(self) -> dict[str, Any]:
+        """Return every member's result by name, over all ranks.
+
+        Raises:
+            ValueError: on every rank, if one of them has other members or members with other settings.
+        """
+        self._check_ranks()
+        return super().compute()
+
+    def _check_ranks(self) -> None:
+        members = dict(self.items(keep_base=True, copy_state=False))
+        first = next((metric for metric in members.values() if will_sync(metric)), None)
+        if first is None:
+            return
+        settings: dict[str, Any] = {"members": ", ".join(members)}
+        for name, metric in members.items():
+            # Of others' metrics only the class is known: their attributes may differ by rank for good reasons.
+            own = metric.settings() if isinstance(metric, StatefulMetric) else {"metric": type(metric).__qualname__}
+            settings.update({f"{name}: {key}": value for key, value in own.items()})
+        gather = first.dist_sync_fn or gather_all_tensors
+        check_equal_on_all_ranks(settings, lambda values: gather(values, group=first.process_group), first.device)
 
     def last_scores(self, name: str) -> Tensor | None:
         """What each image of the last batch scored by a member, ``(N,)``; ``None`` of a member that shares nothing."""

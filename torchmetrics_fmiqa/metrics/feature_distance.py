@@ -94,6 +94,10 @@ class FeatureDistance(PairMetric):
         labels = self.comparator.labels()
         self._add_columns(self.recipe.digest, {name: len(taps) for name, taps in labels.items()})
 
+    def settings(self) -> dict[str, Any]:
+        """What fixes the metric's number, by name, as plain values."""
+        return {**super().settings(), "per_layer": self.per_layer}
+
     def _columns(self, result: Distances) -> dict[str, Tensor]:
         return result.per_tap
 

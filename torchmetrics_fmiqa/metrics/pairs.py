@@ -116,6 +116,18 @@ class PairMetric(StatefulMetric):
             self.add_state(f"sum_{self._names[name]}", zeros(width), dist_reduce_fx="sum")
             self.add_state(f"values_{self._names[name]}", [], dist_reduce_fx="cat")
 
+    def settings(self) -> dict[str, Any]:
+        """What fixes the metric's number, by name, as plain values."""
+        return {
+            "metric": type(self).__qualname__,
+            **self.recipe.identity,
+            "data_range": list(data_limits(self.data_range)),
+            "crop_border": self.crop_border,
+            "precision": self.comparator.precision,
+            "reduction": self.reduction,
+            "nan_strategy": self.nan_strategy,
+        }
+
     def _columns(self, result: Any) -> Mapping[str, Tensor]:
         """What counts of a comparator's result: ``(N, L)`` by name."""
         raise NotImplementedError
@@ -176,26 +188,6 @@ class PairMetric(StatefulMetric):
     def _keeps_names(self) -> bool:
         """Whether a single result comes in a dict too."""
         return False
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Add a batch to the state and return the batch's own result. An error leaves the state as it was."""
-        state = {name: getattr(self, name) for name in self._defaults}
-        count, on_cpu = self._update_count, self.compute_on_cpu
-        try:
-            return super().forward(*args, **kwargs)
-        except Exception:
-            for name, value in state.items():
-                setattr(self, name, value)
-            self._update_count, self.compute_on_cpu, self._computed = count, on_cpu, None
-            self._to_sync, self._should_unsync, self._enable_grad = self.sync_on_compute, True, False
-            raise
-
-    def reset(self) -> None:
-        """Forget all images. Lists are replaced, not emptied: ``forward`` and ``Running`` hold on to them."""
-        for name, default in self._defaults.items():
-            if isinstance(default, list):
-                setattr(self, name, [])
-        super().reset()
 
     def _measure(self, preds: Images, target: Images, mask: Images | None) -> Measured:
         kept = finite_positions(preds, self.nan_strategy)

@@ -118,6 +118,10 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         self.comparator = self.scorer.comparator
         self._add_columns(f"{self.scorer.identity} {output}", {_NAME: 1})
 
+    def settings(self) -> dict[str, Any]:
+        """What fixes the metric's number, by name, as plain values."""
+        return {**super().settings(), "head": self.scorer.identity, "output": self.output}
+
     def scores_of(self, result: Profiled) -> Tensor:
         """The score of each image, ``(N,)``."""
         score = self.scorer.score(result)

@@ -8,10 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks, check_equal_settings
 
 
 class StatefulMetric(Metric):
-    """A metric whose states are float64 (float32 on MPS, which has no more) or whole numbers, whatever is cast."""
+    """A metric whose states are float64 (float32 on MPS, which has no more) or whole numbers, whatever is cast.
+
+    States of metrics with other settings are never joined: not over ranks, and not by ``merge_state``. What relies on
+    torchmetrics' private names stands in this class, and nowhere else.
+    """
+
+    def settings(self) -> dict[str, Any]:
+        """What fixes the metric's number, by name, as plain values. The states of metrics that differ do not add up."""
+        raise NotImplementedError
 
     @property
     def _integer_lists(self) -> Collection[str]:
@@ -60,12 +71,74 @@ class StatefulMetric(Metric):
         self._computed = None
         return self
 
-    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the states. An empty rank needs an empty tensor of the right dtype: gloo aborts on the default one."""
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch to the state and return the batch's own result. An error leaves the state as it was."""
+        state = {name: getattr(self, name) for name in self._defaults}
+        count, on_cpu = self._update_count, self.compute_on_cpu
+        try:
+            return super().forward(*args, **kwargs)
+        except Exception:
+            for name, value in state.items():
+                setattr(self, name, value)
+            self._update_count, self.compute_on_cpu, self._computed = count, on_cpu, None
+            self._to_sync, self._should_unsync, self._enable_grad = self.sync_on_compute, True, False
+            raise
+
+    def reset(self) -> None:
+        """Forget all images. Lists are replaced, not emptied: ``forward`` and ``Running`` hold on to them."""
+        for name, default in self._defaults.items():
+            if isinstance(default, list):
+                setattr(self, name, [])
+        super().reset()
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add what another metric, or its ``metric_state``, has seen.
+
+        Raises:
+            ValueError: if the other one has other settings, naming both.
+        """
+        if isinstance(incoming_state, StatefulMetric):
+            both = {"this metric": self.settings(), "the incoming one": incoming_state.settings()}
+            check_equal_settings(both, "Merge only metrics that were built alike.")
+            count = incoming_state.update_count
+            incoming_state = incoming_state.metric_state
+        else:
+            count = 1
+        if isinstance(incoming_state, dict):
+            missing = [name for name in self._defaults if name not in incoming_state]
+            if missing:
+                raise ValueError(
+                    f"the state to merge lacks {', '.join(missing)}: it is of a metric with another class or settings"
+                )
+            incoming_state = {name: self._as_own(name, incoming_state[name]) for name in self._defaults}
+        super().merge_state(incoming_state)
+        self._computed = None  # which torchmetrics keeps
+        self._update_count += count
+
+    def _as_own(self, name: str, state: Any) -> Any:
+        """A state of another metric on this one's device; a list where this one has a list."""
+        if not isinstance(self._defaults[name], list):
+            return state.to(self.device)
+        return [part.to(self.device) for part in ([state] if isinstance(state, Tensor) else state)]
+
+    def _sync_dist(self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None) -> None:
+        """Gather the states, if all ranks have equal settings.
+
+        An empty rank needs an empty tensor of the right dtype: gloo aborts on the default one.
+        """
+        group = process_group or self.process_group
+        check_equal_on_all_ranks(self.settings(), lambda values: dist_sync_fn(values, group=group), self.device)
         for name, default in self._defaults.items():
             if isinstance(default, list) and len(getattr(self, name)) == 0:
                 setattr(self, name, [self._empty(name)])
-        super()._sync_dist(*args, **kwargs)
+        super()._sync_dist(dist_sync_fn, process_group)
+
+
+def will_sync(metric: Metric) -> bool:
+    """Whether the next ``compute`` of any metric gathers states from other ranks."""
+    if metric._computed is not None or metric._is_synced or not metric._to_sync:
+        return False
+    return bool(metric.distributed_available_fn and metric.distributed_available_fn())
 
 
 def whole_numbers(values: Tensor | Sequence[int], name: str, count: int, device: torch.device) -> Tensor:

@@ -156,8 +156,8 @@ class Recipe:
         return (self.backbone, weights, *reading, self.pooling)
 
     @cached_property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that are equal for equal recipes: a file counts by its content, not its path.
+    def identity(self) -> dict[str, Any]:
+        """The fields as plain values that are equal for equal recipes: a file counts by its content, not its path.
 
         Raises:
             ValueError: if ``weights`` is a file that is not there.
@@ -170,7 +170,16 @@ class Recipe:
         else:
             fields["weights"] = network_identity(self.backbone, str(self.weights))
         fields["distance"] = [d if isinstance(d, str) else _callable_identity(d) for d in self.distances]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+        return fields
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that are equal for equal recipes.
+
+        Raises:
+            ValueError: if ``weights`` is a file that is not there.
+        """
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
 
     def plain(self) -> dict[str, Any]:
         """The fields as plain lists, numbers and strings; without the backbone where that is a module."""
