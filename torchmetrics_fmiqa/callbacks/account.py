@@ -64,9 +64,9 @@ class Account:
         self.samples: Samples | None = None
         self._probe: Metric | None = None  # measures images one by one
 
-    def start(self, loader: Any, world_size: int, device: torch.device) -> None:
+    def start(self, samples: Samples, device: torch.device) -> None:
         """Start an epoch."""
-        self.samples = Samples(loader, world_size)
+        self.samples = samples
         self.worst.clear()
         # Not inference tensors, which a later epoch in another mode could not add to.
         with torch.inference_mode(False):
@@ -96,6 +96,13 @@ class Account:
             names = [names[place] for place in kept]
         for one, other, group in _tensors(preds, target):
             self._measure(one, other, [names[place] for place in group], indices is not None)
+
+    @torch.no_grad()
+    def rehearse(self, target: Images, device: torch.device) -> None:
+        """Measure references against themselves: what is wrong with them or with an option shows before training."""
+        self.start(Samples(None, 1), device)
+        for images, _, group in _tensors(target, target):
+            self._measure(images, images, list(group), indexed=False)
 
     def _finite(self, preds: Images, names: list[Any]) -> list[int]:
         """Positions of the predictions to count. Looked at here, for not every metric minds a NaN."""

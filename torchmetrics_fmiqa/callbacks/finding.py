@@ -13,7 +13,7 @@ from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.features.images import check_lists, check_pair
 
 #: A key, the index of a tuple batch, or a callable ``(outputs, batch) -> images``.
-Source = str | int | Callable[[Any, Any], Images]
+Source = int | str | Callable[[Any, Any], Images]
 
 
 def check_source(source: Any, name: str) -> Source:
@@ -25,6 +25,17 @@ def check_source(source: Any, name: str) -> Source:
     if (isinstance(source, (str, int)) and not isinstance(source, bool)) or callable(source):
         return source  # type: ignore[no-any-return]
     raise ValueError(f"`{name}` must be a key, an index or a callable (outputs, batch) -> images, got {source!r}")
+
+
+def check_predict(predict: Any) -> Callable[[Any, Any], Images] | None:
+    """Return what predicts, if there is something.
+
+    Raises:
+        ValueError: if it is no callable.
+    """
+    if predict is not None and not callable(predict):
+        raise ValueError(f"`predict` must be a callable (pl_module, batch) -> images, got {predict!r}")
+    return predict
 
 
 def find_images(source: Source, name: str, outputs: Any, batch: Any) -> Images:

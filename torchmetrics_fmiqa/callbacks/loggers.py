@@ -8,6 +8,20 @@ from typing import Any
 import numpy as np
 
 
+def is_taken(logger: Any, start: str) -> bool:
+    """Whether a logger that keeps pictures by their names has one whose name starts so."""
+    if hasattr(logger, "log_image"):
+        return False
+    experiment, folder = logger.experiment, Path(start).parent
+    if hasattr(logger, "run_id") and hasattr(experiment, "list_artifacts"):  # MLflow
+        names = [entry.path for entry in experiment.list_artifacts(logger.run_id, folder.as_posix())]
+    elif any(hasattr(experiment, taker) for taker in ("add_image", "log_image")) or logger.log_dir is None:
+        return False
+    else:
+        names = [path.name for path in (Path(logger.log_dir) / folder).glob("*")]
+    return any(Path(name).name.startswith(Path(start).name) for name in names)
+
+
 def log_picture(logger: Any, name: str, picture: np.ndarray[Any, Any], caption: str, step: int, file: str) -> None:
     """Log one picture.
 

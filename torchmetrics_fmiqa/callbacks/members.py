@@ -14,8 +14,17 @@ from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
 from torchmetrics_fmiqa.metrics.pairs import PairMetric
 from torchmetrics_fmiqa.recipes import Recipe
 
-#: A metric, a collection, the name of a recipe, or several of these.
-Metrics = str | Path | Recipe | Metric | Sequence[Any] | Mapping[str, Any] | MetricCollection
+#: A metric, a collection, the name of a recipe, or several of these. A text comes late: jsonargparse, which reads and
+#: writes the configuration of LightningCLI, takes the first that fits, and anything fits a text.
+Metrics = (
+    Metric
+    | MetricCollection
+    | Recipe
+    | Mapping[str, Metric | Recipe | str]
+    | Sequence[Metric | Recipe | str]
+    | str
+    | Path
+)
 
 
 def as_collection(metrics: Metrics, data_range: DataRange) -> FeatureMetricCollection:

@@ -11,18 +11,35 @@ from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from torchmetrics_fmiqa.callbacks.account import Account
-from torchmetrics_fmiqa.callbacks.finding import Source, as_pair, check_source, find_images, predict_images
+from torchmetrics_fmiqa.callbacks.finding import (
+    Source,
+    as_pair,
+    check_predict,
+    check_source,
+    find_images,
+    predict_images,
+)
 from torchmetrics_fmiqa.callbacks.members import Metrics, as_collection, drawing_metric, ranking_metric
-from torchmetrics_fmiqa.callbacks.sampling import flatten_loaders
+from torchmetrics_fmiqa.callbacks.options import (
+    STAGES,
+    check_device,
+    check_dtype,
+    check_flag,
+    check_stages,
+    check_text,
+    check_whole,
+)
+from torchmetrics_fmiqa.callbacks.ranks import gather_objects
+from torchmetrics_fmiqa.callbacks.sampling import Samples, running_loaders, together
+from torchmetrics_fmiqa.callbacks.serving import OneTrainer, names_of_others
 from torchmetrics_fmiqa.callbacks.showing import Show
 from torchmetrics_fmiqa.callbacks.worst import WorstImages
 from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.features.cache import ReferenceCache
 from torchmetrics_fmiqa.features.images import DataRange, data_limits
+from torchmetrics_fmiqa.metrics.equal_settings import check_equal_settings
 from torchmetrics_fmiqa.metrics.finite import NanStrategy, check_nan_strategy
 from torchmetrics_fmiqa.metrics.pairs import PairMetric
-
-_STAGES = ("val", "test")
 
 
 class ImageQualityMonitor(Callback):
@@ -85,7 +102,7 @@ class ImageQualityMonitor(Callback):
         preds: Source = "preds",
         target: Source = "target",
         predict: Callable[[Any, Any], Images] | None = None,
-        stages: Sequence[str] = _STAGES,
+        stages: Sequence[str] = STAGES,
         prefix: str = "quality/",
         every_n_epochs: int = 1,
         worst: int = 8,
@@ -102,21 +119,19 @@ class ImageQualityMonitor(Callback):
         prog_bar: bool = False,
     ) -> None:
         super().__init__()
-        self.data_range = data_range
-        data_limits(data_range)
+        self.data_range = data_limits(data_range)
         self.metrics = as_collection(metrics, data_range)
         self.preds, self.target = check_source(preds, "preds"), check_source(target, "target")
-        if predict is not None and not callable(predict):
-            raise ValueError(f"`predict` must be a callable (pl_module, batch) -> images, got {predict!r}")
-        self.predict = predict
-        self.stages = _check_stages(stages)
-        self.prefix = prefix
-        self.every_n_epochs = _whole(every_n_epochs, "every_n_epochs", 1)
-        self.worst = _whole(worst, "worst", 0)
-        self.worst_side = _whole(worst_side, "worst_side", 1)
-        self.crop_border = _whole(crop_border, "crop_border", 0)
+        self.predict = check_predict(predict)
+        self.stages = check_stages(stages)
+        self.prefix = check_text(prefix, "prefix")
+        self.every_n_epochs = check_whole(every_n_epochs, "every_n_epochs", 1)
+        self.worst = check_whole(worst, "worst", 0)
+        self.worst_side = check_whole(worst_side, "worst_side", 1)
+        self.crop_border = check_whole(crop_border, "crop_border", 0)
         self.nan_strategy = check_nan_strategy(nan_strategy)
-        self.prog_bar = prog_bar
+        self.prog_bar = check_flag(prog_bar, "prog_bar")
+        maps = check_flag(maps, "maps")
         # The direction of each metric by the name that it is logged under.
         self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
         self._members = dict(self.metrics.items(keep_base=True, copy_state=False))
@@ -125,51 +140,65 @@ class ImageQualityMonitor(Callback):
         #: Features of references, or ``None``.
         self.cache: ReferenceCache | None = None
         if cache_references is not None:
-            self.cache = ReferenceCache(cache_references, cache_device, _as_dtype(cache_dtype))
+            self.cache = ReferenceCache(cache_references, check_device(cache_device), check_dtype(cache_dtype))
             if not any(isinstance(metric, PairMetric) for metric in self._members.values()):
                 raise ValueError("`cache_references` keeps features, but no metric has any: leave it out")
         elif reference_version is not None or cache_dtype is not None:
             raise ValueError("`reference_version` and `cache_dtype` belong to `cache_references`, which is None")
-        self.reference_version = reference_version
+        self.reference_version = (
+            None if reference_version is None else check_text(reference_version, "reference_version")
+        )
         #: Best value of each name in training's validation, and the epoch that it came from.
         self.best: dict[str, dict[str, float]] = {}
         self._accounts: dict[str, list[Account]] = {}
         self._left_to_others: dict[str, set[str]] = {stage: set() for stage in self.stages}
         self._warned: set[str] = set()
+        self._shown: dict[tuple[str, ...], int] = {}
+        self._rehearsed: set[int] = set()  # dataloaders of the sanity check
+        self._serving = OneTrainer()
 
     def names(self, stage: str = "val") -> list[str]:
         """Names of the metrics as they are logged, without the suffix of a dataloader or of a dict's keys."""
-        return [f"{self._prefix(stage)}{name}" for name, _ in self.metrics.items(copy_state=False)]
+        return [f"{self.prefix_of(stage)}{name}" for name, _ in self.metrics.items(copy_state=False)]
 
-    def _prefix(self, stage: str) -> str:
+    def prefix_of(self, stage: str) -> str:
+        """What is in front of every name in a stage."""
         return self.prefix.replace("{stage}", stage)
 
-    def _shares(self) -> list[str]:
+    def shares(self) -> list[str]:
+        """Names of the shares that are logged beside the metrics, without the prefix."""
         return ["share_outside"] if self.nan_strategy == "error" else ["share_outside", "share_not_finite"]
 
     # Lightning's hooks, in the order of a run
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Check that no two monitors log one name."""
+        """Take this monitor for a trainer. Check that no two monitors log one name, and that all ranks measure alike.
+
+        Raises:
+            ValueError: otherwise, or while another trainer runs with this monitor.
+        """
+        if self._serving.take(trainer) and stage == "fit":
+            self.best = {}  # those of another training
+        check_equal_settings(
+            {f"rank {rank}": settings for rank, settings in enumerate(gather_objects(self._settings()))},
+            "Give every rank the same ImageQualityMonitor.",
+        )
         monitors = [callback for callback in trainer.callbacks if isinstance(callback, ImageQualityMonitor)]
-        for own in self.stages:
-            others = [other for other in monitors if other is not self and own in other.stages]
-            for other in others:
-                both = set(self.names(own)) & set(other.names(own))
-                if both:
-                    raise ValueError(f"two monitors log {min(both)!r}: give one of them another prefix=")
-            # Of monitors with one prefix the first that has a share logs it.
-            before = monitors[: monitors.index(self)]
-            rivals = [other for other in before if other in others and other._prefix(own) == self._prefix(own)]
-            self._left_to_others[own] = {share for other in rivals for share in other._shares()}
+        self._left_to_others = names_of_others(self, monitors)
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be equal on all ranks, as plain values."""
+        names = ("stages", "prefix", "every_n_epochs", "worst", "worst_by", "crop_border", "data_range", "nan_strategy")
+        own: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return {**own, "maps": self._drawer is not None, **self.metrics.settings()}
 
     def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start an epoch of validation."""
-        self._start(trainer, pl_module, "val", lambda: trainer.val_dataloaders)
+        self._start(trainer, pl_module, "val")
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start an epoch of test."""
-        self._start(trainer, pl_module, "test", lambda: trainer.test_dataloaders)
+        self._start(trainer, pl_module, "test")
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -193,13 +222,16 @@ class ImageQualityMonitor(Callback):
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let go of the epoch's states. Backbones belong to nobody here: a loss that shares them keeps them."""
-        self._accounts = {}
+        if not self._serving.release(trainer):
+            return
+        self._accounts, self._rehearsed = {}, set()
         if self.cache is not None and self.cache.report()["wanted_bytes"]:
             rank_zero_info(f"references' features: {self.describe_cache()}")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Let go of the epoch's states."""
-        self._accounts = {}
+        if self._serving.release(trainer):
+            self._accounts, self._rehearsed = {}, set()
 
     @property
     def state_key(self) -> str:
@@ -222,19 +254,21 @@ class ImageQualityMonitor(Callback):
         # As ModelCheckpoint counts, so that the two meet in the same epochs.
         return bool(trainer.state.fn != "fit" or (trainer.current_epoch + 1) % self.every_n_epochs == 0)
 
-    def _start(self, trainer: Any, pl_module: Any, stage: str, dataloaders: Callable[[], Any]) -> None:
+    def _start(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if trainer.sanity_checking or not self._active(trainer, stage):
             return
-        loaders = flatten_loaders(dataloaders())
+        loaders, one_stream = running_loaders(trainer, stage)
+        world = trainer.world_size
+        samples = [together(loaders, world)] if one_stream else [Samples(loader, world) for loader in loaders]
         accounts = self._accounts.setdefault(stage, [])
-        if len(accounts) != len(loaders):
-            accounts[:] = [self._new_account(stage, number) for number in range(len(loaders))]
-        for account, loader in zip(accounts, loaders, strict=True):
-            account.start(loader, trainer.world_size, pl_module.device)
+        if len(accounts) != len(samples):
+            accounts[:] = [self._new_account(stage, number, self.cache) for number in range(len(samples))]
+        for account, known in zip(accounts, samples, strict=True):
+            account.start(known, pl_module.device)
         if self.cache is not None:
             self.cache.start_epoch()
 
-    def _new_account(self, stage: str, number: int) -> Account:
+    def _new_account(self, stage: str, number: int, cache: ReferenceCache | None) -> Account:
         higher = bool(self._members[self.worst_by].higher_is_better)
         # Built outside inference mode, which trainer.validate and trainer.test run in.
         with torch.inference_mode(False):
@@ -245,7 +279,7 @@ class ImageQualityMonitor(Callback):
                 self.data_range,
                 self.crop_border,
                 self.nan_strategy,
-                self.cache,
+                cache,
                 self.reference_version,
                 (stage, number),
             )
@@ -254,7 +288,11 @@ class ImageQualityMonitor(Callback):
         self, trainer: Any, pl_module: Any, stage: str, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
     ) -> None:
         if trainer.sanity_checking and stage in self.stages:
-            self._find(trainer, pl_module, outputs, batch)  # a mistake shows now, not after an epoch of training
+            # A mistake shows now, not after an epoch of training. Not with the predictions of an untrained network.
+            _, target = self._find(trainer, pl_module, outputs, batch)
+            if dataloader_idx not in self._rehearsed:
+                self._rehearsed.add(dataloader_idx)
+                self._new_account(stage, dataloader_idx, None).rehearse(target, pl_module.device)
         elif self._active(trainer, stage):
             preds, target = self._find(trainer, pl_module, outputs, batch)
             account = self._accounts[stage][dataloader_idx]
@@ -285,13 +323,13 @@ class ImageQualityMonitor(Callback):
                     continue
                 self._log(trainer, pl_module, stage, name, suffix, value)
             if self.worst and trainer.loggers:
-                show = Show(self.worst_by, self._drawer, self.worst_side, self._warn_once)
-                show(account.worst, account.count.device, trainer, self._prefix(stage), stage, suffix)
+                show = Show(self.worst_by, self._drawer, self.worst_side, self._warn_once, self._shown)
+                show(account.worst, account.count.device, trainer, self.prefix_of(stage), stage, suffix)
         if self.cache is not None and self.cache.full:
             self._warn_once("cache", f"the references' features do not all fit: {self.describe_cache()}")
 
     def _log(self, trainer: Any, pl_module: Any, stage: str, name: str, suffix: str, value: Any) -> None:
-        full = self._prefix(stage) + name + suffix
+        full = self.prefix_of(stage) + name + suffix
         if not isinstance(value, Tensor) or value.numel() != 1:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             self._warn_once(full, f"{full!r} is no single number but {shape}, and is not logged")
@@ -314,36 +352,9 @@ class ImageQualityMonitor(Callback):
 
     def describe_cache(self) -> str:
         """How the cache of references does, in a line."""
-        if self.cache is None:
-            return "no cache"
-        report = self.cache.report()
-        kept, wanted, budget = (report[f"{name}_bytes"] / 2**30 for name in ("kept", "wanted", "budget"))
-        return (
-            f"hit rate {report['hit_rate']:.0%} in the last epoch; {kept:.2f} GiB kept of {budget:.2f} GiB allowed, "
-            f"the whole set takes {wanted:.2f} GiB"
-        )
+        return "no cache" if self.cache is None else self.cache.describe()
 
     def _warn_once(self, key: str, message: str) -> None:
         if key not in self._warned:
             self._warned.add(key)
             rank_zero_warn(f"ImageQualityMonitor: {message}")
-
-
-def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is not None and not isinstance(found, torch.dtype):
-        raise ValueError(f"`cache_dtype` must be 'float16', 'bfloat16', 'float32' or None, got {dtype!r}")
-    return found
-
-
-def _check_stages(stages: Sequence[str]) -> tuple[str, ...]:
-    given = (stages,) if isinstance(stages, str) else tuple(stages)
-    if not given or any(stage not in _STAGES for stage in given):
-        raise ValueError(f"`stages` must be of 'val' and 'test', got {stages!r}")
-    return given
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
-    return value

@@ -8,8 +8,31 @@ from typing import Any
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
 
+def running_loaders(trainer: Any, stage: str) -> tuple[list[Any], bool]:
+    """The dataloaders that an evaluation runs over now, and whether they step together as one stream.
+
+    In the order of ``dataloader_idx``. Loaders step together in every mode of a ``CombinedLoader`` but "sequential".
+
+    Args:
+        trainer: whose evaluation it is.
+        stage: ``"val"`` or ``"test"``.
+    """
+    if stage == "test":
+        loop, given = trainer.test_loop, trainer.test_dataloaders
+    else:
+        fitting = trainer.state.fn == "fit"
+        loop, given = trainer.fit_loop.epoch_loop.val_loop if fitting else trainer.validate_loop, None
+    # After a fit `trainer.val_dataloaders` gives the loaders of the fit, whatever is validated now. Lightning has no
+    # public name for the running ones, nor for their mode.
+    combined = getattr(loop, "_combined_loader", None)
+    if combined is None:
+        return flatten_loaders(trainer.val_dataloaders if given is None else given), False
+    loaders = list(combined.flattened)
+    return loaders, len(loaders) > 1 and getattr(combined, "_mode", "sequential") != "sequential"
+
+
 def flatten_loaders(loaders: Any) -> list[Any]:
-    """The dataloaders of a trainer in the order of ``dataloader_idx``, whatever they were given in."""
+    """Dataloaders in the order of ``dataloader_idx``, whatever they were given in."""
     if loaders is None:
         return []
     if isinstance(loaders, Mapping):
@@ -17,6 +40,15 @@ def flatten_loaders(loaders: Any) -> list[Any]:
     if isinstance(loaders, (list, tuple)):
         return [loader for part in loaders for loader in flatten_loaders(part)]
     return [loaders]
+
+
+def together(loaders: list[Any], world_size: int) -> Samples:
+    """The samples of loaders that step together: known as those of one loader where all are dealt out alike."""
+    several = [Samples(loader, world_size) for loader in loaders]
+    kinds = {(one.batch_size, one.sampler and len(one.sampler), one.real, one.certain) for one in several}
+    samples = several[0] if len(kinds) == 1 else Samples(None, world_size)
+    samples.has_indices = False  # the loaders may be of different data
+    return samples
 
 
 class Samples:
@@ -34,6 +66,7 @@ class Samples:
         self.sampler = _sampler(loader)
         # Not the loader's, which has none where it was given a batch sampler.
         self.batch_size = None if self.sampler is None else loader.batch_sampler.batch_size
+        self.has_indices = True
         self._order: list[int] | None = None
         sampler = self.sampler
         self.real: int | None = None
@@ -61,6 +94,8 @@ class Samples:
 
     def _indices(self, first: int, count: int) -> list[int] | None:
         sampler = self.sampler
+        if not self.has_indices:
+            return None
         if type(sampler) is SequentialSampler:
             return list(range(first, first + count))
         if type(sampler) is not DistributedSampler:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
+from torchmetrics_fmiqa.callbacks.ranks import gather_objects, several_ranks
+
 
 @dataclass(frozen=True)
 class WorstImage:
@@ -63,33 +65,22 @@ class WorstImages:
         Every rank must call it.
         """
         own = [entry[2] for entry in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))]
-        everyone = _gather([(-self.sign * image.score, place) for place, image in enumerate(own)])
+        scores = [(-self.sign * image.score, place) for place, image in enumerate(own)]
+        everyone: list[list[tuple[float, int]]] = gather_objects(scores)
         ranking = sorted((score, place, rank) for rank, scores in enumerate(everyone) for score, place in scores)
-        mine = distributed.get_rank() if _several() else 0
+        mine = distributed.get_rank() if several_ranks() else 0
         return [(n, own[place]) for n, (_, place, rank) in enumerate(ranking[: self.count]) if rank == mine]
 
 
 def collect(images: list[tuple[int, WorstImage]]) -> list[WorstImage]:
     """All ranks' images in the order of their places, on rank 0; nothing on the others. Every rank must call it."""
-    if _several():
+    if several_ranks():
         parts: list[list[tuple[int, WorstImage]]] | None = None
         if distributed.get_rank() == 0:
             parts = [[] for _ in range(distributed.get_world_size())]
         distributed.gather_object(images, parts, dst=0)
         images = [image for part in parts or [] for image in part]
     return [image for _, image in sorted(images, key=lambda entry: entry[0])]
-
-
-def _several() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def _gather(value: list[tuple[float, int]]) -> list[list[tuple[float, int]]]:
-    if not _several():
-        return [value]
-    parts: list[list[tuple[float, int]]] = [[] for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(parts, value)
-    return parts
 
 
 def _bytes(image: Tensor) -> Tensor:

@@ -72,6 +72,15 @@ class ReferenceCache:
         self.hits = self.misses = 0
         self._seen: dict[Hashable, int] = {}
 
+    def describe(self) -> str:
+        """How it does, in a line."""
+        report = self.report()
+        kept, wanted, budget = (report[f"{name}_bytes"] / 2**30 for name in ("kept", "wanted", "budget"))
+        return (
+            f"hit rate {report['hit_rate']:.0%} in the last epoch; {kept:.2f} GiB kept of {budget:.2f} GiB allowed, "
+            f"the whole set takes {wanted:.2f} GiB"
+        )
+
     def report(self) -> dict[str, float]:
         """What happened since :meth:`start_epoch`.
 

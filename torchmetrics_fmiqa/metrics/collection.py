@@ -14,6 +14,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
 from torchmetrics_fmiqa.features.cache import References
+from torchmetrics_fmiqa.features.images import data_limits
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks
 from torchmetrics_fmiqa.metrics.finite import finite_positions, select_finite
 from torchmetrics_fmiqa.metrics.pairs import Measured, PairMetric, check_ids
@@ -86,17 +87,24 @@ class FeatureMetricCollection(MetricCollection):
         return super().compute()
 
     def _check_ranks(self) -> None:
-        members = dict(self.items(keep_base=True, copy_state=False))
-        first = next((metric for metric in members.values() if will_sync(metric)), None)
+        members = self.values(copy_state=False)
+        first = next((metric for metric in members if will_sync(metric)), None)
         if first is None:
             return
-        settings: dict[str, Any] = {"members": ", ".join(members)}
-        for name, metric in members.items():
-            # Of others' metrics only the class is known: their attributes may differ by rank for good reasons.
-            own = metric.settings() if isinstance(metric, StatefulMetric) else {"metric": type(metric).__qualname__}
-            settings.update({f"{name}: {key}": value for key, value in own.items()})
         gather = first.dist_sync_fn or gather_all_tensors
-        check_equal_on_all_ranks(settings, lambda values: gather(values, group=first.process_group), first.device)
+        check_equal_on_all_ranks(self.settings(), lambda one: gather(one, group=first.process_group), first.device)
+
+    def settings(self) -> dict[str, Any]:
+        """What fixes the members' numbers, by name, as plain values.
+
+        Of others' metrics only the class: their attributes may differ from rank to rank for good reasons.
+        """
+        members = dict(self.items(keep_base=True, copy_state=False))
+        found: dict[str, Any] = {"members": ", ".join(members)}
+        for name, metric in members.items():
+            own = metric.settings() if isinstance(metric, StatefulMetric) else {"metric": type(metric).__qualname__}
+            found.update({f"{name}: {key}": value for key, value in own.items()})
+        return found
 
     def last_scores(self, name: str) -> Tensor | None:
         """What each image of the last batch scored by a member, ``(N,)``; ``None`` of a member that shares nothing."""
@@ -163,5 +171,5 @@ class FeatureMetricCollection(MetricCollection):
 def _forward_pass(metric: PairMetric) -> tuple[Any, ...]:
     """What members must have in common for one forward pass to serve them."""
     comparator = metric.comparator
-    images = (metric.data_range, metric.crop_border, metric.validate)
+    images = (data_limits(metric.data_range), metric.crop_border, metric.validate)
     return (comparator.recipes[0].trunk, comparator.precision, comparator.tile_batch, metric.nan_strategy, *images)

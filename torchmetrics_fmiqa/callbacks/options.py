@@ -1,0 +1,84 @@
+"""Checks of a monitor's options: what is wrong must show when the monitor is built, not after an epoch of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
+
+import torch
+
+#: When a monitor measures.
+STAGES = ("val", "test")
+
+
+def check_stages(stages: Any) -> tuple[str, ...]:
+    """Return the stages as a tuple, in their order.
+
+    Raises:
+        ValueError: if there are none, or others.
+    """
+    given = (stages,) if isinstance(stages, str) else tuple(stages) if isinstance(stages, Iterable) else ()
+    if not given or any(stage not in STAGES for stage in given):
+        raise ValueError(f"`stages` must be of 'val' and 'test', got {stages!r}")
+    return given
+
+
+def check_whole(value: Any, name: str, least: int) -> int:
+    """Return a whole number of any integer type.
+
+    Raises:
+        ValueError: if it is none, or below the least.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """Return a flag.
+
+    Raises:
+        ValueError: if it is neither true nor false: a text such as "no" would count as true.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be true or false, got {value!r}")
+    return value
+
+
+def check_text(value: Any, name: str) -> str:
+    """Return a text.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"`{name}` must be a text, got {value!r}")
+    return value
+
+
+def check_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """Return a floating point type given by itself or by its name.
+
+    Raises:
+        ValueError: if there is no such type.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ValueError(f"`cache_dtype` must be 'float16', 'bfloat16', 'float32' or None, got {dtype!r}")
+    return found
+
+
+def check_device(device: torch.device | str) -> torch.device:
+    """Return a device.
+
+    Raises:
+        ValueError: if there is none of that name here.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"`cache_device` must be a device such as 'cpu' or 'cuda', got {device!r}") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"`cache_device={str(device)!r}`, but there is no CUDA device here: give 'cpu'")
+    return found
