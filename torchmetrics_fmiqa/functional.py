@@ -57,7 +57,7 @@ def clear_cache() -> None:
 def feature_distance(
     preds: Images,
     target: Images,
-    recipe: str | Path | Recipe = "default",
+    recipe: Recipe | str | Path = "default",
     reduction: Reduction = "mean",
     per_layer: bool = False,
     mask: Images | None = None,
@@ -119,7 +119,7 @@ def feature_distance(
 def feature_distance_map(
     preds: Tensor,
     target: Tensor,
-    recipe: str | Path | Recipe = "default",
+    recipe: Recipe | str | Path = "default",
     per_layer: bool = False,
     data_range: DataRange = 1.0,
     crop_border: int = 0,

@@ -115,7 +115,7 @@ class FeatureDistanceLoss(PairLoss):
 
     def __init__(
         self,
-        recipe: str | Path | Recipe = "default",
+        recipe: Recipe | str | Path = "default",
         reduction: Reduction = "mean",
         data_range: DataRange = 1.0,
         crop_border: int = 0,

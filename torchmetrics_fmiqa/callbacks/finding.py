@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -12,22 +13,28 @@ from torch import Tensor, nn
 from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.features.images import check_lists, check_pair
 
-#: A key, the index of a tuple batch, or a callable ``(outputs, batch) -> images``.
-Source = int | str | Callable[[Any, Any], Images]
+#: A key, the index of a tuple batch, or a callable ``(outputs, batch) -> images``, which may be given by its import
+#: path. LightningCLI takes the first kind that fits, and knows callables by ``...`` only.
+Source = int | str | Callable[..., Any]
 
 
 def check_source(source: Any, name: str) -> Source:
-    """Return a source.
+    """Return a source, a callable where its import path was given.
 
     Raises:
         ValueError: if it is no key, index or callable.
     """
+    if isinstance(source, str) and "." in source:
+        module, _, attribute = source.rpartition(".")
+        with suppress(ImportError, AttributeError, ValueError):
+            found: Source = getattr(importlib.import_module(module), attribute)
+            return found if callable(found) else source
     if (isinstance(source, (str, int)) and not isinstance(source, bool)) or callable(source):
-        return source  # type: ignore[no-any-return]
+        return source
     raise ValueError(f"`{name}` must be a key, an index or a callable (outputs, batch) -> images, got {source!r}")
 
 
-def check_predict(predict: Any) -> Callable[[Any, Any], Images] | None:
+def check_predict(predict: Callable[..., Any] | None) -> Callable[..., Any] | None:
     """Return what predicts, if there is something.
 
     Raises:

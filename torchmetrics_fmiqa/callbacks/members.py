@@ -41,7 +41,7 @@ def as_collection(metrics: Metrics, data_range: DataRange) -> FeatureMetricColle
         members = dict(metrics.clone().items(keep_base=True, copy_state=False))
         return FeatureMetricCollection(members, prefix=metrics.prefix, postfix=metrics.postfix)
     if isinstance(metrics, Mapping):
-        named = {str(name): metric for name, metric in metrics.items()}
+        named: dict[str, Any] = {str(name): metric for name, metric in metrics.items()}
     else:
         several = isinstance(metrics, Sequence) and not isinstance(metrics, str)
         given = list(metrics) if several else [metrics]  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ class ImageQualityMonitor(Callback):
         metrics: Metrics = "default",
         preds: Source = "preds",
         target: Source = "target",
-        predict: Callable[[Any, Any], Images] | None = None,
+        predict: Callable[..., Any] | None = None,
         stages: Sequence[str] = STAGES,
         prefix: str = "quality/",
         every_n_epochs: int = 1,
@@ -179,18 +179,12 @@ class ImageQualityMonitor(Callback):
         """
         if self._serving.take(trainer) and stage == "fit":
             self.best = {}  # those of another training
-        check_equal_settings(
-            {f"rank {rank}": settings for rank, settings in enumerate(gather_objects(self._settings()))},
-            "Give every rank the same ImageQualityMonitor.",
-        )
+        names = ("stages", "prefix", "every_n_epochs", "worst", "worst_by", "crop_border", "data_range", "nan_strategy")
+        settings = {name: getattr(self, name) for name in names} | {"maps": self._drawer is not None}
+        all_ranks = enumerate(gather_objects(settings | self.metrics.settings()))
+        check_equal_settings({f"rank {rank}": one for rank, one in all_ranks}, "Give every rank the same monitor.")
         monitors = [callback for callback in trainer.callbacks if isinstance(callback, ImageQualityMonitor)]
         self._left_to_others = names_of_others(self, monitors)
-
-    def _settings(self) -> dict[str, Any]:
-        """What must be equal on all ranks, as plain values."""
-        names = ("stages", "prefix", "every_n_epochs", "worst", "worst_by", "crop_border", "data_range", "nan_strategy")
-        own: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return {**own, "maps": self._drawer is not None, **self.metrics.settings()}
 
     def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start an epoch of validation."""
@@ -222,16 +216,12 @@ class ImageQualityMonitor(Callback):
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let go of the epoch's states. Backbones belong to nobody here: a loss that shares them keeps them."""
-        if not self._serving.release(trainer):
-            return
-        self._accounts, self._rehearsed = {}, set()
-        if self.cache is not None and self.cache.report()["wanted_bytes"]:
+        if self._let_go(trainer) and self.cache is not None and self.cache.report()["wanted_bytes"]:
             rank_zero_info(f"references' features: {self.describe_cache()}")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Let go of the epoch's states."""
-        if self._serving.release(trainer):
-            self._accounts, self._rehearsed = {}, set()
+        self._let_go(trainer)
 
     @property
     def state_key(self) -> str:
@@ -247,6 +237,12 @@ class ImageQualityMonitor(Callback):
         self.best = {name: dict(entry) for name, entry in state_dict["best"].items()}
 
     # What they do
+
+    def _let_go(self, trainer: Any) -> bool:
+        served = self._serving.release(trainer)
+        if served:  # not where a trainer was refused that came beside the one served
+            self._accounts, self._rehearsed = {}, set()
+        return served
 
     def _active(self, trainer: Any, stage: str) -> bool:
         if stage not in self.stages:

@@ -30,7 +30,7 @@ def check_whole(value: Any, name: str, least: int) -> int:
     Raises:
         ValueError: if it is none, or below the least.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
     return int(value)
 

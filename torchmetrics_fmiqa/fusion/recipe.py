@@ -102,7 +102,7 @@ class SpipsRecipe:
 
 
 #: What doors take for a recipe.
-AnyRecipe = str | Path | Recipe | SpipsRecipe
+AnyRecipe = Recipe | SpipsRecipe | str | Path
 
 
 def as_spips_recipe(

@@ -75,7 +75,7 @@ class FeatureDistance(PairMetric):
 
     def __init__(
         self,
-        recipe: str | Path | Recipe = "default",
+        recipe: Recipe | str | Path = "default",
         reduction: Reduction = "mean",
         per_layer: bool = False,
         data_range: DataRange = 1.0,

@@ -10,7 +10,7 @@ from torchmetrics_fmiqa.recipes.table import named
 from torchmetrics_fmiqa.recipes.yaml_form import is_yaml_path
 
 
-def as_recipe(recipe: str | Path | Recipe = "default", **overrides: Any) -> Recipe:
+def as_recipe(recipe: Recipe | str | Path = "default", **overrides: Any) -> Recipe:
     """Return the recipe that a door was given: a name, a YAML file or a recipe, with fields overridden.
 
     >>> as_recipe("vit-tiny", distance="l2").distance

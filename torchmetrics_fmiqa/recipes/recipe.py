@@ -94,7 +94,7 @@ class Recipe:
     weights: str | Path = PRETRAINED
     taps: Taps = "all"
     tap_weights: Mapping[str | int, float] | None = None
-    distance: str | Distance | Sequence[str | Distance] = "cosine"
+    distance: str | Sequence[str | Distance] | Distance = "cosine"
     tokens: TokenChoice = "patch"
     normalization: Normalization = "model"
     resolution: Resolution = "auto"
