@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torchmetrics import MetricCollection, SpearmanCorrCoef
-from torchmetrics.wrappers import BootStrapper
+from torchmetrics.wrappers import BootStrapper, Running
 
 from tests.processes import RANKS, Outcome, run_in_processes
 from torchmetrics_fmiqa import HumanAgreement
@@ -198,6 +198,34 @@ def test_every_result_can_be_plotted():
     metric.update(*made_up())
     figure, _ = metric.plot()
     assert figure is not None
+
+
+def test_parts_merge_into_the_whole_of_all_images():
+    data = made_up()
+    one, other = distance_metric(), distance_metric()
+    one.update(*(column[60:] for column in data))
+    one.compute()  # an earlier result must not be given again
+    other.update(*(column[:60] for column in data))
+    one.merge_state(other)
+    assert_same(one.compute(), expected_of(*data))
+    fresh = distance_metric()
+    fresh.merge_state({"scores": data[0], "opinion": data[1].double(), "reference": data[2], "type_ids": data[3]})
+    assert_same(fresh.compute(), expected_of(*data))
+
+
+def test_a_running_window_is_the_agreement_of_its_batches():
+    data = made_up()
+    for call in ("update", "forward"):
+        running = Running(distance_metric(), window=2)
+        for start in range(0, 120, 30):
+            getattr(running, call)(*(column[start : start + 30] for column in data))
+        assert_same(running.compute(), expected_of(*(column[60:] for column in data)))
+
+
+def test_metrics_of_other_directions_do_not_merge():
+    one = distance_metric()
+    with pytest.raises(ValueError, match="scores_higher_is_better is False on this metric and True on the incoming"):
+        one.merge_state(HumanAgreement())
 
 
 # Two processes

@@ -956,6 +956,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "cache_references": ({"cache_references": "8 apples"}, ["'8 apples'"]),
     "cache_dtype": ({"cache_references": "1GiB", "cache_dtype": "half-size"}, ["`cache_dtype`", "'half-size'"]),
     "cache_dtype_int": ({"cache_references": "1GiB", "cache_dtype": torch.int8}, ["torch.int8"]),
+    "cache_device": ({"cache_references": "1GiB", "cache_device": "gpu"}, ["`cache_device`", "'gpu'"]),
+    "version": ({"cache_references": "1GiB", "reference_version": 3}, ["`reference_version`", "3"]),
+    "prefix": ({"prefix": None}, ["`prefix`", "None"]),
+    "maps": ({"maps": "no"}, ["`maps`", "'no'"]),
+    "prog_bar": ({"prog_bar": "no"}, ["`prog_bar`", "'no'"]),
     "cache_for_nothing": ({"metrics": psnr(), "cache_references": "1GiB"}, ["`cache_references`"]),
     "no_direction": ({"metrics": {"d": type("Odd", (PerImage,), {"higher_is_better": None})()}}, ["worst=0"]),
 }

@@ -27,8 +27,9 @@ def check_source(source: Any, name: str) -> Source:
     if isinstance(source, str) and "." in source:
         module, _, attribute = source.rpartition(".")
         with suppress(ImportError, AttributeError, ValueError):
-            found: Source = getattr(importlib.import_module(module), attribute)
-            return found if callable(found) else source
+            found = getattr(importlib.import_module(module), attribute)
+            if callable(found):
+                return found
     if (isinstance(source, (str, int)) and not isinstance(source, bool)) or callable(source):
         return source
     raise ValueError(f"`{name}` must be a key, an index or a callable (outputs, batch) -> images, got {source!r}")
