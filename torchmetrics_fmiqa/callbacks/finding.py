@@ -29,9 +29,9 @@ def check_source(source: Any, name: str) -> Source:
         with suppress(ImportError, AttributeError, ValueError):
             found = getattr(importlib.import_module(module), attribute)
             if callable(found):
-                return found
+                return found  # type: ignore[no-any-return]
     if (isinstance(source, (str, int)) and not isinstance(source, bool)) or callable(source):
-        return source
+        return source  # type: ignore[no-any-return]
     raise ValueError(f"`{name}` must be a key, an index or a callable (outputs, batch) -> images, got {source!r}")
 
 
