@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.graded import GRADED
-from torchmetrics_fmiqa.data.formats import SUFFIXES
+from torchmetrics_fmiqa.data.folders import list_folder
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated import RatedPair
 
@@ -64,10 +64,10 @@ def read_photographs(folder: str | Path, name: str | None = None) -> Photographs
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r}")
-    files = tuple(path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not files:
-        raise ValueError(f"there are no images in {str(folder)!r} ({', '.join(sorted(SUFFIXES))})")
-    return Photographs(name or folder.absolute().name, files, folder)
+    found = list_folder(folder)
+    if found.problems:
+        raise ValueError(f"{found.problems[0].name!r}: {found.problems[0].reason}")
+    return Photographs(name or folder.absolute().name, tuple(sorted(found.images)), folder)
 
 
 class GradedReading:

@@ -63,6 +63,12 @@ def count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
             yield count
 
 
+def show_notes(notes: Iterable[str]) -> None:
+    """Say what was left out, or else is worth knowing, on standard error."""
+    for note in notes:
+        err_console.print(escape(note), style="dim", soft_wrap=True, highlight=False)
+
+
 def report_problems(problems: list[Problem]) -> None:
     """List what could not be scored, and exit with status 1; do nothing where all could.
 

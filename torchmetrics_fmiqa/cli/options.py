@@ -38,7 +38,10 @@ PrecisionOption = Annotated[str, typer.Option(help="float32, float64, bfloat16 o
 MatchOption = Annotated[
     str | None, typer.Option(help="For pairs of two sizes: crop (to the common top left part) or resize (DIST).")
 ]
-RgbOption = Annotated[bool, typer.Option("--to-rgb", help="Take grey and opaque RGBA files too.")]
+RgbOption = Annotated[bool, typer.Option("--to-rgb", help="Take grey, opaque RGBA, CMYK and Lab files too.")]
+SuffixOption = Annotated[
+    str, typer.Option(metavar="TEXT", help="Of folders: DIST's names have this after those of REF, such as _x4.")
+]
 
 
 def read_recipe(name: str, overrides: Sequence[str] | None) -> Recipe:

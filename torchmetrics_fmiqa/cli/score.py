@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from torchmetrics_fmiqa.cli.console import out_console, report_problems, track_pairs
+from torchmetrics_fmiqa.cli.console import out_console, report_problems, show_notes, track_pairs
 from torchmetrics_fmiqa.cli.options import (
     DeviceOption,
     LowLevelOption,
@@ -21,6 +21,7 @@ from torchmetrics_fmiqa.cli.options import (
     RgbOption,
     SemanticOption,
     SetOption,
+    SuffixOption,
     check_device,
     check_match,
     load_comparator,
@@ -60,6 +61,7 @@ def score(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the scores to a .csv, .json or .parquet file.")] = None,
+    suffix: SuffixOption = "",
     crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
     match: MatchOption = None,
     to_rgb: RgbOption = False,
@@ -80,10 +82,13 @@ def score(
         check_table_path(out)
     if root is not None and pairs is None:
         raise ValueError("`--root` is for the paths of a table: give --pairs TABLE.csv too")
+    if suffix and pairs is not None:
+        raise ValueError("`--suffix` pairs the names of two folders: leave it out with --pairs")
+    notes: list[str] = []
     if pairs is not None and ref is None:
         found, problems = read_pairs(pairs, root), list[Problem]()
     elif ref is not None and dist is not None and pairs is None:
-        found, problems = find_pairs(ref, dist)
+        found, problems, notes = find_pairs(ref, dist, suffix)
     else:
         raise ValueError("give REF and DIST, or --pairs TABLE.csv with --root FOLDER")
     check_match(match)
@@ -112,6 +117,7 @@ def score(
     _summarise(done, scorer.names, quality, measured_by)
     if out is not None and done:
         out_console.print(f"{len(done)} scores in {out}", soft_wrap=True, highlight=False)
+    show_notes(notes)
     report_problems(problems)
 
 

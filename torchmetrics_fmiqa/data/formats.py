@@ -46,8 +46,7 @@ _UNREAD = frozenset(
             "pcx",
         ),
         ("dng", "cr2", "cr3", "nef", "arw", "raf", "rw2", "orf", "pef", "raw"),
-        ("jxr", "wdp", "hdp", "bpg", "flif", "fits", "fit", "nii", "dcm", "npy", "mat"),
-        ("yuv", "y4m", "webm", "mp4", "mov", "avi", "mkv"),
+        ("jxr", "wdp", "hdp", "bpg", "flif", "fits", "fit", "nii", "dcm"),
     )
     for ending in endings
 )
@@ -65,7 +64,7 @@ def is_image_name(name: str | PurePath) -> bool:
 
 
 def is_unread_image_name(name: str | PurePath) -> bool:
-    """Whether a file's ending is that of images or films that are not read, such as OpenEXR."""
+    """Whether a file's ending is that of images that are not read, such as OpenEXR."""
     return PurePath(name).suffix.lower() in _UNREAD
 
 

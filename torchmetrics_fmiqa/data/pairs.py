@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.formats import SUFFIXES
+from torchmetrics_fmiqa.data.folders import Folder, Problem, list_folder, match_names
+from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.data.rows import csv_rows, need_columns
+
+__all__ = ["Pair", "Problem", "find_pairs", "read_pairs"]
 
 
 @dataclass(frozen=True)
@@ -26,59 +30,76 @@ class Pair:
     dist_path: Path
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something that could not be scored, and why."""
-
-    name: str
-    reason: str
-
-
-def find_pairs(ref: Path, dist: Path) -> tuple[list[Pair], list[Problem]]:
+def find_pairs(ref: Path, dist: Path, suffix: str = "") -> tuple[list[Pair], list[Problem], list[str]]:
     """Pair two files, or the images of two folders by their path within the folder without its ending.
 
+    Args:
+        ref: the reference, or a folder of references.
+        dist: the image under test, or a folder of them.
+        suffix: of folders: what names of images under test have after those of their references, such as ``"_x4"``.
+
     Returns:
-        The pairs in the order of names, and the images that have no partner.
+        The pairs in the order of names; the images that have no partner, have several, or cannot be read; notes of the
+        files that are left out by their names.
 
     Raises:
-        ValueError: if a path is not there, a file meets a folder, or a folder has no images.
+        ValueError: if a path is not there, a file meets a folder, a folder has no images, or there are no pairs.
     """
+    if not ref.is_dir() and not dist.is_dir():
+        for path in (ref, dist):
+            check_file(path, "file or folder")
+        if suffix:
+            raise ValueError(f"`--suffix {suffix}` pairs the names of two folders: leave it out for two files")
+        return [Pair(str(ref), str(dist), ref, dist)], [], []
     for path in (ref, dist):
         if not path.exists():
             raise ValueError(f"there is no file or folder {str(path)!r}")
-    if ref.is_file() and dist.is_file():
-        return [Pair(str(ref), str(dist), ref, dist)], []
-    if ref.is_file() or dist.is_file():
-        raise ValueError(f"{str(ref)!r} and {str(dist)!r} must be two files or two folders")
-    refs, dists = _images_by_stem(ref), _images_by_stem(dist)
-    problems = [
-        Problem(str(path), f"has no partner in {str(folder)!r}")
-        for one, other, folder in ((refs, dists, dist), (dists, refs, ref))
-        for stem, path in one.items()
-        if stem not in other
+        if not path.is_dir():
+            raise ValueError(f"{str(ref)!r} and {str(dist)!r} must be two files or two folders")
+    refs, dists = list_folder(ref), list_folder(dist)
+    matched, problems, left = match_names(refs, dists, suffix)
+    problems = [*refs.problems, *dists.problems, *problems]
+    if not matched:
+        ambiguous = [problem.reason for problem in problems if "has no partner" not in problem.reason]
+        if ambiguous:
+            raise ValueError(ambiguous[0])
+        hint = _suffix_hint(refs, dists)
+        raise ValueError(
+            f"no image in {str(ref)!r} has the name of one in {str(dist)!r}{suffix and f' without {suffix!r}'}: "
+            f"{hint}give a table with --pairs"
+        )
+    pairs = [Pair(str(one.relative_to(ref)), str(two.relative_to(dist)), one, two) for one, two in matched]
+    notes = [
+        f"left out in {str(folder.path)!r}, by {'its name' if len(files) == 1 else 'their names'} {what}: {few(files)}"
+        for folder, files, what in (
+            (refs, refs.others, "no image" if len(refs.others) == 1 else "no images"),
+            (dists, dists.others, "no image" if len(dists.others) == 1 else "no images"),
+            (dists, left, f"without {suffix!r}"),
+        )
+        if files
     ]
-    common = sorted(refs.keys() & dists.keys())
-    if not common:
-        raise ValueError(f"no image in {str(ref)!r} has the name of one in {str(dist)!r}: give a table with --pairs")
-    pairs = [
-        Pair(str(refs[stem].relative_to(ref)), str(dists[stem].relative_to(dist)), refs[stem], dists[stem])
-        for stem in common
-    ]
-    return pairs, problems
+    return pairs, problems, notes
 
 
-def _images_by_stem(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        stem = str(path.relative_to(folder).with_suffix(""))
-        if stem in found:
-            raise ValueError(f"{str(found[stem])!r} and {str(path)!r} have one name: give a table with --pairs")
-        found[stem] = path
-    if not found:
-        raise ValueError(f"there are no images in {str(folder)!r} ({', '.join(sorted(SUFFIXES))})")
-    return found
+def few(files: Sequence[Path], most: int = 5) -> str:
+    """The names of the first few files, and how many more there are.
+
+    >>> few([Path("a/b.txt"), Path("c.csv")], 1)
+    'b.txt and 1 more'
+    """
+    more = f" and {len(files) - most} more" if len(files) > most else ""
+    return ", ".join(path.name for path in files[:most]) + more
+
+
+def _suffix_hint(refs: Folder, dists: Folder) -> str:
+    """Advice where all images under test have the name of a reference and one ending more."""
+    stems = sorted((refs.stem(path) for path in refs.images), key=len, reverse=True)
+    endings = set()
+    for path in dists.images:
+        name = dists.stem(path)
+        endings.add(next((name[len(stem) :] for stem in stems if stem and name.startswith(stem)), ""))
+    ending = endings.pop() if len(endings) == 1 else ""
+    return f"give --suffix {ending}, or " if ending else ""
 
 
 def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
