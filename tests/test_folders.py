@@ -75,16 +75,16 @@ def test_linked_folders_are_followed_and_loops_end(two, tmp_path):
 def test_what_is_left_out_is_named(two):
     os.mkfifo(two[0] / "pipe.png")
     (two[1] / "gone.png").symlink_to("nowhere")
-    touch(two[0] / "film.exr", two[0] / "only.avif", two[1] / "notes.txt", two[1] / "list.csv")
+    touch(two[0] / "render.exr", two[0] / "only.avif", two[1] / "film.mkv", two[1] / "noending", two[1] / "notes.txt")
     touch(two[0] / ".hidden.png", two[0] / "._a.png", two[1] / "Thumbs.db", two[1] / ".cache" / "b.png")
     pairs, problems, notes = find_pairs(*two)
     assert names(pairs) == [("a.png", "a.png")]
     found = {os.path.basename(problem.name): problem.reason for problem in problems}
-    assert sorted(found) == ["film.exr", "gone.png", "only.avif", "pipe.png"]
-    for name, reason in (("pipe", "named pipe"), ("gone", "not there"), ("film", "not read"), ("only", "no partner")):
+    assert sorted(found) == ["gone.png", "only.avif", "pipe.png", "render.exr"]
+    for name, reason in (("pipe", "named pipe"), ("gone", "not there"), ("render", "not read"), ("only", "no partner")):
         assert reason in next(text for key, text in found.items() if key.startswith(name))
     assert len(notes) == 1
-    assert "list.csv, notes.txt" in notes[0]
+    assert notes[0].endswith("no images: film.mkv, noending")
 
 
 def test_a_folder_that_cannot_be_listed_is_named(two, monkeypatch):

@@ -13,6 +13,15 @@ from torchmetrics_fmiqa.data.opening import check_file
 
 # What systems leave in folders; hidden files too (.DS_Store, and ._a.png of macOS, which is no image).
 _QUIET = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+# What people keep beside images, and nobody takes for one.
+_QUIET_ENDINGS = frozenset(
+    f".{ending}"
+    for endings in (
+        ("txt", "md", "rst", "csv", "tsv", "json", "jsonl", "yaml", "yml", "xml", "toml", "ini", "cfg", "log", "html"),
+        ("pdf", "docx", "xlsx", "parquet", "npy", "npz", "mat", "zip", "py", "sh", "m", "pth", "pt", "safetensors"),
+    )
+    for ending in endings
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Folder:
         images: files with the ending of a format that is read, sorted by name.
         problems: images that cannot be had: in a format that is not read, no regular files, folders that cannot be
             listed.
-        others: files that by their endings are no images, and links back to a folder that they are in.
+        others: files with other endings, but those of texts, tables and the like; links back to a folder above them.
     """
 
     path: Path
@@ -83,7 +92,7 @@ def _visit(folder: Path, above: frozenset[tuple[int, int]], found: Folder) -> No
                 found.problems.append(Problem(str(path), str(error)))
         elif is_unread_image_name(name):
             found.problems.append(Problem(str(path), f"{path.suffix} files are not read: convert it"))
-        else:
+        elif path.suffix.lower() not in _QUIET_ENDINGS:
             found.others.append(path)
 
 
