@@ -1,0 +1,163 @@
+"""The mutations of `benchmarks/mutations.py`: what is broken, and which test files should notice, the likeliest first."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """One change of the source.
+
+    Args:
+        name: what is broken, in words.
+        file: within the package.
+        old: text that occurs in it; the first occurrence is replaced.
+        new: what it is replaced by.
+        tests: test files by the middle of their name, ``"loss"`` for ``tests/test_loss.py``.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_CORRIDOR = ("distances", "tiles", "metric", "recipes", "loss", "backbone", "nan", "profiles")
+_DISTANCES = ("distances", "graded", "metric")
+_ZSIQA = ("zsiqa", "distances")
+_FEATURES = ("backbone", "tiles", "weights", "metric", "embedded", "recipes", "families", "loss")
+_METRICS = ("metric", "ddp", "agreement", "spips", "nan")
+_LOSS = ("loss", "training_loss", "spips")
+_MONITOR = ("monitor", "sampling", "cache", "monitor_ddp")
+_STATISTICS = ("statistics", "agreement", "outliers", "benchmark_scores")
+_SCORING = ("cli", "spips_command", "benchmark_scoring")
+_SPIPS = ("spips_head", "spips", "quality_maps", "spips_training")
+
+MUTATIONS = (
+    # comparator: preparation, the forward pass, sums over tiles
+    Mutation("recipes with other backbones share a forward pass", "comparator.py", "if other.trunk != first.trunk:", "if False:", ("recipes", "metric", *_CORRIDOR)),
+    Mutation("tile_batch=0 is accepted", "comparator.py", "tile_batch < 1", "tile_batch < 0", _CORRIDOR),
+    Mutation("lists of images come back in another order", "comparator.py", "order = sorted(range(len(places)), key=places.__getitem__)", "order = list(range(len(places)))", _CORRIDOR),
+    Mutation("lists with a mask lose the mask", "comparator.py", "None if mask is None else torch.stack([mask[i] for i in group])", "None", _CORRIDOR),
+    Mutation("float64 images computed in float32 under auto", "comparator.py", 'return torch.float64 if self.precision == "auto" and preds.dtype == torch.float64 else torch.float32', "return torch.float32", ("loss", "metric", "training_loss")),
+    Mutation("precision auto ignores autocast", "comparator.py", 'if self.precision == "auto" and torch.is_autocast_enabled(device):', "if False:", ("loss", "training_loss", "metric")),
+    Mutation("a pickled comparator ignores changed weights", "comparator.py", "if found != digest:", "if False:", ("metric", "recipes", "weights", "spips")),
+    Mutation("references are kept under too short a name", "comparator.py", "scope = (self._scope, dtype, preds.shape[2:], data_limits(data_range), border)", "scope = (self._scope,)", ("cache", "monitor")),
+    Mutation("preds are clamped unasked", "intake.py", "if self.recipe.clamp_preds:", "if True:", ("recipes", "metric", "nan", "loss")),
+    Mutation("clamp_preds does nothing", "intake.py", "if self.recipe.clamp_preds:", "if False:", ("recipes", "metric", "nan", "loss")),
+    Mutation("a tile that is no multiple of the patch is accepted", "intake.py", "self.tile % network.multiple:", "False:", ("recipes", "tiles", "metric")),
+    Mutation("max_side is ignored", "intake.py", "if limit is None or longer <= limit:", "if True:", ("recipes", "quality_maps", "metric")),
+    Mutation("a mask replaces the weights by information", "intake.py", "return found if mask is None else found * mask", "return found if mask is None else mask", ("information", "metric")),
+    Mutation("the target keeps a gradient", "intake.py", "with torch.no_grad():\n            target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n            target = to_unit(target, data_range", ("loss", "metric")),
+    Mutation("equal tiles are not exactly 0", "forward.py", "take = _exact_zero(preds, target, take)", "pass", _CORRIDOR),
+    Mutation("the input is not normalised", "forward.py", "images = (images - mean) / std", "pass", _CORRIDOR),
+    Mutation("distances are taken under autocast", "forward.py", "with full_precision(images):  # the hooks run inside the backbone's autocast", "if True:", ("loss", "metric", "training_loss", "distances")),
+    Mutation("an absent prefix token is not an error", "forward.py", 'if job.tokens == "prefix" and tokens.prefix == 0:', "if False:", ("recipes", "metric", "families", "backbone")),
+    Mutation("values of later portions replace earlier ones", "tally.py", "self.sums[number] = self.sums[number] + weigh.to_images", "self.sums[number] = weigh.to_images", ("metric", "tiles", "recipes")),
+    Mutation("the patches of tiles are mixed up", "tally.py", ".view(tiles, count, -1).transpose(0, 1)", ".view(count, tiles, -1)", ("profiles", "spips", "quality_maps")),
+    Mutation("tap weights bind by position", "jobs.py", "own = [1.0 if given is None else given[label] for label in labels]", "own = [1.0 if given is None else weight for label, weight in zip(labels, (given or dict.fromkeys(labels)).values())]", ("recipes", "metric")),
+    Mutation("tap weights are not normalised", "jobs.py", 'total = sum(own) if recipe.protocol == "fmiqa" else 1.0', "total = 1.0", ("recipes", "metric")),
+    Mutation("half tokens are not raised to float32", "jobs.py", "return tokens._replace(values=values.float()) if values.dtype in (torch.float16, torch.bfloat16) else tokens", "return tokens", ("metric", "loss", "distances", "training_loss")),
+    Mutation("a distance of the wrong shape is accepted", "jobs.py", "if not isinstance(value, Tensor) or value.shape != (count,):", "if False:", ("recipes", "metric")),
+    Mutation("the maps leave out the overlap of tiles", "maps.py", "* self.shares[[tile for _, tile in picks]]", "* 1", ("metric", "tiles", "plots", "cli")),
+    Mutation("the maps do not weigh taps", "maps.py", "painted * self.weights[distance][column]", "painted", ("metric", "tiles", "cli")),
+    # distances
+    Mutation("l2 sums where it should average", "distances/pointwise.py", ".square().mean(-1)", ".square().sum(-1)", _DISTANCES),
+    Mutation("cosine is not halved", "distances/pointwise.py", "return 0.5 * (_direction", "return (_direction", _DISTANCES),
+    Mutation("angular in whole turns", "distances/pointwise.py", "* (2 / math.pi)", "* (1 / math.pi)", _DISTANCES),
+    Mutation("a token without length has an infinite gradient", "distances/pointwise.py", "torch.where(long, squares, 1.0).rsqrt()", "squares.rsqrt()", ("distances", "loss")),
+    Mutation("the root at zero has an infinite gradient", "distances/pointwise.py", "torch.where(positive, squares, 1.0).sqrt()", "squares.sqrt()", ("distances", "loss")),
+    Mutation("Jensen-Shannon in half the size", "distances/divergence.py", "mean = 0.5 * (one.exp() + other.exp())", "mean = 0.25 * (one.exp() + other.exp())", _DISTANCES),
+    Mutation("symmetric KL is one-sided", "distances/divergence.py", "return 0.5 * ((one.exp() - other.exp()) * (one - other))", "return (one.exp() * (one - other))", _DISTANCES),
+    Mutation("log cosh overflows", "distances/divergence.py", "far = x.abs() + torch.log1p(torch.exp(-2 * x.abs())) - math.log(2)", "far = x.cosh().log()", _DISTANCES),
+    Mutation("Wasserstein does not sort", "distances/transport.py", "tokens.transpose(1, 2).sort(-1).values", "tokens.transpose(1, 2)", _DISTANCES),
+    Mutation("the directions are not of unit length", "distances/transport.py", "return draw / draw.square().sum(0).sqrt()", "return draw", _DISTANCES),
+    Mutation("the directions follow the global seed", "distances/transport.py", 'generator=torch.Generator("cpu").manual_seed(_SEED), ', "", _DISTANCES),
+    Mutation("the published cosine runs over channels", "distances/zsiqa.py", "if preds.is_map:", "if False:", _ZSIQA),
+    Mutation("the published transport counts the last place", "distances/zsiqa.py", "(one - other)[:, :-1].abs()", "(one - other).abs()", _ZSIQA),
+    Mutation("the published padding is at the other end", "distances/zsiqa.py", "F.pad(stack, (cols, 0, 0, rows))", "F.pad(stack, (0, cols, 0, rows))", _ZSIQA),
+    # features
+    Mutation("prefix tokens count as patches", "features/tokens.py", "return self.values[:, self.prefix :]", "return self.values", _FEATURES),
+    Mutation("the grid of patches is transposed", "features/tokens.py", "grid = (height // patch[0], width // patch[1])", "grid = (width // patch[0], height // patch[1])", _FEATURES),
+    Mutation("overlapping tiles count twice", "features/tiles.py", "[1 / cover[pixel] for pixel", "[1.0 for pixel", ("tiles", "metric")),
+    Mutation("the mirror repeats its edge", "features/tiles.py", "return torch.minimum(index, period - index)", "return torch.minimum(index, (period + 1 - index) % length)", ("tiles", "metric")),
+    Mutation("tiles are one pixel off", "features/tiles.py", "return tuple(round(i * (length - tile) / (count - 1)) for i in range(count))", "return tuple(max(0, round(i * (length - tile) / (count - 1)) - 1) for i in range(count))", ("tiles", "metric")),
+    Mutation("published windows overlap by another stride", "features/tiles.py", "stride: int = 200", "stride: int = 192", ("tiles", "zsiqa")),
+    Mutation("a mask is not divided by its sum", "features/tiles.py", "(rows @ tiles @ cols.T).flatten(1) / totals[:, None]", "(rows @ tiles @ cols.T).flatten(1)", ("tiles", "metric")),
+    Mutation("uint16 has the range of uint8", "features/images.py", "torch.uint16: 65535.0", "torch.uint16: 255.0", ("metric", "nan", "cli", "recipes")),
+    Mutation("a range that starts below 0 is not shifted", "features/images.py", "(images - low) / (high - low)", "images / (high - low)", ("metric", "loss", "recipes")),
+    Mutation("a target outside its range is accepted", "features/images.py", "if target_low < -TARGET_TOLERANCE or target_high > 1 + TARGET_TOLERANCE:", "if False:", ("metric", "loss", "nan")),
+    Mutation("preds in another unit are accepted", "features/images.py", "> WRONG_UNIT:", "> 1e9:", ("metric", "loss", "nan")),
+    Mutation("NaN in preds is accepted", "features/images.py", 'if not (abs(least) < float("inf") and abs(most) < float("inf")):', "if False:", ("nan", "metric", "loss")),
+    Mutation("crop_border cuts one side only", "features/images.py", "border : width - border]", "border:]", ("metric", "recipes", "loss", "cli")),
+    Mutation("an empty mask is accepted", "features/images.py", "if empty:", "if False:", ("metric", "tiles", "nan", "loss")),
+    Mutation("information counts even places as nothing", "features/information.py", "_LEAST = 0.5", "_LEAST = 0.0", ("information", "embedded_recipe", "metric")),
+    Mutation("a map changes its mean when stretched", "features/sizes.py", "return rows.T @ drawn @ cols", "return rows.T @ drawn @ cols * 1.01", ("recipes", "metric", "tiles", "quality_maps")),
+    Mutation("a repeated tap is accepted", "features/network.py", "if repeated:", "if False:", ("backbone", "recipes")),
+    Mutation("in-place layers rewrite features", "features/network.py", "module.inplace = False", "module.inplace = True", ("backbone", "families", "embedded", "metric")),
+    Mutation("the frozen network asks for gradients", "features/network.py", "net.eval().requires_grad_(False)", "net.eval()", ("backbone", "loss", "metric")),
+    Mutation("the frozen network stays in training mode", "features/network.py", "net.eval().requires_grad_(False)", "net.requires_grad_(False)", ("backbone", "families", "loss", "metric")),
+    Mutation("a user's network is shared, not copied", "features/network.py", "_freeze(copy.deepcopy(module).cpu())", "_freeze(module)", ("backbone", "metric", "loss")),
+    Mutation("random weights change the global seed", "features/network.py", "with torch.random.fork_rng(devices=[]):\n        torch.manual_seed(int", "if True:\n        torch.manual_seed(int", ("backbone", "weights", "recipes")),
+    Mutation("the cache takes more than its budget", "features/cache.py", "if self.size + size > self.budget:", "if False:", ("cache", "monitor")),
+    Mutation("the cache finds tiles of any content", "features/cache.py", "pixels = tile.detach().cpu().flatten().numpy()", "pixels = tile.detach().cpu().flatten().numpy()[:1].copy()", ("cache", "monitor")),
+    Mutation("the embedded network sees no light", "features/embedded.py", "gain * light.to(values.dtype)", "0 * light.to(values.dtype)", ("embedded", "embedded_recipe")),
+    Mutation("the embedded network is not normalised", "features/stages.py", "return values * torch.rsqrt(energy", "return values * torch.rsqrt(0 * energy", ("embedded", "embedded_recipe")),
+    # metrics
+    Mutation("the digest leaves out the data range", "metrics/pairs.py", 'images = f"{data_limits(self.data_range)}|{self.crop_border}', 'images = f"{self.crop_border}', ("metric", "ddp")),
+    Mutation("a repeated sample counts twice", "metrics/pairs.py", "new[1:] = ordered[1:] != ordered[:-1]", "pass", ("metric", "ddp")),
+    Mutation("a failed update leaves the state changed", "metrics/pairs.py", "            for name, value in state.items():\n                setattr(self, name, value)\n", "", ("metric", "nan")),
+    Mutation("the mean is a sum", "metrics/pairs.py", 'if self.reduction == "mean":', "if False:", ("metric", "ddp")),
+    Mutation("bootstrapped ids are accepted", "metrics/pairs.py", "if _called_by_bootstrapper():", "if False:", ("metric",)),
+    Mutation("sums shrink to half precision", "metrics/states.py", "super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])", "return super()._apply(fn, exclude_state=exclude_state)", ("metric", "agreement")),
+    Mutation("an empty rank gathers the wrong dtype", "metrics/states.py", "setattr(self, name, [self._empty(name)])", "pass", ("ddp", "agreement", "metric")),
+    Mutation("negative ids are accepted", "metrics/states.py", "if count and int(numbers.min()) < 0:", "if False:", ("metric", "agreement")),
+    Mutation("images with NaN are left out without a warning", "metrics/finite.py", 'if nan_strategy == "warn":', "if False:", ("nan", "metric")),
+    Mutation("members with other ranges share a forward pass", "metrics/collection.py", "images = (metric.data_range, metric.crop_border, metric.validate)", "images = ()", ("metric", "spips", "nan")),
+    Mutation("opinions for some images only are accepted", "metrics/agreement.py", "if 0 < missing < len(ids):", "if False:", ("agreement",)),
+    Mutation("per_layer takes the taps in reverse", "metrics/feature_distance.py", "enumerate(labels[name])", "enumerate(reversed(labels[name]))", ("metric", "recipes")),
+    # losses
+    Mutation("the loss shifts in evaluation mode", "losses.py", "if self.training and self.random_shift:", "if self.random_shift:", _LOSS),
+    Mutation("the loss never shifts", "losses.py", "if self.training and self.random_shift:", "if False:", _LOSS),
+    Mutation("the loss shifts only preds", "losses.py", "preds, target = _shifted(preds, shift), _shifted(target, shift)", "preds = _shifted(preds, shift)", _LOSS),
+    Mutation("the loss with a mask does not shift it", "losses.py", "mask = None if mask is None else _shifted(mask, shift)", "pass", _LOSS),
+    Mutation("the loss does not crop", "losses.py", "preds, target = crop(preds, self.crop_border), crop(target, self.crop_border)", "pass", _LOSS),
+    Mutation("a loss of two distances is accepted", "losses.py", "if len(self.recipe.distances) != 1:", "if False:", _LOSS),
+    # callbacks
+    Mutation("padded samples count", "callbacks/sampling.py", "max(0, min(count, self.real - first))", "count", ("sampling", "monitor_ddp", "monitor")),
+    Mutation("a sample's index starts anew each batch", "callbacks/sampling.py", "return list(range(first, first + count))", "return list(range(count))", _MONITOR),
+    Mutation("the best images are shown for the worst", "callbacks/worst.py", "self.sign = -1.0 if higher_is_better else 1.0", "self.sign = 1.0 if higher_is_better else -1.0", _MONITOR),
+    Mutation("of equal scores the later stays", "callbacks/worst.py", "badness <= self._heap[0][0]", "badness < self._heap[0][0]", _MONITOR),
+    Mutation("a monitor starts in the wrong epochs", "callbacks/monitor.py", "(trainer.current_epoch + 1) % self.every_n_epochs == 0", "trainer.current_epoch % self.every_n_epochs == 0", _MONITOR),
+    Mutation("the best value is the last", "callbacks/monitor.py", "number > best if self._higher[name] else number < best", "True", _MONITOR),
+    Mutation("the sanity check does not look for images", "callbacks/monitor.py", "self._find(trainer, pl_module, outputs, batch)  # a mistake", "pass  # a mistake", _MONITOR),
+    Mutation("predict leaves the module in evaluation mode", "callbacks/finding.py", "part.training = training", "pass", _MONITOR),
+    Mutation("the batch goes before the outputs", "callbacks/finding.py", "for place in (outputs, batch) if isinstance", "for place in (batch, outputs) if isinstance", _MONITOR),
+    Mutation("share_outside is not weighted", "callbacks/account.py", "weight=preds.numel()", "weight=1", _MONITOR),
+    # statistics
+    Mutation("PLCC ranks its scores", "statistics/correlation.py", "stats.pearsonr(one, other)", "stats.spearmanr(one, other)", _STATISTICS),
+    Mutation("two distinct values correlate", "statistics/inputs.py", "FEWEST = 3", "FEWEST = 2", _STATISTICS),
+    Mutation("ties have no mean rank in resamples", "statistics/bootstrap.py", "ranks -= 0.5 * tied", "pass", _STATISTICS),
+    Mutation("an interval of 95 % is one of 90 %", "statistics/bootstrap.py", "[(1 - level) / 2, (1 + level) / 2]", "[1 - level, level]", _STATISTICS),
+    Mutation("a resample draws too few references", "statistics/bootstrap.py", "generator.multinomial(count, chances", "generator.multinomial(count - 1, chances", _STATISTICS),
+    Mutation("Holm corrects as if there were one test", "statistics/significance.py", "* np.arange(len(order), 0, -1)", "* 1", _STATISTICS),
+    Mutation("Steiger forgets the shared variable", "statistics/significance.py", "spread = max(2 - 2 * shared", "spread = max(2 - 0 * shared", _STATISTICS),
+    Mutation("outliers are beyond one deviation", "statistics/outliers.py", '"|residual| > 2 standard deviations of the residuals", 2.0', '"|residual| > 2 standard deviations of the residuals", 1.0', _STATISTICS),
+    Mutation("equal distances choose the first", "statistics/preference.py", "np.where(second < first, share, 0.5)", "np.where(second < first, share, 1 - share)", _STATISTICS),
+    Mutation("precision is left jagged", "statistics/preference.py", "np.maximum.accumulate((hits / seen)[::-1])[::-1]", "hits / seen", _STATISTICS),
+    Mutation("a direction is not turned", "statistics/direction.py", "return np.where(flags, 1.0, -1.0)", "return np.where(flags, 1.0, 1.0)", _STATISTICS),
+    Mutation("the curve of 5 parameters may turn around", "statistics/logistic.py", "if _is_monotone(free.parameters(*best), u):", "if True:", _STATISTICS),
+    Mutation("the fit is not in the opinion's units", "statistics/logistic.py", "fitted = logistic_curve(u, curve) * scale_y + y.mean()", "fitted = logistic_curve(u, curve) * scale_y", _STATISTICS),
+    Mutation("the worst type is the best", "statistics/summary.py", "worst_type=min(known", "worst_type=max(known", _STATISTICS),
+    # scoring, pooling and SPIPS
+    Mutation("a pair that fails takes its group along", "scoring.py", "if len(group) == 1:", "if True:", _SCORING),
+    Mutation("scores come with another pair's name", "scoring.py", "for loaded, row in zip(group, table, strict=True):", "for loaded, row in zip(reversed(group), table, strict=True):", _SCORING),
+    Mutation("the columns of several distances swap", "scoring.py", "scores = list(measured.scores().values())", "scores = list(measured.scores().values())[::-1]", _SCORING),
+    Mutation("the border of a pair is ignored", "scoring.py", "self._comparator(preds, target, crop_border=crop_border)", "self._comparator(preds, target)", _SCORING),
+    Mutation("the 95th percentile is the 90th", "pooling.py", "_PERCENT = 95", "_PERCENT = 90", ("profiles", "quality_maps", "spips")),
+    Mutation("the spread of a map is its variance", "pooling.py", "spread = _root(_mean((values - centre[:, None]).square(), weights))", "spread = _mean((values - centre[:, None]).square(), weights)", ("profiles", "quality_maps", "spips")),
+    Mutation("an anchored head is not 0 for equal images", "fusion/head.py", "return F.softplus(score) * -torch.expm1(", "return F.softplus(score) * torch.exp(", _SPIPS),
+    Mutation("a head for another recipe is accepted", "fusion/scorer.py", "if head.made_for != recipe.digest:", "if False:", ("spips", "spips_training", "spips_head")),
+    Mutation("choices count for the other image", "fusion/objectives.py", "sharpness * (first - second)", "sharpness * (second - first)", _SPIPS),
+)
