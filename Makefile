@@ -1,4 +1,5 @@
 # `make demo` and `make test` do all their own set-up: a virtual environment in .venv with everything in pyproject.toml.
+# `make test-lowest` makes one of its own in .venv-lowest, with every dependency at the lowest version in pyproject.toml.
 PYTHON ?= python3
 FMIQA_ASSETS ?= $(abspath ../shared/assets)
 export FMIQA_ASSETS
@@ -6,17 +7,25 @@ export FMIQA_ASSETS
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin
+LOWEST := .venv-lowest
+# A process of one thread for each core, up to four: each takes about 1 GB.
+WORKERS ?= 4
+PYTEST := -m pytest -n logical --maxprocesses $(WORKERS) --dist worksteal
+export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-quick lint types doctest format benchmarks clean
+.PHONY: demo test test-quick test-lowest lint types doctest format benchmarks clean
 
 demo: $(READY)
 	$(RUN)/python examples/demo.py demo
 
 test: $(READY)
-	$(RUN)/python -m pytest
+	$(RUN)/python $(PYTEST) --doctest-modules tests torchmetrics_fmiqa
 
 test-quick: $(READY)
-	$(RUN)/python -m pytest -m "not slow"
+	$(RUN)/python $(PYTEST) -m "not slow"
+
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python $(PYTEST)
 
 lint: $(READY)
 	$(RUN)/ruff check .
@@ -38,10 +47,17 @@ benchmarks: $(READY)
 	$(RUN)/python benchmarks/agreement.py
 
 clean:
-	rm -rf $(VENV) demo dist
+	rm -rf $(VENV) $(LOWEST) demo dist
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet --upgrade pip
 	$(RUN)/pip install --quiet --editable ".[dev]"
 	touch $(READY)
+
+$(LOWEST)/.ready: pyproject.toml .ci/lowest.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --upgrade pip
+	$(LOWEST)/bin/python .ci/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/pip install --quiet --editable ".[dev]" --constraint $(LOWEST)/lowest.txt
+	touch $(LOWEST)/.ready

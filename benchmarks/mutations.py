@@ -1,4 +1,4 @@
-"""Does the suite notice what breaks? Break one thing at a time in a copy of the package, and run the tests that guard it.
+"""Does the suite notice what breaks? Break one thing at a time in a copy of the package; run the tests that guard it.
 
     python benchmarks/mutations.py --results after.json                     # every mutation, the working tree's tests
     python benchmarks/mutations.py --tree ../before --results before.json   # the same of another checkout
@@ -36,19 +36,21 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("mutations.json"), help="where results are kept")
     parser.add_argument("--baseline", type=Path, help="results of another checkout to print beside these")
     parser.add_argument("--only", default="", help="names that hold this text alone")
+    parser.add_argument("--deselect", action="append", default=[], help="a test that fails without any mutation")
     parser.add_argument("--jobs", type=int, default=1, help="mutations at a time, one thread each")
     options = parser.parse_args()
     chosen = [one for one in MUTATIONS if options.only in one.name]
     results: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {}
     waiting = [one for one in chosen if results.get(one.name, {}).get("outcome") not in ("caught", "survived")]
-    run_all(waiting, options.tree.resolve(), options.jobs, results, options.results)
+    run_all(waiting, options, results)
     baseline = json.loads(options.baseline.read_text()) if options.baseline else None
     print(table(chosen, results, baseline))
     sys.exit(any(results.get(one.name, {}).get("outcome") != "caught" for one in chosen))
 
 
-def run_all(waiting: Sequence[Mutation], tree: Path, jobs: int, results: dict[str, Any], path: Path) -> None:
+def run_all(waiting: Sequence[Mutation], options: argparse.Namespace, results: dict[str, Any]) -> None:
     """Run mutations, a few at a time, and save each result when it is there."""
+    jobs: int = options.jobs
     if waiting:
         _import_libraries()
     running: dict[int, tuple[Mutation, Path, float]] = {}
@@ -60,7 +62,7 @@ def run_all(waiting: Sequence[Mutation], tree: Path, jobs: int, results: dict[st
             # A run that died is a run that failed: the mutation crashed the interpreter.
             result = json.loads(found.read_text()) if found.exists() else {"outcome": "caught", "by": f"exit {status}"}
             results[done.name] = {**result, "seconds": round(time.monotonic() - began, 1)}
-            path.write_text(json.dumps(results, indent=1))
+            options.results.write_text(json.dumps(results, indent=1))
             print(f"{results[done.name]['outcome']:8} {done.name}  {results[done.name].get('by', '')}", flush=True)
             shutil.rmtree(folder, ignore_errors=True)
         if mutation is None:
@@ -68,7 +70,7 @@ def run_all(waiting: Sequence[Mutation], tree: Path, jobs: int, results: dict[st
         folder = Path(tempfile.mkdtemp(prefix="mutation"))
         process = os.fork()
         if process == 0:
-            _run_one(mutation, tree, folder)
+            _run_one(mutation, options.tree.resolve(), options.deselect, folder)
         running[process] = (mutation, folder, time.monotonic())
 
 
@@ -76,10 +78,7 @@ def _import_libraries() -> None:
     """Import what all tests need, before forking."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    import lightning.pytorch
     import pytest  # noqa: F401
-    import scipy.stats
-    import timm
     import torch
     import torchmetrics  # noqa: F401
     import torchvision  # noqa: F401
@@ -87,7 +86,7 @@ def _import_libraries() -> None:
     torch.set_num_threads(1)
 
 
-def _run_one(mutation: Mutation, tree: Path, folder: Path) -> None:
+def _run_one(mutation: Mutation, tree: Path, deselected: list[str], folder: Path) -> None:
     """In a child: break the copy, run the tests, write the result. Never returns."""
     result: dict[str, Any] = {}
     log = io.StringIO()
@@ -106,14 +105,14 @@ def _run_one(mutation: Mutation, tree: Path, folder: Path) -> None:
             os.chdir(copy)
             os.environ["PYTHONPATH"] = str(copy)
             sys.path.insert(0, str(copy))
-            result = _outcome(tests, log)
+            result = _outcome([*tests, *(f"--deselect={one}" for one in deselected)], log)
     except BaseException as error:
         result = {"outcome": "error", "by": repr(error)}
     (folder / "result.json").write_text(json.dumps(result))
     os._exit(0)
 
 
-def _outcome(tests: list[str], log: io.StringIO) -> dict[str, str]:
+def _outcome(arguments: list[str], log: io.StringIO) -> dict[str, str]:
     import pytest
 
     class First:
@@ -129,7 +128,7 @@ def _outcome(tests: list[str], log: io.StringIO) -> dict[str, str]:
 
     first = First()
     with redirect_stdout(log), redirect_stderr(log):
-        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *tests], plugins=[first])
+        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments], plugins=[first])
     if status == pytest.ExitCode.OK:
         return {"outcome": "survived", "by": ""}
     if status in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) and first.name:

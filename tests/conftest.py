@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,41 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.features.backbone import Backbone
+from torchmetrics_fmiqa.functional import clear_cache
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[1] / ".." / "shared" / "assets")).resolve()
 VIT_TINY = ASSETS / "weights" / "vit_tiny_patch16_224.safetensors"
 SQUEEZENET = ASSETS / "weights" / "squeezenet1_1.safetensors"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that share two gloo processes come first, side by side: pytest-xdist then gives them to one worker."""
+    items.sort(key=lambda item: "outcome" not in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What two gloo processes found: all the work of the files that are run, in one pair of processes."""
+    from tests.processes import run_in_processes  # which imports this file
+
+    modules = dict.fromkeys(getattr(item, "module", None) for item in request.session.items)
+    works = [work for module in modules for work in getattr(module, "WORKS", ())]
+    return run_in_processes(works, tmp_path_factory.mktemp("processes"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go() -> Iterator[None]:
+    """Let go of what a file leaves in memory: networks, compiled graphs, figures."""
+    yield
+    clear_cache()
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+    gc.collect()
 
 
 def needs(path: Path) -> Path:

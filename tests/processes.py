@@ -1,4 +1,7 @@
-"""Two gloo processes for tests: all of a file's work runs in one pair of them, since starting them takes longest."""
+"""Two gloo processes for tests: all work of all files runs in one pair of them, since starting them takes longest.
+
+A file names its work in ``WORKS`` and its tests take the fixture ``outcome``.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,16 @@ from tests.conftest import RANDOM_VIT
 from torchmetrics_fmiqa.features.network import load_network
 
 RANKS = 2
-TIMEOUT = 120
+TIMEOUT = 400
 
 #: What runs in a process: rank in, results by case out.
 Work = Callable[[int], dict[Any, Any]]
 #: What each rank found.
 Outcome = Callable[[Work], list[dict[Any, Any]]]
+
+
+def _name(work: Work) -> str:
+    return f"{work.__module__}.{work.__name__}"
 
 
 def _process(rank: int, folder: str, works: Sequence[Work]) -> None:
@@ -34,7 +41,7 @@ def _process(rank: int, folder: str, works: Sequence[Work]) -> None:
     kept = load_network(RANDOM_VIT["backbone"], RANDOM_VIT["weights"])  # built once for all the work
     try:
         for work in works:
-            torch.save(work(rank), f"{folder}/{work.__name__}.{rank}.pt")
+            torch.save(work(rank), f"{folder}/{_name(work)}.{rank}.pt")
     except Exception:
         Path(folder, f"{rank}.error").write_text(traceback.format_exc())
         raise
@@ -60,7 +67,7 @@ def run_in_processes(works: Sequence[Work], folder: Path) -> Outcome:
                 process.kill()
 
     def found(work: Work) -> list[dict[Any, Any]]:
-        files = [folder / f"{work.__name__}.{rank}.pt" for rank in range(RANKS)]
+        files = [folder / f"{_name(work)}.{rank}.pt" for rank in range(RANKS)]
         if not all(file.exists() for file in files):
             pytest.fail(failure)
         return [torch.load(file) for file in files]

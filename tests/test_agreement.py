@@ -12,7 +12,7 @@ import torch
 from torchmetrics import MetricCollection, SpearmanCorrCoef
 from torchmetrics.wrappers import BootStrapper, Running
 
-from tests.processes import RANKS, Outcome, run_in_processes
+from tests.processes import RANKS, Outcome
 from torchmetrics_fmiqa import HumanAgreement
 from torchmetrics_fmiqa.statistics import agreement
 
@@ -246,9 +246,7 @@ def _shards(rank: int) -> dict[Any, Any]:
     return results
 
 
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_in_processes((_shards,), tmp_path_factory.mktemp("agreement"))
+WORKS = (_shards,)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from tests.conftest import RANDOM_VIT, make_pair
-from tests.processes import RANKS, Outcome, run_in_processes
+from tests.processes import RANKS, Outcome
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
 from torchmetrics_fmiqa.features.network import load_network
 
@@ -144,11 +144,6 @@ def _collections(rank: int) -> dict[str, Any]:
 
 
 WORKS = (_sums_and_lists, _ids, _life_goes_on, _collections)
-
-
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_in_processes(WORKS, tmp_path_factory.mktemp("ddp"))
 
 
 def assert_same(got: Any, expected: Any, case: Any) -> None:

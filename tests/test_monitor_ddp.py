@@ -20,7 +20,7 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 
 from tests.conftest import RANDOM_VIT
 from tests.lightning_tools import Restorer, loader, pictures, psnr_by_hand, trainer, vit, vit_by_hand
-from tests.processes import RANKS, Outcome, run_in_processes
+from tests.processes import RANKS, Outcome
 from torchmetrics_fmiqa import ImageQualityMonitor
 from torchmetrics_fmiqa.features.network import load_network
 
@@ -169,11 +169,6 @@ def _not_finite(rank: int) -> dict[Any, Any]:
 
 
 WORKS = (_counts, _loaders, _samplers, _fit, _worst, _not_finite)
-
-
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_in_processes(WORKS, tmp_path_factory.mktemp("ddp"))
 
 
 @pytest.fixture(scope="module", autouse=True)

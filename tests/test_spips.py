@@ -1492,7 +1492,9 @@ def test_a_single_part_may_be_a_word() -> None:
     assert twin(*batch(), parts="semantic") == build(parts=("semantic",))(*batch())
 
 
-@pytest.mark.parametrize("head", [FusionHead(["a"]), FixedHead(["blocks.0"], ["blocks.1"]), 3], ids=repr)
+@pytest.mark.parametrize(
+    "head", [FusionHead(["a"]), FixedHead(["blocks.0"], ["blocks.1"]), 3], ids=["fusion", "fixed", "3"]
+)
 def test_what_is_no_head_is_named(head: Any) -> None:
     with pytest.raises(ValueError, match="head"):
         build(head=head)

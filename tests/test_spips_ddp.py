@@ -11,7 +11,7 @@ from torch.utils.data import DistributedSampler
 from torchmetrics import MetricCollection
 
 from tests.conftest import RANDOM_VIT, make_pair
-from tests.processes import RANKS, Outcome, run_in_processes
+from tests.processes import RANKS, Outcome
 from tests.spips_heads import recipe_of, trained
 from torchmetrics_fmiqa import SPIPS, FeatureDistance, FeatureMetricCollection, ScenePerceivedImagePerceptualScore
 from torchmetrics_fmiqa.features.network import load_network
@@ -112,11 +112,6 @@ def _collections(rank: int) -> dict[str, Any]:
 
 
 WORKS = (_shards, _life_goes_on, _collections)
-
-
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_in_processes(WORKS, tmp_path_factory.mktemp("spips_ddp"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.conftest import RANDOM_VIT, make_pair
-from tests.processes import RANKS, Outcome, run_in_processes
+from tests.processes import RANKS, Outcome
 from torchmetrics_fmiqa import FeatureDistance, FeatureDistanceLoss
 from torchmetrics_fmiqa.features.network import load_network
 
@@ -149,11 +149,6 @@ def _fit(module: Restorer, devices: int, **options: Any) -> dict[str, Any]:
         "distance": trainer.callback_metrics["distance"],
         "weights": [_whole(parameter) for parameter in module.parameters()],
     }
-
-
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_in_processes(WORKS, tmp_path_factory.mktemp("training"))
 
 
 @pytest.fixture(scope="module")
