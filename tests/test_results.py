@@ -15,7 +15,7 @@ from torchmetrics_fmiqa.data.pairs import read_pairs
 
 
 def agreement(comparator: FeatureComparator) -> float:
-    """SRCC on live58, its images cut to the middle 448 x 448 to keep the test short."""
+    """SRCC on live58, its images cut to the middle 224 x 224 to keep the test short."""
     table = needs(ASSETS / "iqa" / "live58" / "pairs.csv")
     with table.open() as file:
         opinions = [float(row["dmos"]) for row in csv.DictReader(file)]
@@ -23,8 +23,8 @@ def agreement(comparator: FeatureComparator) -> float:
     for pair in read_pairs(table):
         for side, path in ((preds, pair.dist_path), (target, pair.ref_path)):
             image = read_image(path)
-            top, left = (image.shape[1] - 448) // 2, (image.shape[2] - 448) // 2
-            side.append(image[:, max(top, 0) : max(top, 0) + 448, max(left, 0) : max(left, 0) + 448])
+            top, left = (image.shape[1] - 224) // 2, (image.shape[2] - 224) // 2
+            side.append(image[:, max(top, 0) : max(top, 0) + 224, max(left, 0) : max(left, 0) + 224])
     scores = comparator(preds, target)[0].scores()["cosine"]
     return float(spearmanr(scores, opinions).statistic)
 
