@@ -21,7 +21,7 @@ from tests.conftest import RANDOM_VIT
 from torchmetrics_fmiqa.features.network import load_network
 
 RANKS = 2
-TIMEOUT = 400
+TIMEOUT = 900
 
 #: What runs in a process: rank in, results by case out.
 Work = Callable[[int], dict[Any, Any]]
