@@ -69,14 +69,14 @@ def test_the_backbone_is_in_no_module() -> None:
     assert not any(p.requires_grad or p.dtype != torch.float32 for p in net.parameters())
     assert not any(m.training for m in net.modules())
     for held in (metric, loss):
-        view = held.comparator.backbone._view(CPU, torch.float32).module
+        view = held.comparator.backbone._of(CPU, torch.float32).first.module
         assert not any(m.training for m in view.modules())
         assert not any(p.requires_grad for p in view.parameters())
 
 
 def test_one_copy_of_the_weights_serves_everybody() -> None:
     metric, loss = FeatureDistance(**RANDOM_VIT), FeatureDistanceLoss(**{**RANDOM_VIT, "taps": [3]})
-    views = [held.comparator.backbone._view(CPU, torch.float32).module for held in (metric, loss)]
+    views = [held.comparator.backbone._of(CPU, torch.float32).first.module for held in (metric, loss)]
     assert views[0] is not views[1], "hooks of one must not be seen by the other"
     pointers = [{p.data_ptr() for p in view.parameters()} for view in views]
     assert pointers[0] == pointers[1] == {p.data_ptr() for p in master(metric.recipe).parameters()}
@@ -89,7 +89,7 @@ def test_weights_are_let_go_with_their_last_user() -> None:
 
     comparator = FeatureComparator(Recipe("vit_tiny_patch16_224", weights="random:77", taps=[0]))
     held = weakref.ref(comparator.backbone.network)
-    double = weakref.ref(comparator.backbone._view(CPU, torch.float64).net)
+    double = weakref.ref(comparator.backbone._of(CPU, torch.float64).first.net)
     assert comparator.backbone.network.on(CPU, torch.float64) is double(), "the copy of a dtype is shared"
     del comparator
     gc.collect()
@@ -150,7 +150,7 @@ def test_a_module_that_runs_twice_is_read_at_its_first_run() -> None:
 def test_nothing_runs_after_the_last_tap() -> None:
     comparator = FeatureComparator(Recipe(**{**RANDOM_VIT, "taps": [3, 1]}))
     ran: list[int] = []
-    view = comparator.backbone._view(CPU, torch.float32).module
+    view = comparator.backbone._of(CPU, torch.float32).first.module
     for number, block in enumerate(view.blocks):
         block.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
     comparator(*make_pair(1))
@@ -160,7 +160,7 @@ def test_nothing_runs_after_the_last_tap() -> None:
 def test_predictions_and_targets_take_one_forward_and_features_stream() -> None:
     comparator = FeatureComparator(Recipe(**{**RANDOM_VIT, "taps": [0, 1, 2]}))
     order: list[str] = []
-    view = comparator.backbone._view(CPU, torch.float32).module
+    view = comparator.backbone._of(CPU, torch.float32).first.module
     view.patch_embed.register_forward_pre_hook(lambda _, args: order.append(f"forward {len(args[0])}"))
     for number, block in enumerate(view.blocks):
         block.register_forward_pre_hook(lambda *_, number=number: order.append(f"block {number}"))

@@ -106,7 +106,7 @@ def test_checkpointing_recomputes_the_blocks() -> None:
     preds, target = make_pair(1)
     ran: list[int] = []
     loss = FeatureDistanceLoss(**RANDOM_VIT, grad_checkpointing=True)
-    view = loss.comparator.backbone._view(torch.device("cpu"), torch.float32).module
+    view = loss.comparator.backbone._of(torch.device("cpu"), torch.float32).first.module
     view.blocks[0].attn.register_forward_hook(lambda *_: ran.append(0))
     gradient(loss, preds, target)
     assert len(ran) == 3, "targets, predictions, and predictions again in the backward pass"

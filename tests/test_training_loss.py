@@ -213,7 +213,7 @@ def test_nothing_done_to_the_module_reaches_the_backbone(treatment: str) -> None
     assert_same(module.perceptual(preds, target), before)
     assert backbone(module.perceptual) is net
     assert pointers(net) == where
-    for tree in (net, module.perceptual.comparator.backbone._view(CPU, torch.float32).module):
+    for tree in (net, module.perceptual.comparator.backbone._of(CPU, torch.float32).first.module):
         assert not any(part.training for part in tree.modules())
         assert not any(parameter.requires_grad for parameter in tree.parameters())
 

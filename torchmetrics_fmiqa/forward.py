@@ -65,10 +65,11 @@ class Forward:
             ValueError: if a tap lacks the tokens that are asked for.
         """
         if needs_grad(preds):
-            reference: dict[int, Tokens] = {}
+            kept = _Kept()
             with torch.no_grad():
-                self._run(target, dtype, lambda index, tokens: reference.__setitem__(index, tokens.detach()))
-            self._run(preds, dtype, self._consumer(take, see, lambda index, tokens: (tokens, reference.pop(index))))
+                self._run(target, dtype, kept.keep)
+            kept.finish()
+            self._run(preds, dtype, self._consumer(take, see, kept.pair))
             return
         with torch.no_grad():
             take = exact_zero(preds, target, take)
@@ -101,7 +102,8 @@ class Forward:
             if see is not None:
                 see(index, sides[1])
             if index in stacked:
-                waiting[index] = sides
+                # A later layer may overwrite what waits. With a gradient it has been seen to already.
+                waiting[index] = sides if sides[0].values.requires_grad else (sides[0].copy(), sides[1].copy())
             for number, job in enumerate(self.jobs):
                 if len(job.taps) > 1:
                     if index in job.taps and all(tap in waiting for tap in job.taps):
@@ -126,6 +128,8 @@ class Forward:
                 torch.tensor(v, dtype=images.dtype, device=images.device)[:, None, None] for v in self.mean_std
             )
             images = (images - mean) / std
+        else:
+            images = images.clone()  # a network may write into its input, which is the caller's
         if dtype is None:
             self.backbone(images, consume)
             return
@@ -136,6 +140,33 @@ class Forward:
 
         with torch.autocast(images.device.type, dtype):
             self.backbone(images, consume_outside)
+
+
+class _Kept:
+    """The targets' tokens until the predictions' exist: copies, since a later layer may overwrite what it is given."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, Tokens] = {}
+        self._read: list[tuple[int, Tensor, int]] = []
+        self._overwritten: set[int] = set()
+        # No versions are counted there, and the compiler drops copies that nobody needs.
+        self._all = torch.compiler.is_compiling()
+
+    def keep(self, index: int, tokens: Tokens) -> None:
+        """Keep the tokens of a tap."""
+        self._copies[index] = tokens.detach().copy()
+        if not self._all:
+            self._read.append((index, tokens.values, tokens.values._version))
+
+    def finish(self) -> None:
+        """Note, once the network has run, which taps were overwritten after they had been read."""
+        self._overwritten = {index for index, values, version in self._read if values._version != version}
+        self._read.clear()
+
+    def pair(self, index: int, tokens: Tokens) -> tuple[Tokens, Tokens]:
+        """The predictions' tokens, safe for the backward pass, and the targets'."""
+        copied = self._all or index in self._overwritten
+        return tokens.copy() if copied else tokens, self._copies.pop(index)
 
 
 def input_normalization(recipe: Recipe, network: Network) -> MeanStd | None:

@@ -17,14 +17,10 @@ from torch import Tensor, nn
 
 from torchmetrics_fmiqa.benchmark.checked import checked
 from torchmetrics_fmiqa.benchmark.measures import Measure, Scorer, Skipped
+from torchmetrics_fmiqa.features.building import OwnRandomNumbers, built_in_the_open
 from torchmetrics_fmiqa.features.hub import check_host
 from torchmetrics_fmiqa.features.identity import content_of
-from torchmetrics_fmiqa.features.weights import (
-    WeightsUnavailableError,
-    built_in_the_open,
-    read_state_dict,
-    strict_load,
-)
+from torchmetrics_fmiqa.features.weights import WeightsUnavailableError, read_state_dict, strict_load
 
 #: Trunks of LPIPS, by the names that papers give them.
 LpipsNet = Literal["alex", "vgg", "squeeze"]
@@ -65,7 +61,7 @@ def lpips_network(net: LpipsNet = "alex", pretrained: bool = True) -> nn.Module:
     if net not in _TORCHVISION_NAMES:
         raise ValueError(f"`net` must be one of {', '.join(_TORCHVISION_NAMES)}, got {net!r}")
     trunk, source = _trunk(net) if pretrained else ({}, "")
-    with built_in_the_open(), torch.random.fork_rng(devices=[]):  # random first weights must not move the user's seed
+    with built_in_the_open(), OwnRandomNumbers(0):  # random first weights must not move the user's seed
         network: nn.Module = _LPIPS(net=net, pnet_rand=True)
         if pretrained:
             slices: Any = network.net
@@ -129,7 +125,7 @@ def _dists_network() -> nn.Module:
     from torchmetrics.functional.image.dists import DISTSNetwork
 
     _checkpoint("vgg")  # DISTSNetwork reads this very file again, without asking that it hold tensors alone
-    with built_in_the_open(), torch.random.fork_rng(devices=[]):
+    with built_in_the_open(), OwnRandomNumbers(0):
         return DISTSNetwork().eval().requires_grad_(False)
 
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.checked import checked
 from torchmetrics_fmiqa.benchmark.measures import Measure, Scorer, Skipped
+from torchmetrics_fmiqa.features.building import built_in_the_open
 from torchmetrics_fmiqa.features.hub import check_reachable
 from torchmetrics_fmiqa.features.identity import content_of
-from torchmetrics_fmiqa.features.weights import built_in_the_open
 
 PREFIX = "pyiqa:"
 

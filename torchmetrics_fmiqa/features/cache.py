@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.features.tokens import Tokens
+from torchmetrics_fmiqa.locks import CopiedLock
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -58,19 +59,22 @@ class ReferenceCache:
         if dtype is not None and not dtype.is_floating_point:
             raise ValueError(f"features are kept in a floating point type, got {dtype}")
         self.dtype = dtype
+        self._lock = CopiedLock()  # features are looked up and kept by every thread that measures
         self.clear()
 
     def clear(self) -> None:
         """Forget all features and counts."""
-        self._kept: dict[Hashable, tuple[Tensor, ...]] = {}
-        self.size = 0
-        self.full = False
-        self.start_epoch()
+        with self._lock:
+            self._kept: dict[Hashable, tuple[Tensor, ...]] = {}
+            self.size = 0
+            self.full = False
+            self.start_epoch()
 
     def start_epoch(self) -> None:
         """Count hits, misses and the memory wanted anew."""
-        self.hits = self.misses = 0
-        self._seen: dict[Hashable, int] = {}
+        with self._lock:
+            self.hits = self.misses = 0
+            self._seen: dict[Hashable, int] = {}
 
     def describe(self) -> str:
         """How it does, in a line."""
@@ -88,34 +92,37 @@ class ReferenceCache:
             ``hit_rate`` in [0, 1]; ``kept_bytes`` now; ``wanted_bytes``: what all references seen would take;
             ``budget_bytes``.
         """
-        asked = self.hits + self.misses
-        return {
-            "hit_rate": self.hits / asked if asked else 0.0,
-            "kept_bytes": self.size,
-            "wanted_bytes": sum(self._seen.values()),
-            "budget_bytes": self.budget,
-        }
+        with self._lock:
+            asked = self.hits + self.misses
+            return {
+                "hit_rate": self.hits / asked if asked else 0.0,
+                "kept_bytes": self.size,
+                "wanted_bytes": sum(self._seen.values()),
+                "budget_bytes": self.budget,
+            }
 
     def find(self, key: Hashable) -> tuple[Tensor, ...] | None:
         """Return the features of a tile, one ``(T, C)`` a tap, or ``None`` where they are not known."""
-        found = self._kept.get(key)
-        if found is None:
-            self.misses += 1
-        else:
-            self.hits += 1
-            self._seen[key] = _bytes(found)
-        return found
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                self.misses += 1
+            else:
+                self.hits += 1
+                self._seen[key] = _bytes(found)
+            return found
 
     def offer(self, key: Hashable, size: int, features: tuple[Tensor, ...] | None) -> None:
         """Note a tile's size in bytes, and keep its features where they are given and the budget allows."""
-        self._seen[key] = size
-        if features is None or self.full or key in self._kept:
-            return
-        if self.size + size > self.budget:
-            self.full = True
-            return
-        self._kept[key] = features
-        self.size += size
+        with self._lock:
+            self._seen[key] = size
+            if features is None or self.full or key in self._kept:
+                return
+            if self.size + size > self.budget:
+                self.full = True
+                return
+            self._kept[key] = features
+            self.size += size
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,7 @@ class Shelf:
     known: list[tuple[Tensor, ...] | None] = field(init=False)
     missing: list[int] = field(init=False)
     _sizes: int = 0
+    _taps: int = 0
     _fresh: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -187,17 +195,18 @@ class Shelf:
 
     def _add(self, index: int, values: Tensor) -> None:
         dtype = self.cache.dtype or values.dtype
+        self._taps += 1
         self._sizes += values[0].numel() * dtype.itemsize
         if not self.cache.full:
             self._fresh[index] = values.to(self.cache.device, dtype, copy=True)
 
     def close(self) -> None:
         """Offer the cache what the forward pass added."""
+        # Not where a tap is lacking: another thread may have filled the cache, or emptied it, in between.
+        kept = not self.cache.full and len(self._fresh) == self._taps
         for place, position in enumerate(self.missing):
             # Clones, so that one tile's features do not keep the whole portion's memory.
-            features = (
-                None if self.cache.full else tuple(self._fresh[index][place].clone() for index in sorted(self._fresh))
-            )
+            features = tuple(self._fresh[index][place].clone() for index in sorted(self._fresh)) if kept else None
             self.cache.offer(self.keys[position], self._sizes, features)
 
 

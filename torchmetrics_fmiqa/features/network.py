@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchmetrics_fmiqa.features.building import OwnRandomNumbers, built_in_the_open, copied_in_the_open
 from torchmetrics_fmiqa.features.embedded import EMBEDDED, WEIGHTS, EmbeddedNetwork, load_embedded, network_of
 from torchmetrics_fmiqa.features.hub import check_reachable
 from torchmetrics_fmiqa.features.identity import module_identity
 from torchmetrics_fmiqa.features.weights import (
     PRETRAINED,
     WeightsUnavailableError,
-    built_in_the_open,
     parse_weights,
     read_state_dict,
     strict_load,
@@ -50,7 +50,7 @@ class UserModule:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        with built_in_the_open():
+        with copied_in_the_open():
             self.module = _freeze(copy.deepcopy(module).cpu())
         try:
             self.identity = module_identity(self.module)
@@ -134,7 +134,7 @@ class Network:
         parameter = next(self._master.parameters(), None)
         if device.type == "cpu" and (parameter is None or parameter.dtype == dtype):
             return self._master
-        with self._lock, built_in_the_open():
+        with self._lock, copied_in_the_open():
             net = self._copies.get((device, dtype))
             if net is None:
                 net = copy.deepcopy(self._master).to(device, dtype)
@@ -221,8 +221,7 @@ def _build(backbone: str | UserModule, weights: str) -> nn.Module:
         return _freeze(_build_embedded(kind, argument))
     if backbone.startswith(f"{EMBEDDED.partition('/')[0]}/"):  # timm would look for it on a hub
         raise ValueError(_unknown(backbone, [EMBEDDED]))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(argument or 0) if kind == "random" else 0)
+    with OwnRandomNumbers(int(argument or 0) if kind == "random" else 0):
         if backbone.startswith(TORCHVISION):
             net = _build_torchvision(backbone.removeprefix(TORCHVISION), kind, str(argument))
         else:

@@ -97,10 +97,10 @@ class LocalContrast(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Contrast of images ``(N, C, H, W)`` in [0, 1]."""
-        # In float32 under autocast too: half the precision is too little for what divides by small numbers, and
-        # convolutions of long kernels in bfloat16 take minutes on some CPUs.
+        # In at least float32, under autocast too: half the precision is too little for what divides by small numbers,
+        # and convolutions of long kernels in bfloat16 take minutes on some CPUs.
         with torch.autocast(values.device.type, enabled=False):
-            exact = values.float()
+            exact = values.to(torch.promote_types(values.dtype, torch.float32))
             mean = _local_mean(_local_mean(exact, _MEAN, 1), 1, _MEAN)
             return ((exact - mean) / (mean + _DARK)).to(values.dtype)
 

@@ -43,6 +43,10 @@ class Tokens(NamedTuple):
         """Split a batch of ``count`` predictions followed by targets."""
         return self._replace(values=self.values[:count]), self._replace(values=self.values[count:])
 
+    def copy(self) -> Tokens:
+        """Return the same tokens in memory of their own."""
+        return self._replace(values=self.values.clone())
+
     def detach(self) -> Tokens:
         """Return the same tokens without their graph."""
         return self._replace(values=self.values.detach())

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from torchmetrics_fmiqa.data.opening import check_file, file_digest
@@ -20,22 +18,6 @@ RANDOM = "random:"
 
 class WeightsUnavailableError(RuntimeError):
     """Pretrained weights could not be downloaded; the message says how to give a file instead."""
-
-
-@contextmanager
-def built_in_the_open() -> Iterator[None]:
-    """Build or copy a network untouched by the context that it happens to be built in.
-
-    A network first used in ``trainer.validate`` would otherwise be made of inference tensors and never serve a loss,
-    and Lightning's ``init_module`` (meta device, half default dtype, skipped initialisation) would leak in.
-    """
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.inference_mode(False), torch.no_grad(), torch._C.DisableTorchFunction():
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
 
 
 def parse_weights(weights: str) -> tuple[str, str | int]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchmetrics_fmiqa.features.building import OwnRandomNumbers
+
 # Inputs are compressed by asinh(STEEPNESS * value / median): straight near 0, logarithmic far above it.
 _STEEPNESS = 30.0
 # An input whose spread is below this share of its size is rounding, not information.
@@ -111,8 +113,7 @@ class FusionHead(nn.Module):
         self.register_buffer("curve", torch.full((2,), torch.nan))
         widths = (count, *self.hidden)
         layers: list[nn.Module] = []
-        with torch.random.fork_rng(devices=[]):  # of the CPU: whoever builds a head keeps their own random numbers
-            torch.manual_seed(seed)
+        with OwnRandomNumbers(seed):  # whoever builds a head keeps theirs
             for before, after in pairwise(widths):
                 layers += [nn.Linear(before, after), nn.GELU()]
             layers.append(nn.Linear(widths[-1], 1))

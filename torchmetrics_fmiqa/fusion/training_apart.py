@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from torchmetrics_fmiqa.features.weights import built_in_the_open
+from torchmetrics_fmiqa.features.building import built_in_the_open
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from torchmetrics_fmiqa.features.cache import References
 from torchmetrics_fmiqa.features.images import data_limits
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks
 from torchmetrics_fmiqa.metrics.finite import finite_positions, select_finite
-from torchmetrics_fmiqa.metrics.pairs import Measured, PairMetric, check_ids
+from torchmetrics_fmiqa.metrics.pairs import Measured, PairMetric, check_ids, served
 from torchmetrics_fmiqa.metrics.states import StatefulMetric, will_sync
 
 
@@ -59,7 +60,7 @@ class FeatureMetricCollection(MetricCollection):
     ) -> None:
         super().__init__(metrics, *additional_metrics, prefix=prefix, postfix=postfix, compute_groups=False)  # type: ignore[arg-type]
         self._shared: dict[tuple[Any, ...], FeatureComparator] = {}
-        self._measured: dict[str, Any] = {}
+        self._last = _LastBatch()
 
     def update(  # type: ignore[override]
         self, preds: Images, target: Images, references: References | None = None, **kwargs: Any
@@ -107,12 +108,15 @@ class FeatureMetricCollection(MetricCollection):
         return found
 
     def last_scores(self, name: str) -> Tensor | None:
-        """What each image of the last batch scored by a member, ``(N,)``; ``None`` of a member that shares nothing."""
-        if name not in self._measured:
+        """What each image of this thread's last batch scored by a member, ``(N,)``.
+
+        ``None`` of a member that shares nothing.
+        """
+        if name not in self._last.measured:
             return None
         metric = dict(self.items(keep_base=True, copy_state=False))[name]
         assert isinstance(metric, PairMetric)
-        return metric.scores_of(self._measured[name])
+        return metric.scores_of(self._last.measured[name])
 
     @contextmanager
     def _serving(
@@ -121,41 +125,40 @@ class FeatureMetricCollection(MetricCollection):
         """Hand every member of a group its share of one measurement, until the block ends."""
         mask, sample_ids = others.get("mask"), others.get("sample_ids")
         groups: dict[tuple[Any, ...], list[tuple[str, PairMetric]]] = {}
-        self._measured = {}
+        measured_of: dict[int, Measured] = {}
+        self._last.measured = {}
         for name, metric in self.items(keep_base=True, copy_state=False):
             if isinstance(metric, PairMetric):
                 groups.setdefault(_forward_pass(metric), []).append((name, metric))
                 if sample_ids is not None:  # wrong ones must fail before any member has counted the batch
                     check_ids(sample_ids, len(preds), metric.device)
-        served = [metric for members in groups.values() for _, metric in members]
-        warns = any(metric.nan_strategy == "warn" for metric in served)
+        warns = any(metric.nan_strategy == "warn" for members in groups.values() for _, metric in members)
 
         @functools.cache  # one look at the predictions and one warning, however many members
         def finite() -> list[int] | None:
             return finite_positions(preds, "warn" if warns else "ignore")
 
+        for members in groups.values():
+            first = members[0][1]
+            batch, known = (preds, target, mask), references
+            kept = None if first.nan_strategy == "error" else finite()
+            if kept == []:
+                measured_of.update({id(metric): Measured(kept, None) for _, metric in members})
+                continue
+            if kept is not None:
+                batch = select_finite(kept, *batch)
+                known = None if references is None else references.pick(kept)
+            with torch.no_grad():
+                measured = self._comparator([metric for _, metric in members])(
+                    *batch, first.data_range, first.crop_border, first.validate, known
+                )
+            for (name, metric), result in zip(members, measured, strict=True):
+                measured_of[id(metric)], self._last.measured[name] = Measured(kept, result), result
+        token = served.set({**served.get(), **measured_of})
         try:
-            for members in groups.values():
-                first = members[0][1]
-                batch, known = (preds, target, mask), references
-                kept = None if first.nan_strategy == "error" else finite()
-                if kept == []:
-                    for _, metric in members:
-                        metric._served = Measured(kept, None)
-                    continue
-                if kept is not None:
-                    batch = select_finite(kept, *batch)
-                    known = None if references is None else references.pick(kept)
-                with torch.no_grad():
-                    measured = self._comparator([metric for _, metric in members])(
-                        *batch, first.data_range, first.crop_border, first.validate, known
-                    )
-                for (name, metric), result in zip(members, measured, strict=True):
-                    metric._served, self._measured[name] = Measured(kept, result), result
             yield
         finally:
-            for metric in served:
-                metric._served = None
+            served.reset(token)
 
     def _comparator(self, members: list[PairMetric]) -> FeatureComparator:
         first = members[0].comparator
@@ -166,6 +169,16 @@ class FeatureMetricCollection(MetricCollection):
         if key not in self._shared:
             self._shared[key] = FeatureComparator(requests, precision=first.precision, tile_batch=first.tile_batch)
         return self._shared[key]
+
+
+class _LastBatch(threading.local):
+    """What a thread's last batch measured, by name of the member. Copies start without one."""
+
+    def __init__(self) -> None:
+        self.measured: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _LastBatch, ()
 
 
 def _forward_pass(metric: PairMetric) -> tuple[Any, ...]:

@@ -6,6 +6,8 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -41,6 +43,10 @@ class Measured(NamedTuple):
 
     kept: list[int] | None
     result: Any
+
+
+#: What a :class:`FeatureMetricCollection` has measured for its members in the call that is running, by their ``id``.
+served: ContextVar[Mapping[int, Measured]] = ContextVar("served", default=MappingProxyType({}))
 
 
 class PairMetric(StatefulMetric):
@@ -86,8 +92,6 @@ class PairMetric(StatefulMetric):
         self.crop_border = crop_border
         self.validate = validate
         self.nan_strategy = check_nan_strategy(nan_strategy)
-        #: What a :class:`FeatureMetricCollection` has just measured of this batch for several metrics at once.
-        self._served: Measured | None = None
 
     def __repr__(self) -> str:
         """Show the recipe when the metric is printed."""
@@ -109,7 +113,7 @@ class PairMetric(StatefulMetric):
         self._count, self._ids = f"count_{digest}", f"ids_{digest}"
         self._names = {name: f"{name}_{digest}" for name in widths}
         self._widths = dict(widths)
-        zeros = functools.partial(torch.zeros, dtype=torch.float64, device="cpu")
+        zeros = functools.partial(torch.zeros, dtype=self._state_dtype, device=self.device)
         self.add_state(self._count, zeros(()), dist_reduce_fx="sum")
         self.add_state(self._ids, [], dist_reduce_fx="cat")
         for name, width in widths.items():
@@ -149,7 +153,7 @@ class PairMetric(StatefulMetric):
     ) -> None:
         """Measure a batch of pairs and add it to the state."""
         ids = None if sample_ids is None else check_ids(sample_ids, len(preds), self.device)
-        kept, result = self._served or self._measure(preds, target, mask)
+        kept, result = served.get().get(id(self)) or self._measure(preds, target, mask)
         if result is None:
             return
         count = len(preds) if kept is None else len(kept)

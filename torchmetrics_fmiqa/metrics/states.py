@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -10,15 +11,21 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from torchmetrics_fmiqa.locks import CopiedLock
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks, check_equal_settings
 
 
 class StatefulMetric(Metric):
     """A metric whose states are float64 (float32 on MPS, which has no more) or whole numbers, whatever is cast.
 
-    States of metrics with other settings are never joined: not over ranks, and not by ``merge_state``. What relies on
-    torchmetrics' private names stands in this class, and nowhere else.
+    States of metrics with other settings are never joined: not over ranks, and not by ``merge_state``. Threads may share
+    a metric: their updates wait for each other, so that none is lost. What relies on torchmetrics' private names stands
+    in this class, and nowhere else.
     """
+
+    def __init__(self, **options: Any) -> None:
+        self._lock = CopiedLock()
+        super().__init__(**options)
 
     def settings(self) -> dict[str, Any]:
         """What fixes the metric's number, by name, as plain values. The states of metrics that differ do not add up."""
@@ -56,13 +63,31 @@ class StatefulMetric(Metric):
         """
         return self._plot(val, ax)
 
+    def _wrap_update(self, update: Callable[..., Any]) -> Callable[..., Any]:
+        return self._alone(super()._wrap_update(update))
+
+    def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        return self._alone(super()._wrap_compute(compute))
+
+    def _alone(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Run a method while no other thread runs one."""
+
+        @functools.wraps(method)
+        def alone(*args: Any, **kwargs: Any) -> Any:
+            with self._lock:
+                return method(*args, **kwargs)
+
+        return alone
+
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         """Follow moves between devices, not casts."""
         super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])
 
         def move(state: Any) -> Any:
             if isinstance(state, Tensor):
-                return (state.to(self._state_dtype) if state.is_floating_point() else state).to(self.device)
+                state = state.to(self._state_dtype) if state.is_floating_point() else state
+                # A metric that was built on the meta device starts with zeros where it goes.
+                return torch.zeros_like(state, device=self.device) if state.is_meta else state.to(self.device)
             return [move(part) for part in state]
 
         for name in self._defaults:
@@ -73,23 +98,25 @@ class StatefulMetric(Metric):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the state and return the batch's own result. An error leaves the state as it was."""
-        state = {name: getattr(self, name) for name in self._defaults}
-        count, on_cpu = self._update_count, self.compute_on_cpu
-        try:
-            return super().forward(*args, **kwargs)
-        except Exception:
-            for name, value in state.items():
-                setattr(self, name, value)
-            self._update_count, self.compute_on_cpu, self._computed = count, on_cpu, None
-            self._to_sync, self._should_unsync, self._enable_grad = self.sync_on_compute, True, False
-            raise
+        with self._lock:
+            state = {name: getattr(self, name) for name in self._defaults}
+            count, on_cpu = self._update_count, self.compute_on_cpu
+            try:
+                return super().forward(*args, **kwargs)
+            except Exception:
+                for name, value in state.items():
+                    setattr(self, name, value)
+                self._update_count, self.compute_on_cpu, self._computed = count, on_cpu, None
+                self._to_sync, self._should_unsync, self._enable_grad = self.sync_on_compute, True, False
+                raise
 
     def reset(self) -> None:
         """Forget all images. Lists are replaced, not emptied: ``forward`` and ``Running`` hold on to them."""
-        for name, default in self._defaults.items():
-            if isinstance(default, list):
-                setattr(self, name, [])
-        super().reset()
+        with self._lock:
+            for name, default in self._defaults.items():
+                if isinstance(default, list):
+                    setattr(self, name, [])
+            super().reset()
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add what another metric, or its ``metric_state``, has seen.
@@ -111,9 +138,10 @@ class StatefulMetric(Metric):
                     f"the state to merge lacks {', '.join(missing)}: it is of a metric with another class or settings"
                 )
             incoming_state = {name: self._as_own(name, incoming_state[name]) for name in self._defaults}
-        super().merge_state(incoming_state)
-        self._computed = None  # which torchmetrics keeps
-        self._update_count += count
+        with self._lock:
+            super().merge_state(incoming_state)
+            self._computed = None  # which torchmetrics keeps
+            self._update_count += count
 
     def _as_own(self, name: str, state: Any) -> Any:
         """A state of another metric on this one's device; a list where this one has a list."""

@@ -1,0 +1,28 @@
+"""A lock that copies and pickles with what it guards: the copy has one of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+
+class CopiedLock:
+    """A reentrant lock; ``copy``, ``deepcopy`` and ``pickle`` make a new one, that nobody holds.
+
+    >>> import copy
+    >>> lock = CopiedLock()
+    >>> with lock, copy.deepcopy(lock):
+    ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CopiedLock, ()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
