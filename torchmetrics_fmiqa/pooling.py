@@ -39,7 +39,7 @@ def pool_map(drawn: Tensor, mask: Tensor | None = None, validate: bool = True) -
     values = values if values.dtype == torch.float64 else values.float()
     weights = None if mask is None else mask.flatten(1).to(values.dtype)
     if weights is not None and validate and not torch.compiler.is_compiling():
-        check_mask_values(weights)
+        check_mask_values(weights[:, None])
     return pool(values, weights)
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.features.stages import BlurPool, Divisive, Layer, LocalContrast, OwnSize, Stage, in_strips
+from torchmetrics_fmiqa.features.transforms import channels_last
 from torchmetrics_fmiqa.features.weights import strict_load
 
 #: What recipes call it.
@@ -86,7 +87,7 @@ class EmbeddedNetwork(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """What each stage gives for images ``(N, 3, H, W)``, shallow to deep, and then the untrained trunk."""
         # Channels last: convolutions of few channels over many pixels are a third faster on a CPU.
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = channels_last(images)
         return [*self.trained_features(images), self.untrained(images)]
 
     def trained_features(self, images: Tensor) -> list[Tensor]:
@@ -94,7 +95,7 @@ class EmbeddedNetwork(nn.Module):
         return list(self._each_stage(images))
 
     def _each_stage(self, images: Tensor) -> Iterator[Tensor]:
-        light = images.contiguous(memory_format=torch.channels_last) - 0.5
+        light = channels_last(images) - 0.5
         values = in_strips(self._first, light, stride=2, margin=16)
         for number, (stage, head) in enumerate(zip(self.stages, self.heads, strict=True)):
             values, light = stage(values) if number else values, F.avg_pool2d(light, 2, ceil_mode=True)
@@ -106,7 +107,7 @@ class EmbeddedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """The deepest stage, ``(N, C, h, w)``."""
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = channels_last(images)
         stages = self._each_stage(images)
         for _ in self.stages[1:]:
             next(stages)  # let go of at once: it has been read where there is a tap

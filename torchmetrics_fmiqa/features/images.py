@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.features.transforms import plain
+
 #: ``1.0`` stands for [0, 1], ``255`` for [0, 255]; a pair gives both ends, such as ``(-1, 1)``.
 DataRange = float | tuple[float, float]
 
@@ -102,7 +104,7 @@ def check_values(preds: Tensor, target: Tensor, data_range: DataRange) -> None:
     Raises:
         ValueError: with the values that were found, in the user's own unit.
     """
-    limits = torch.stack([torch.stack(images.detach().aminmax()) for images in (preds, target)])
+    limits = torch.stack([torch.stack(plain(images.detach()).aminmax()) for images in (preds, target)])
     (preds_low, preds_high), (target_low, target_high) = limits.tolist()  # a NaN anywhere makes both ends NaN
     low, high = data_limits(data_range)
 
@@ -194,15 +196,16 @@ def check_mask(mask: Tensor | None, preds: Tensor) -> None:
 
 
 def check_mask_values(mask: Tensor) -> None:
-    """Check that mask weights are finite, at least 0 and not all zero in any image.
+    """Check that mask weights ``(N, 1, H, W)`` are finite, at least 0 and not all zero in any image.
 
     Raises:
         ValueError: naming the value, or the image that nothing is left of.
     """
+    mask = plain(mask)
     least, most = (float(end) for end in mask.aminmax())
     if not (least >= 0 and most < float("inf")):
         raise ValueError(f"`mask` weights must be finite and at least 0, got {least:.6g} .. {most:.6g}")
-    empty = (mask.flatten(1).sum(1) == 0).nonzero().flatten().tolist()
+    empty = (mask.sum((-2, -1)) == 0).flatten().nonzero().flatten().tolist()
     if empty:
         raise ValueError(f"`mask` is zero everywhere in image {empty[0]} of the batch: leave that image out")
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from torchmetrics_fmiqa.features.images import LUMA, DataRange, check_pair, check_values, to_unit
 from torchmetrics_fmiqa.features.tiles import mirror_index
+from torchmetrics_fmiqa.features.transforms import channels_last
 from torchmetrics_fmiqa.forward import full_precision
 
 #: The maps that :func:`quality_maps` gives, in its order.
@@ -133,8 +134,7 @@ def _dissimilarity(sides: Tensor) -> tuple[Tensor, Tensor]:
     """``1 - l`` and ``1 - cs`` of the sum and the difference of two images, side by side in ``(N, 2, h, w)``."""
     sides = _mirrored(_mirrored(sides, 2), 3)
     # Filtering channel by channel: on the CPU several times faster in this layout; elsewhere see `_blurred`.
-    layout = torch.channels_last if sides.device.type == "cpu" else torch.contiguous_format
-    sides = sides.contiguous(memory_format=layout)
+    sides = channels_last(sides) if sides.device.type == "cpu" else sides.contiguous()
     means, squares = _blurred(torch.cat([sides, sides.square()], 1)).chunk(2, 1)
     sum_mean, difference_mean = means.square().chunk(2, 1)
     # A variance that rounding made negative is none.

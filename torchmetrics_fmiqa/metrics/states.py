@@ -18,9 +18,9 @@ from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks, 
 class StatefulMetric(Metric):
     """A metric whose states are float64 (float32 on MPS, which has no more) or whole numbers, whatever is cast.
 
-    States of metrics with other settings are never joined: not over ranks, and not by ``merge_state``. Threads may share
-    a metric: their updates wait for each other, so that none is lost. What relies on torchmetrics' private names stands
-    in this class, and nowhere else.
+    States of metrics with other settings are never joined: not over ranks, and not by ``merge_state``. Threads may
+    share a metric: their updates wait for each other, so that none is lost. What relies on torchmetrics' private names
+    stands in this class, and nowhere else.
     """
 
     def __init__(self, **options: Any) -> None:
