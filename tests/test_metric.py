@@ -61,7 +61,7 @@ def assert_same(got: Any, expected: Any, rtol: float = 1e-5) -> None:
 
 
 def parameters(metric: FeatureDistance) -> list[nn.Parameter]:
-    return list(metric.comparator.backbone._view(torch.device("cpu"), torch.float32).module.parameters())
+    return list(metric.comparator.backbone._of(torch.device("cpu"), torch.float32).first.module.parameters())
 
 
 def sums(metric: FeatureDistance) -> list[Tensor]:
@@ -175,7 +175,7 @@ def test_casts_leave_sums_backbone_and_score_alone(cast: Any, inside: bool) -> N
     plain.update(*batch(seed=1))
     assert {state.dtype for state in sums(metric)} == {torch.float64}
     assert {(p.requires_grad, p.dtype) for p in parameters(metric)} == {(False, torch.float32)}
-    assert not metric.comparator.backbone._view(torch.device("cpu"), torch.float32).module.training
+    assert not metric.comparator.backbone._of(torch.device("cpu"), torch.float32).first.module.training
     assert float(metric.compute()) == float(plain.compute())
     metric.reset()
     assert {state.dtype for state in sums(metric)} == {torch.float64}
