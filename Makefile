@@ -8,10 +8,9 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin
 LOWEST := .venv-lowest
-# A process of one thread for each core, up to four: each takes about 1 GB.
+# A process of one thread (tests/__init__.py) for each core, up to four: each takes about 1 GB.
 WORKERS ?= 4
 PYTEST := -m pytest -n logical --maxprocesses $(WORKERS) --dist worksteal
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-quick test-lowest lint types doctest format benchmarks clean
 
