@@ -8,6 +8,8 @@ from typing import NamedTuple
 class Mutation(NamedTuple):
     """One change of the source.
 
+    Where the text it was found by has changed, the same name stands twice: the first that fits is used.
+
     Args:
         name: what is broken, in words.
         file: within the package.
@@ -38,6 +40,7 @@ MUTATIONS = (
     # comparator: preparation, the forward pass, sums over tiles
     Mutation("recipes with other backbones share a forward pass", "comparator.py", "if other.trunk != first.trunk:", "if False:", ("recipes", "metric", *_CORRIDOR)),
     Mutation("tile_batch=0 is accepted", "comparator.py", "tile_batch < 1", "tile_batch < 0", _CORRIDOR),
+    Mutation("tile_batch=0 is accepted", "comparator.py", 'whole_number(tile_batch, "tile_batch", 1)', 'whole_number(tile_batch, "tile_batch", 0)', _CORRIDOR),
     Mutation("lists of images come back in another order", "comparator.py", "order = sorted(range(len(places)), key=places.__getitem__)", "order = list(range(len(places)))", _CORRIDOR),
     Mutation("lists with a mask lose the mask", "comparator.py", "None if mask is None else torch.stack([mask[i] for i in group])", "None", _CORRIDOR),
     Mutation("float64 images computed in float32 under auto", "comparator.py", 'return torch.float64 if self.precision == "auto" and preds.dtype == torch.float64 else torch.float32', "return torch.float32", ("loss", "metric", "training_loss")),
@@ -50,7 +53,7 @@ MUTATIONS = (
     Mutation("max_side is ignored", "intake.py", "if limit is None or longer <= limit:", "if True:", ("recipes", "quality_maps", "metric")),
     Mutation("a mask replaces the weights by information", "intake.py", "return found if mask is None else found * mask", "return found if mask is None else mask", ("information", "metric")),
     Mutation("the target keeps a gradient", "intake.py", "with torch.no_grad():\n            target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n            target = to_unit(target, data_range", ("loss", "metric")),
-    Mutation("equal tiles are not exactly 0", "forward.py", "take = _exact_zero(preds, target, take)", "pass", _CORRIDOR),
+    Mutation("equal tiles are not exactly 0", "forward.py", "torch.where(differ.view(-1, *[1] * (value.ndim - 1)), value, 0.0)", "value", _CORRIDOR),
     Mutation("the input is not normalised", "forward.py", "images = (images - mean) / std", "pass", _CORRIDOR),
     Mutation("distances are taken under autocast", "forward.py", "with full_precision(images):  # the hooks run inside the backbone's autocast", "if True:", ("loss", "metric", "training_loss", "distances")),
     Mutation("an absent prefix token is not an error", "forward.py", 'if job.tokens == "prefix" and tokens.prefix == 0:', "if False:", ("recipes", "metric", "families", "backbone")),
@@ -88,6 +91,7 @@ MUTATIONS = (
     Mutation("uint16 has the range of uint8", "features/images.py", "torch.uint16: 65535.0", "torch.uint16: 255.0", ("metric", "nan", "cli", "recipes")),
     Mutation("a range that starts below 0 is not shifted", "features/images.py", "(images - low) / (high - low)", "images / (high - low)", ("metric", "loss", "recipes")),
     Mutation("a target outside its range is accepted", "features/images.py", "if target_low < -TARGET_TOLERANCE or target_high > 1 + TARGET_TOLERANCE:", "if False:", ("metric", "loss", "nan")),
+    Mutation("a target outside its range is accepted", "features/images.py", "if target_low < -slack or target_high > 1 + slack:", "if False:", ("metric", "loss", "nan")),
     Mutation("preds in another unit are accepted", "features/images.py", "> WRONG_UNIT:", "> 1e9:", ("metric", "loss", "nan")),
     Mutation("NaN in preds is accepted", "features/images.py", 'if not (abs(least) < float("inf") and abs(most) < float("inf")):', "if False:", ("nan", "metric", "loss")),
     Mutation("crop_border cuts one side only", "features/images.py", "border : width - border]", "border:]", ("metric", "recipes", "loss", "cli")),
@@ -104,10 +108,12 @@ MUTATIONS = (
     Mutation("the cache finds tiles of any content", "features/cache.py", "pixels = tile.detach().cpu().flatten().numpy()", "pixels = tile.detach().cpu().flatten().numpy()[:1].copy()", ("cache", "monitor")),
     Mutation("the embedded network sees no light", "features/embedded.py", "gain * light.to(values.dtype)", "0 * light.to(values.dtype)", ("embedded", "embedded_recipe")),
     Mutation("the embedded network is not normalised", "features/stages.py", "return values * torch.rsqrt(energy", "return values * torch.rsqrt(0 * energy", ("embedded", "embedded_recipe")),
+    Mutation("the embedded network is not normalised", "features/stages.py", "size = energy + (2", "size = 0 * energy + (2", ("embedded", "embedded_recipe")),
     # metrics
     Mutation("the digest leaves out the data range", "metrics/pairs.py", 'images = f"{data_limits(self.data_range)}|{self.crop_border}', 'images = f"{self.crop_border}', ("metric", "ddp")),
     Mutation("a repeated sample counts twice", "metrics/pairs.py", "new[1:] = ordered[1:] != ordered[:-1]", "pass", ("metric", "ddp")),
     Mutation("a failed update leaves the state changed", "metrics/pairs.py", "            for name, value in state.items():\n                setattr(self, name, value)\n", "", ("metric", "nan")),
+    Mutation("a failed update leaves the state changed", "metrics/states.py", "            for name, value in state.items():\n                setattr(self, name, value)\n", "", ("metric", "nan")),
     Mutation("the mean is a sum", "metrics/pairs.py", 'if self.reduction == "mean":', "if False:", ("metric", "ddp")),
     Mutation("bootstrapped ids are accepted", "metrics/pairs.py", "if _called_by_bootstrapper():", "if False:", ("metric",)),
     Mutation("sums shrink to half precision", "metrics/states.py", "super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])", "return super()._apply(fn, exclude_state=exclude_state)", ("metric", "agreement")),
@@ -115,6 +121,7 @@ MUTATIONS = (
     Mutation("negative ids are accepted", "metrics/states.py", "if count and int(numbers.min()) < 0:", "if False:", ("metric", "agreement")),
     Mutation("images with NaN are left out without a warning", "metrics/finite.py", 'if nan_strategy == "warn":', "if False:", ("nan", "metric")),
     Mutation("members with other ranges share a forward pass", "metrics/collection.py", "images = (metric.data_range, metric.crop_border, metric.validate)", "images = ()", ("metric", "spips", "nan")),
+    Mutation("members with other ranges share a forward pass", "metrics/collection.py", "images = (data_limits(metric.data_range), metric.crop_border, metric.validate)", "images = ()", ("metric", "spips", "nan")),
     Mutation("opinions for some images only are accepted", "metrics/agreement.py", "if 0 < missing < len(ids):", "if False:", ("agreement",)),
     Mutation("per_layer takes the taps in reverse", "metrics/feature_distance.py", "enumerate(labels[name])", "enumerate(reversed(labels[name]))", ("metric", "recipes")),
     # losses
@@ -132,6 +139,7 @@ MUTATIONS = (
     Mutation("a monitor starts in the wrong epochs", "callbacks/monitor.py", "(trainer.current_epoch + 1) % self.every_n_epochs == 0", "trainer.current_epoch % self.every_n_epochs == 0", _MONITOR),
     Mutation("the best value is the last", "callbacks/monitor.py", "number > best if self._higher[name] else number < best", "True", _MONITOR),
     Mutation("the sanity check does not look for images", "callbacks/monitor.py", "self._find(trainer, pl_module, outputs, batch)  # a mistake", "pass  # a mistake", _MONITOR),
+    Mutation("the sanity check does not look for images", "callbacks/monitor.py", "if trainer.sanity_checking and stage in self.stages:", "if trainer.sanity_checking:\n            return\n        if False:", ("monitor*",)),
     Mutation("predict leaves the module in evaluation mode", "callbacks/finding.py", "part.training = training", "pass", _MONITOR),
     Mutation("the batch goes before the outputs", "callbacks/finding.py", "for place in (outputs, batch) if isinstance", "for place in (batch, outputs) if isinstance", _MONITOR),
     Mutation("share_outside is not weighted", "callbacks/account.py", "weight=preds.numel()", "weight=1", _MONITOR),
@@ -152,6 +160,7 @@ MUTATIONS = (
     Mutation("the worst type is the best", "statistics/summary.py", "worst_type=min(known", "worst_type=max(known", _STATISTICS),
     # scoring, pooling and SPIPS
     Mutation("a pair that fails takes its group along", "scoring.py", "if len(group) == 1:", "if True:", _SCORING),
+    Mutation("a pair that fails takes its group along", "scoring.py", "if table is None and len(group) > 1:  #", "if False:  #", _SCORING),
     Mutation("scores come with another pair's name", "scoring.py", "for loaded, row in zip(group, table, strict=True):", "for loaded, row in zip(reversed(group), table, strict=True):", _SCORING),
     Mutation("the columns of several distances swap", "scoring.py", "scores = list(measured.scores().values())", "scores = list(measured.scores().values())[::-1]", _SCORING),
     Mutation("the border of a pair is ignored", "scoring.py", "self._comparator(preds, target, crop_border=crop_border)", "self._comparator(preds, target)", _SCORING),

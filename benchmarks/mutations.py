@@ -39,13 +39,21 @@ def main() -> None:
     parser.add_argument("--deselect", action="append", default=[], help="a test that fails without any mutation")
     parser.add_argument("--jobs", type=int, default=1, help="mutations at a time, one thread each")
     options = parser.parse_args()
-    chosen = [one for one in MUTATIONS if options.only in one.name]
+    wanted = [one for one in MUTATIONS if options.only in one.name]
+    first = {one.name: one for one in reversed(wanted)}  # of those that are stale, for the table
+    first.update({one.name: one for one in reversed(wanted) if _fits(one, options.tree)})
+    chosen = [first[name] for name in dict.fromkeys(one.name for one in wanted)]
     results: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {}
     waiting = [one for one in chosen if results.get(one.name, {}).get("outcome") not in ("caught", "survived")]
     run_all(waiting, options, results)
     baseline = json.loads(options.baseline.read_text()) if options.baseline else None
     print(table(chosen, results, baseline))
     sys.exit(any(results.get(one.name, {}).get("outcome") != "caught" for one in chosen))
+
+
+def _fits(mutation: Mutation, tree: Path) -> bool:
+    path = tree / PACKAGE / mutation.file
+    return path.exists() and mutation.old in path.read_text()
 
 
 def run_all(waiting: Sequence[Mutation], options: argparse.Namespace, results: dict[str, Any]) -> None:

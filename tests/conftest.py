@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.browser import Browser
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.functional import clear_cache
 
@@ -25,8 +26,13 @@ SQUEEZENET = ASSETS / "weights" / "squeezenet1_1.safetensors"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that share two gloo processes come first, side by side: pytest-xdist then gives them to one worker."""
-    items.sort(key=lambda item: "outcome" not in getattr(item, "fixturenames", ()))
+    """What shares two gloo processes, and then a browser, comes first: pytest-xdist gives it to one worker."""
+
+    def place(item: pytest.Item) -> int:
+        names = getattr(item, "fixturenames", ())
+        return 0 if "outcome" in names else 1 if "browser" in names else 2
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +43,13 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     modules = dict.fromkeys(getattr(item, "module", None) for item in request.session.items)
     works = [work for module in modules for work in getattr(module, "WORKS", ())]
     return run_in_processes(works, tmp_path_factory.mktemp("processes"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, started once."""
+    with Browser() as one:
+        yield one
 
 
 @pytest.fixture(scope="module", autouse=True)

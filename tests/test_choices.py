@@ -473,27 +473,26 @@ def test_the_html_page_says_what_the_study_holds() -> None:
     assert "drawn" not in short
 
 
-def test_the_html_page_works_in_a_browser(tmp_path: Path) -> None:
+def test_the_html_page_works_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     """Without the drawing of scores against opinions, of which there are none, the script still does the rest."""
     study = study_of_many()
     path = tmp_path / "report.html"
     path.write_text(write_choices_html(study), encoding="utf-8")
-    with Browser() as browser:
-        for width in (360, 1280, 1600):
-            browser.open(path, width=width)
-            assert browser.evaluate("document.documentElement.scrollWidth") == width
-            assert browser.evaluate("typeof boom") == "undefined"
-        names = "[...document.querySelectorAll('#parts-table tbody th')].map((one) => one.textContent)"
-        part = list(study.parts)[1]
-        rows = [one for one in (*study.scores, *study.ceilings) if not np.isnan(one.score)]
-        expected = [one.metric for one in sorted(rows, key=lambda one: -one.by_part[part])]
-        browser.evaluate("document.querySelectorAll('#parts-table thead th button')[2].click()")
-        assert browser.evaluate(names) == [*expected, "hole"]
-        assert browser.evaluate("document.querySelectorAll('#agreement-table svg .dot').length") == 5
-        browser.evaluate("new Promise((done) => setTimeout(done, 200))")
-        assert browser.evaluate("document.querySelectorAll('nav a').length") == 3
-        assert browser.problems == []
-        assert {one for one in browser.requests if not one.startswith("data:")} == {path.resolve().as_uri()}
+    for width in (360, 1280, 1600):
+        browser.open(path, width=width)
+        assert browser.evaluate("document.documentElement.scrollWidth") == width
+        assert browser.evaluate("typeof boom") == "undefined"
+    names = "[...document.querySelectorAll('#parts-table tbody th')].map((one) => one.textContent)"
+    part = list(study.parts)[1]
+    rows = [one for one in (*study.scores, *study.ceilings) if not np.isnan(one.score)]
+    expected = [one.metric for one in sorted(rows, key=lambda one: -one.by_part[part])]
+    browser.evaluate("document.querySelectorAll('#parts-table thead th button')[2].click()")
+    assert browser.evaluate(names) == [*expected, "hole"]
+    assert browser.evaluate("document.querySelectorAll('#agreement-table svg .dot').length") == 5
+    browser.evaluate("new Promise((done) => setTimeout(done, 200))")
+    assert browser.evaluate("document.querySelectorAll('nav a').length") == 3
+    assert browser.problems == []
+    assert {one for one in browser.requests if not one.startswith("data:")} == {path.resolve().as_uri()}
 
 
 # The command line -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import base64
 import io
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -624,12 +623,6 @@ def test_markdown_has_the_same_findings(study: Study, hostile: Study) -> None:
                 widths = []
         # Outside of code no `<` opens a tag.
         assert not re.search(r"(?<!\\)<(?![\u00a0 ])", re.sub(r"(`+).+?\1", "", one))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as one:
-        yield one
 
 
 @pytest.fixture
