@@ -171,7 +171,7 @@ def test_score_and_map_take_folders_with_a_suffix(tmp_path):
     before = (dists / "a_x4.png").read_bytes()
     refused = CliRunner().invoke(app, ["map", *arguments, "--out", str(dists)])
     assert refused.exit_code == 1
-    assert "would replace an image" in refused.output
+    assert "is an input" in str(refused.exception)
     assert (dists / "a_x4.png").read_bytes() == before
 
 

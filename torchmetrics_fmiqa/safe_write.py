@@ -54,8 +54,12 @@ def check_no_input(path: str | Path, inputs: Iterable[str | Path | None]) -> Non
     Raises:
         ValueError: naming the input.
     """
+    try:
+        target = os.stat(path)
+    except (OSError, ValueError):
+        return  # what is not there cannot be lost
     for one in inputs:
-        if one is not None and _same_file(path, one):
+        if one is not None and _is_file(one, target):
             raise ValueError(f"{str(path)!r} is an input ({str(one)!r}), which would be lost: write to another file")
 
 
@@ -232,8 +236,8 @@ def _flush_to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _same_file(one: str | Path, other: str | Path) -> bool:
+def _is_file(path: str | Path, file: os.stat_result) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return os.path.samestat(os.stat(path), file)
     except (OSError, ValueError):
-        return os.path.realpath(one) == os.path.realpath(other)
+        return False

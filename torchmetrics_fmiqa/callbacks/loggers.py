@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from torchmetrics_fmiqa.safe_write import make_folder, whole_file
+
 
 def is_taken(logger: Any, start: str) -> bool:
     """Whether a logger that keeps pictures by their names has one whose name starts so."""
@@ -53,5 +55,6 @@ def log_picture(logger: Any, name: str, picture: np.ndarray[Any, Any], caption: 
 def _write_png(path: Path, picture: np.ndarray[Any, Any]) -> None:
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    make_folder(path.parent)
+    with whole_file(path) as draft:
+        Image.fromarray(picture).save(draft, "PNG")

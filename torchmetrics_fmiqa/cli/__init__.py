@@ -3,45 +3,75 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
 
 from torchmetrics_fmiqa.cli.benchmark import benchmark as _benchmark
-from torchmetrics_fmiqa.cli.console import err_console
+from torchmetrics_fmiqa.cli.command import Command, Group
+from torchmetrics_fmiqa.cli.console import err_console, one_line, write_any_name
 from torchmetrics_fmiqa.cli.draw import draw_map as _map
 from torchmetrics_fmiqa.cli.fit import fit as _fit
 from torchmetrics_fmiqa.cli.recipes import recipes as _recipes
 from torchmetrics_fmiqa.cli.score import score as _score
+from torchmetrics_fmiqa.cli.termination import keyboard_interrupt_on_termination
 
 app = typer.Typer(
+    cls=Group,
     help="Score images against their references with the features of frozen foundation models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command(name="score")(_score)
-app.command(name="map")(_map)
-app.command(name="benchmark")(_benchmark)
-app.command(name="fit")(_fit)
-app.command(name="recipes")(_recipes)
+app.command(name="score", cls=Command)(_score)
+app.command(name="map", cls=Command)(_map)
+app.command(name="benchmark", cls=Command)(_benchmark)
+app.command(name="fit", cls=Command)(_fit)
+app.command(name="recipes", cls=Command)(_recipes)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from torchmetrics_fmiqa import __version__
+
+        typer.echo(f"fmiqa {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
-    """Run the command line; errors are one line on standard error, and exit status 2."""
-    try:
-        app()
-    except (ValueError, ModuleNotFoundError) as error:
-        _fail(str(error))
-    except RuntimeError as error:
-        from torchmetrics_fmiqa.features.weights import WeightsUnavailableError  # loads torch: not for --help
+    """Run the command line; errors are one line on standard error, and exit status 2.
 
-        if not isinstance(error, WeightsUnavailableError):
-            raise
-        _fail(str(error))
+    A signal that ends it (SIGTERM, SIGHUP, SIGINT) gives 128 and its number, once what was done is saved.
+    """
+    write_any_name()
+    with keyboard_interrupt_on_termination() as termination:
+        try:
+            app()
+        except (SystemExit, KeyboardInterrupt):
+            if termination.signal is None:
+                raise
+            sys.exit(128 + termination.signal)
+        except (ValueError, ModuleNotFoundError) as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.filename!r}: {error.strerror}" if error.filename and error.strerror else str(error))
+        except RuntimeError as error:
+            from torchmetrics_fmiqa.features.weights import WeightsUnavailableError  # loads torch: not for --help
+
+            if not isinstance(error, WeightsUnavailableError):
+                raise
+            _fail(str(error))
 
 
 def _fail(message: str) -> NoReturn:
-    err_console.print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
+    err_console.print(f"[red]error:[/] {one_line(message)}", soft_wrap=True)
     sys.exit(2)

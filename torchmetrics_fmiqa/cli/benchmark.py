@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from torchmetrics_fmiqa.cli.console import count_pairs, err_console, out_console, report_problems, telling
+from torchmetrics_fmiqa.cli.console import (
+    count_pairs,
+    err_console,
+    one_line,
+    out_console,
+    plain,
+    report_problems,
+    telling,
+)
 from torchmetrics_fmiqa.cli.options import (
     DeviceOption,
     MatchOption,
@@ -169,18 +176,20 @@ def _panel(names: Sequence[str], device: str, precision: str) -> Panel:
     panel.skipped += [one for one in made if isinstance(one, Skipped)]
     for one in panel.skipped:
         err_console.print(
-            f"[yellow]without {escape(one.name)}:[/] {escape(one.reason)}", soft_wrap=True, highlight=False
+            f"[yellow]without {plain(one.name)}:[/] {one_line(one.reason)}", soft_wrap=True, highlight=False
         )
     return panel
 
 
 def _show_choices(study: ChoiceStudy, out: Path) -> None:
-    shown = Table("metric", {"two_afc": "2AFC", "jnd_map": "JND mAP"}[study.kind], "95 %", *study.parts, box=None)
+    shown = Table(
+        "metric", {"two_afc": "2AFC", "jnd_map": "JND mAP"}[study.kind], "95 %", *map(plain, study.parts), box=None
+    )
     for row in (*study.scores, *study.ceilings):
         span = "" if math.isnan(row.low) else f"{row.low:.4f} .. {row.high:.4f}"
-        shown.add_row(escape(row.metric), f"{row.score:.4f}", span, *(f"{one:.4f}" for one in row.by_part.values()))
+        shown.add_row(plain(row.metric), f"{row.score:.4f}", span, *(f"{one:.4f}" for one in row.by_part.values()))
     out_console.print(shown)
-    out_console.print(f"report in {out / 'report.html'}", soft_wrap=True, highlight=False)
+    out_console.print(f"report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False)
     report_problems(list(study.missing))
 
 
@@ -190,7 +199,9 @@ def _show(study: Study, out: Path) -> None:
         span = f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}"
         figures = (row["srcc"], row["krcc"], row["plcc"], row["within_reference"])
         srcc, *others = (f"{value:.4f}" for value in figures)
-        shown.add_row(escape(row["metric"]), srcc, span, *others)
+        shown.add_row(plain(row["metric"]), srcc, span, *others)
     out_console.print(shown)
-    out_console.print(f"{study.analysis.direction}; report in {out / 'report.html'}", soft_wrap=True, highlight=False)
+    out_console.print(
+        f"{plain(study.analysis.direction)}; report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False
+    )
     report_problems(list(study.missing))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,14 +17,35 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.pairs import Problem
 
-out_console, err_console = Console(), Console(stderr=True)
+out_console, err_console = Console(emoji=False), Console(stderr=True, emoji=False)
+
+
+def write_any_name() -> None:
+    """Let both streams take every text: what their encoding lacks is written as its code, such as ``\\udce9``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def plain(text: object) -> str:
+    r"""A text as it is, for rich: no markup, one line, and nothing that a terminal would obey.
+
+    >>> print(plain("a [bold]" + chr(10) + ".png"))
+    a \[bold]\n.png
+    """
+    return escape("".join(one if one.isprintable() else repr(one)[1:-1] for one in str(text)))
+
+
+def one_line(message: str) -> str:
+    """A message, which may quote another program's lines, on one line, and plain."""
+    return plain(re.sub(r"\s*\n\s*", " ", message.strip()))
 
 
 @contextmanager
 def telling() -> Iterator[Callable[[str], None]]:
     """Show, while it lasts, what is being done: it gives a function that takes the text."""
     with err_console.status("...") as status:
-        yield lambda text: status.update(f"{escape(text)} ...")
+        yield lambda text: status.update(f"{plain(text)} ...")
 
 
 def track_pairs(results: Any, total: int) -> Any:
@@ -66,7 +90,7 @@ def count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
 def show_notes(notes: Iterable[str]) -> None:
     """Say what was left out, or else is worth knowing, on standard error."""
     for note in notes:
-        err_console.print(escape(note), style="dim", soft_wrap=True, highlight=False)
+        err_console.print(one_line(note), style="dim", soft_wrap=True, highlight=False)
 
 
 def report_problems(problems: list[Problem]) -> None:
@@ -79,5 +103,5 @@ def report_problems(problems: list[Problem]) -> None:
         return
     err_console.print(f"[red]{len(problems)} could not be scored:[/]")
     for problem in problems:
-        err_console.print(f"  {escape(problem.name)}: {escape(problem.reason)}", soft_wrap=True, highlight=False)
+        err_console.print(f"  {plain(problem.name)}: {one_line(problem.reason)}", soft_wrap=True, highlight=False)
     raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torchmetrics_fmiqa.cli.console import out_console, report_problems, show_notes, track_pairs
+from torchmetrics_fmiqa.cli.console import out_console, plain, report_problems, show_notes, track_pairs
 from torchmetrics_fmiqa.cli.options import (
     DeviceOption,
     MatchOption,
@@ -21,6 +21,7 @@ from torchmetrics_fmiqa.cli.options import (
     check_match,
     load_comparator,
     read_recipe,
+    recipe_files,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def draw_map(
     from torchmetrics_fmiqa.data.pairs import find_pairs
     from torchmetrics_fmiqa.features.images import crop, to_unit
     from torchmetrics_fmiqa.figures import comparison_figure, new_figure
+    from torchmetrics_fmiqa.safe_write import check_folder, check_no_input, check_writable, whole_file
 
     new_figure(1, 1)  # without matplotlib, say so before the work
     folders = ref.is_dir() and dist.is_dir()
@@ -64,6 +66,11 @@ def draw_map(
     pairs, problems, notes = find_pairs(ref, dist, suffix)
     how = check_match(match)
     chosen = read_recipe(recipe, overrides)
+    pictures = [out / Path(pair.dist).with_suffix(".png") if folders else out for pair in pairs]
+    inputs = [*recipe_files(recipe, chosen), *(path for pair in pairs for path in (pair.ref_path, pair.dist_path))]
+    for picture in pictures:
+        check_no_input(picture, inputs)
+    check_folder(out) if folders else check_writable(out)
     comparator, where = load_comparator(chosen, precision), check_device(device)
 
     def draw(pair: Pair, picture: Path) -> str:
@@ -79,15 +86,16 @@ def draw_map(
         per_tap = {tap: float(heat.mean()) for tap, heat in maps.items() if tap != "score"}
         title = f"{pair.dist_path.name} against {pair.ref_path.name}   ({chosen.backbone})"
         figure = comparison_figure(shown[0], shown[1], maps["score"][0, 0], per_tap, score, title, unit)
-        figure.savefig(picture, dpi=130)
+        with whole_file(picture) as draft:
+            figure.savefig(draft, dpi=130, format=picture.suffix[1:].lower())
         return f"{unit} distance {score:.6g} (lower is closer)"
 
     if not folders:
         said = draw(pairs[0], out)
-        out_console.print(f"{said}; picture in {out}", soft_wrap=True, highlight=False)
+        out_console.print(f"{said}; picture in {plain(out)}", soft_wrap=True, highlight=False)
         return
-    done = _draw_all(pairs, out, draw, problems)
-    out_console.print(f"{done} pictures in {out}", soft_wrap=True, highlight=False)
+    done = _draw_all(pairs, pictures, draw, problems)
+    out_console.print(f"{done} pictures in {plain(out)}", soft_wrap=True, highlight=False)
     show_notes(notes)
     report_problems(problems)
 
@@ -103,25 +111,30 @@ def _picture_path(out: Path | None, folders: bool) -> Path:
             raise ValueError(f"of folders `--out` is the folder for the pictures, got {out and str(out)!r}")
         return out
     out = out or Path("map.png")
-    if out.suffix.lower() not in _PICTURES or not out.resolve().parent.is_dir():
-        raise ValueError(f"`--out` must be a .png, .pdf or .svg file in a folder that exists, got {str(out)!r}")
+    if out.suffix.lower() not in _PICTURES:
+        raise ValueError(f"`--out` must be a .png, .pdf or .svg file, got {str(out)!r}")
     return out
 
 
-def _draw_all(pairs: Sequence[Pair], out: Path, draw: Callable[[Pair, Path], Any], problems: list[Problem]) -> int:
-    """Draw pairs below a folder, add to ``problems`` those that cannot be drawn, and give the number of the others."""
-    from torchmetrics_fmiqa.data.pairs import Problem
+def _draw_all(
+    pairs: Sequence[Pair], pictures: Sequence[Path], draw: Callable[[Pair, Path], Any], problems: list[Problem]
+) -> int:
+    """Draw pairs, add to ``problems`` those that cannot be drawn, and give the number of the others.
 
-    inputs = {path.resolve() for pair in pairs for path in (pair.ref_path, pair.dist_path)}
+    Raises:
+        WriteError: where the system refuses a picture: it would refuse the next ones too.
+    """
+    from torchmetrics_fmiqa.data.pairs import Problem
+    from torchmetrics_fmiqa.safe_write import WriteError, make_folder
+
     done = 0
-    for pair in track_pairs(pairs, len(pairs)):
-        picture = out / Path(pair.dist).with_suffix(".png")
+    for pair, picture in track_pairs(zip(pairs, pictures, strict=True), len(pairs)):
         try:
-            if picture.resolve() in inputs:
-                raise ValueError(f"its picture {str(picture)!r} would replace an image: give another folder to --out")
-            picture.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(picture.parent)
             draw(pair, picture)
             done += 1
+        except WriteError:
+            raise
         except (ValueError, MemoryError) as error:
             reason = str(error) or "it needs more memory than there is"
             problems.append(Problem(f"{pair.dist} (reference {pair.ref})", reason))

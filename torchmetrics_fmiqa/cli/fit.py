@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from torchmetrics_fmiqa.cli.console import count_pairs, err_console, out_console, report_problems, telling
+from torchmetrics_fmiqa.cli.console import count_pairs, err_console, out_console, plain, report_problems, telling
 from torchmetrics_fmiqa.cli.options import (
     DeviceOption,
     LowLevelOption,
@@ -204,9 +203,9 @@ def _fit_scores(scores: Path, out: Path, asked: Any) -> None:
         span = f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}"
         numbers = (f"{row[name]:.4f}" for name in ("srcc_fold_mean", "srcc", "krcc", "plcc"))
         by_fold, pooled, *others = numbers
-        shown.add_row(escape(row["metric"]), by_fold, pooled, span, *others)
+        shown.add_row(plain(row["metric"]), by_fold, pooled, span, *others)
     out_console.print(shown)
-    out_console.print(f"report in {out / 'report.md'}", soft_wrap=True, highlight=False)
+    out_console.print(f"report in {plain(out / 'report.md')}", soft_wrap=True, highlight=False)
 
 
 def _fit_images(asked: Any, out: Path) -> None:
@@ -216,7 +215,7 @@ def _fit_images(asked: Any, out: Path) -> None:
     found = fit_images(asked, out, shlex.join(["fmiqa", *sys.argv[1:]]), Display(telling, count_pairs))
     for one in found.compared:
         _show(one)
-    out_console.print(f"report in {out / 'report.md'}", soft_wrap=True, highlight=False)
+    out_console.print(f"report in {plain(out / 'report.md')}", soft_wrap=True, highlight=False)
     report_problems([problem for one in (*found.trained, *found.tested) for problem in one.problems])
 
 
@@ -224,14 +223,14 @@ def _show(one: Compared) -> None:
     """What is trained, what is not, and the best single input of each part."""
     from torchmetrics_fmiqa.cli.fit_compared import short_list
 
-    name = escape(f"{one.measured.set.name} ({one.tested})")
+    name = plain(f"{one.measured.set.name} ({one.tested})")
     if one.measured.set.kind == "choice":
         parts = one.choices[0].by_part
-        shown = Table(name, "2AFC", "95 %", *map(escape, parts), box=None, pad_edge=False)
+        shown = Table(name, "2AFC", "95 %", *map(plain, parts), box=None, pad_edge=False)
         for score in short_list(one.choices, [row.metric for row in one.choices]):
             span = f"{score.low:.4f} .. {score.high:.4f}"
             figures = (f"{value:.4f}" for value in score.by_part.values())
-            shown.add_row(escape(score.metric), f"{score.score:.4f}", span, *figures)
+            shown.add_row(plain(score.metric), f"{score.score:.4f}", span, *figures)
     else:
         columns = {"krcc": "KRCC", "plcc": "PLCC", "within_reference": "within ref"}
         if one.told.fold is not None:
@@ -240,7 +239,7 @@ def _show(one: Compared) -> None:
         for row in short_list(one.rows, [row["metric"] for row in one.rows]):
             span = f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}"
             figures = (f"{row[what]:.4f}" for what in columns)
-            shown.add_row(escape(row["metric"]), f"{row['srcc']:.4f}", span, *figures)
+            shown.add_row(plain(row["metric"]), f"{row['srcc']:.4f}", span, *figures)
     out_console.print(shown)
 
 

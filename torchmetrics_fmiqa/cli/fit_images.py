@@ -30,6 +30,7 @@ from torchmetrics_fmiqa.fusion.training import (
     fit_spips,
 )
 from torchmetrics_fmiqa.fusion.training_split import Folds
+from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.statistics.inputs import opinions
 from torchmetrics_fmiqa.tables import write_table
 
@@ -115,7 +116,7 @@ def fit_images(asked: AskedImages, out: Path, command: str, display: Display) ->
         findings = ImageFindings(
             command, asked.recipe, asked.training, asked.folds, sets, others, found, validation, final
         )
-        (out / "report.md").write_text(write_images_report(findings), encoding="utf-8")
+        write_text(out / "report.md", write_images_report(findings))
     return findings
 
 

@@ -18,6 +18,7 @@ from torchmetrics_fmiqa.cli.fit_report import FitFindings, write_fit_report
 from torchmetrics_fmiqa.fusion.fitting import CrossValidation, Training, check_folds, cross_validate, fit_head
 from torchmetrics_fmiqa.fusion.folds import grouped_folds
 from torchmetrics_fmiqa.fusion.saving import save_head
+from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.statistics import infer_direction, srcc
 from torchmetrics_fmiqa.statistics.inputs import Floats
 from torchmetrics_fmiqa.tables import write_table
@@ -91,7 +92,7 @@ def fit_table(scores: Path, out: Path, asked: Asked, command: str, tell: Callabl
     write_table(out / "predictions.csv", _predictions(table, found), ["ref", "dist", "fold", "opinion", "prediction"])
     save_head(final.head, out / "head.safetensors")
     findings = FitFindings(scores.name, command, direction, rows, found, final, table.reference, asked.training)
-    (out / "report.md").write_text(write_fit_report(findings), encoding="utf-8")
+    write_text(out / "report.md", write_fit_report(findings))
     return rows
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.markup import escape
 
-from torchmetrics_fmiqa.cli.console import err_console
+from torchmetrics_fmiqa.cli.console import err_console, plain
 from torchmetrics_fmiqa.cli.fields import read_fields
 
 if TYPE_CHECKING:
@@ -55,11 +54,16 @@ def read_recipe(name: str, overrides: Sequence[str] | None) -> Recipe:
     return as_recipe(name, **read_fields("--set", overrides))
 
 
+def recipe_files(name: str, recipe: Recipe) -> list[str]:
+    """The files that a recipe comes from, its own and that of its weights, among names that are none."""
+    return [name, *([recipe.weights] if isinstance(recipe.weights, str) else ())]
+
+
 def load_comparator(recipe: Recipe, precision: str) -> FeatureComparator:
     """Load a recipe's network."""
     from torchmetrics_fmiqa.comparator import FeatureComparator
 
-    with err_console.status(f"loading {escape(str(recipe.backbone))} ..."):
+    with err_console.status(f"loading {plain(str(recipe.backbone))} ..."):
         return FeatureComparator(recipe, precision=precision)  # type: ignore[arg-type]
 
 

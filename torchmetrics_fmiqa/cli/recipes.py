@@ -23,7 +23,7 @@ def recipes(
     from torchmetrics_fmiqa.recipes import RECIPES, named
 
     if name is not None:
-        out_console.print(named(name).to_yaml(), end="", highlight=False, soft_wrap=True)
+        out_console.print(named(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)
         return
     right = ("M params", "MB", "GMAC", "live58", "sr4kiqa", "TID2013", "LIVE")
     table = Table("recipe", "backbone", box=None, pad_edge=False)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from torchmetrics_fmiqa.cli.console import out_console, report_problems, show_notes, track_pairs
+from torchmetrics_fmiqa.cli.console import err_console, out_console, plain, report_problems, show_notes, track_pairs
 from torchmetrics_fmiqa.cli.options import (
     DeviceOption,
     LowLevelOption,
@@ -28,10 +27,14 @@ from torchmetrics_fmiqa.cli.options import (
     load_spips,
     read_recipe,
     read_taps,
+    recipe_files,
 )
 
 if TYPE_CHECKING:
+    from torchmetrics_fmiqa.safe_write import WriteError
     from torchmetrics_fmiqa.scoring import PairScorer, Scored
+
+_FEW = 20  # images that are printed one by one
 
 
 def score(
@@ -60,7 +63,10 @@ def score(
             help="Of SPIPS: distance (the default), or quality, 100 for equal images, of a head fitted to opinions."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the scores to a .csv, .json or .parquet file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the scores to a .csv, .json or .parquet file; one that is there is replaced."),
+    ] = None,
     suffix: SuffixOption = "",
     crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
     match: MatchOption = None,
@@ -72,14 +78,15 @@ def score(
 
     With --spips --output quality higher is better, and 100 is equal.
 
-    Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments.
+    Up to 20 images are printed one by one, more as a summary. An interrupted run writes what it has.
+
+    Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments, and for a file that cannot
+    be written (the scores are printed then).
     """
     from torchmetrics_fmiqa.data.pairs import Problem, find_pairs, read_pairs
     from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, score_pairs
-    from torchmetrics_fmiqa.tables import check_table_path, write_table
+    from torchmetrics_fmiqa.tables import check_table_path
 
-    if out is not None:
-        check_table_path(out)
     if root is not None and pairs is None:
         raise ValueError("`--root` is for the paths of a table: give --pairs TABLE.csv too")
     if suffix and pairs is not None:
@@ -95,14 +102,19 @@ def score(
     _check_spips(spips, {"--head": head, "--low-level": low_level, "--semantic": semantic, "--output": output}, layers)
     quality = output == "quality"
     scorer: PairScorer
+    chosen = read_recipe(recipe, overrides)
+    if out is not None:
+        images = (path for pair in found for path in (pair.ref_path, pair.dist_path))
+        check_table_path(out, [ref, dist, pairs, head, *recipe_files(recipe, chosen), *images])
     if spips:
         streams = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
         made = load_spips(recipe, overrides, head, *streams, precision)
         scorer, measured_by = FusedScorer(made, quality), f"SPIPS, {head or 'fixed weights'}, {made.recipe.recipe}"
     else:
-        comparator = load_comparator(read_recipe(recipe, overrides), precision)
+        comparator = load_comparator(chosen, precision)
         scorer, measured_by = DistanceScorer(comparator, layers), repr(comparator.recipes[0])
     done: list[Scored] = []
+    not_written: WriteError | None = None
     try:
         results = score_pairs(scorer, found, check_device(device), crop_border, check_match(match), to_rgb)
         for result in track_pairs(results, len(found)):
@@ -111,14 +123,30 @@ def score(
             else:
                 done.append(result)
     finally:  # what was scored before an interruption is not lost
-        if out is not None:
-            rows = [{"ref": one.pair.ref, "dist": one.pair.dist, **one.values} for one in done]
-            write_table(out, rows, ["ref", "dist", *scorer.columns])
-    _summarise(done, scorer.names, quality, measured_by)
-    if out is not None and done:
-        out_console.print(f"{len(done)} scores in {out}", soft_wrap=True, highlight=False)
+        if out is not None and done:
+            not_written = _write(out, done, scorer.columns)
+    _print_scores(done, scorer.names, scorer.columns, quality, measured_by)
     show_notes(notes)
+    if not_written is not None:
+        raise not_written
     report_problems(problems)
+
+
+def _write(out: Path, done: Sequence[Scored], columns: Sequence[str]) -> WriteError | None:
+    """Write the scores and say so; where the system refuses, print them instead, and return the error."""
+    from torchmetrics_fmiqa.safe_write import WriteError, printable
+    from torchmetrics_fmiqa.tables import format_csv, write_table
+
+    names = ["ref", "dist", *columns]
+    rows = [{"ref": one.pair.ref, "dist": one.pair.dist, **one.values} for one in done]
+    try:
+        write_table(out, rows, names)
+    except WriteError as error:
+        table = format_csv([names, *([row[name] for name in names] for row in rows)])
+        out_console.print(printable(table), end="", soft_wrap=True, highlight=False, markup=False)
+        return error
+    err_console.print(f"{len(done)} scores in {plain(out)}", soft_wrap=True, highlight=False)
+    return None
 
 
 def _check_spips(spips: bool, given: dict[str, Any], layers: bool) -> None:
@@ -136,24 +164,39 @@ def _check_spips(spips: bool, given: dict[str, Any], layers: bool) -> None:
         raise ValueError("`--layers` gives each tap's distance, which SPIPS has not: leave out one of the two")
 
 
-def _summarise(done: list[Scored], scores: Sequence[str], quality: bool, measured_by: str) -> None:
+def _print_scores(
+    done: Sequence[Scored], scores: Sequence[str], columns: Sequence[str], quality: bool, measured_by: str
+) -> None:
+    """Print each image where they are few, a summary, and which images leave the range."""
     if not done:
         return
+    if 1 < len(done) <= _FEW:
+        _print_images(done, scores)
     table = Table("", "pairs", "mean", "median", "closest", "farthest", "farthest image", box=None, pad_edge=False)
     near, far = (max, min) if quality else (min, max)
-    for name in scores:
+    for name in columns:
         values = [one.values[name] for one in done]
         farthest = done[values.index(far(values))].pair.dist
         figures = (statistics.fmean(values), statistics.median(values), near(values), far(values))
-        table.add_row(name, str(len(values)), *(f"{value:.6g}" for value in figures), escape(farthest))
+        table.add_row(plain(name), str(len(values)), *(f"{value:.6g}" for value in figures), plain(farthest))
     out_console.print(table)
     direction = "higher is better, 100 is equal" if quality else "lower is closer, 0 is equal"
-    out_console.print(f"{direction}; {escape(measured_by)}", style="dim", soft_wrap=True, highlight=False)
+    out_console.print(f"{direction}; {plain(measured_by)}", style="dim", soft_wrap=True, highlight=False)
     beyond = [one for one in done if one.outside]
     if beyond:
         most = max(beyond, key=lambda one: one.outside)
         out_console.print(
-            f"{len(beyond)} images leave [0, 1], at most in {most.outside:.2%} of values ({escape(most.pair.dist)})",
+            f"{len(beyond)} images leave [0, 1], at most in {most.outside:.2%} of values ({plain(most.pair.dist)})",
             soft_wrap=True,
             highlight=False,
         )
+
+
+def _print_images(done: Sequence[Scored], scores: Sequence[str]) -> None:
+    """A line an image: its scores, then its name, which may be long."""
+    width = max(12, *map(len, scores))
+    lines = [[*scores, "image"], *([*(f"{one.values[name]:.6g}" for name in scores), one.pair.dist] for one in done)]
+    for *figures, name in lines:
+        cells = "".join(f"{figure:<{width}}" for figure in figures)
+        out_console.print(f"{plain(cells)} {plain(name)}", soft_wrap=True, highlight=False)
+    out_console.print()
