@@ -21,7 +21,7 @@ out_console, err_console = Console(emoji=False), Console(stderr=True, emoji=Fals
 
 
 def write_any_name() -> None:
-    """Let both streams take every text: what their encoding lacks is written as its code, such as ``\\udce9``."""
+    """Let both streams take every text: what their encoding lacks is written as a code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -115,6 +115,7 @@ def score(
         scorer, measured_by = DistanceScorer(comparator, layers), repr(comparator.recipes[0])
     done: list[Scored] = []
     not_written: WriteError | None = None
+    interrupted = True
     try:
         results = score_pairs(scorer, found, check_device(device), crop_border, check_match(match), to_rgb)
         for result in track_pairs(results, len(found)):
@@ -122,8 +123,9 @@ def score(
                 problems.append(Problem(f"{result.pair.dist} (reference {result.pair.ref})", result.error))
             else:
                 done.append(result)
-    finally:  # what was scored before an interruption is not lost
-        if out is not None and done:
+        interrupted = False
+    finally:  # what was scored before an interruption is not lost; where that is nothing, an older table stays
+        if out is not None and (done or not interrupted):
             not_written = _write(out, done, scorer.columns)
     _print_scores(done, scorer.names, scorer.columns, quality, measured_by)
     show_notes(notes)
@@ -145,7 +147,8 @@ def _write(out: Path, done: Sequence[Scored], columns: Sequence[str]) -> WriteEr
         table = format_csv([names, *([row[name] for name in names] for row in rows)])
         out_console.print(printable(table), end="", soft_wrap=True, highlight=False, markup=False)
         return error
-    err_console.print(f"{len(done)} scores in {plain(out)}", soft_wrap=True, highlight=False)
+    if done:
+        err_console.print(f"{len(done)} scores in {plain(out)}", soft_wrap=True, highlight=False)
     return None
 
 
@@ -172,7 +175,8 @@ def _print_scores(
         return
     if 1 < len(done) <= _FEW:
         _print_images(done, scores)
-    table = Table("", "pairs", "mean", "median", "closest", "farthest", "farthest image", box=None, pad_edge=False)
+    table = Table("", "pairs", "mean", "median", "closest", "farthest", box=None, pad_edge=False)
+    table.add_column("farthest image", overflow="fold")
     near, far = (max, min) if quality else (min, max)
     for name in columns:
         values = [one.values[name] for one in done]

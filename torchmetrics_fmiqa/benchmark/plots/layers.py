@@ -78,7 +78,7 @@ def plot_layers(curves: Sequence[LayerCurve], ax: Axes | None = None, highlight:
         ax.set_xticks(range(len(names)), names, fontsize=SMALL, parse_math=False)
         if max(map(len, names)) * len(names) > 90:
             ax.tick_params(axis="x", labelrotation=60)
-        ax.set_xlabel(f"tap, shallow to deep{f' ({shared})' if shared else ''}", fontsize=9)
+        ax.set_xlabel(f"tap, shallow to deep{f' ({shared})' if shared else ''}", fontsize=9, parse_math=False)
     else:
         ax.set_xticks([0, 1], ["first tap", "last tap"], fontsize=SMALL)
         ax.set_xlim(-0.03, 1.03)
