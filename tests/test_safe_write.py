@@ -11,7 +11,7 @@ import pytest
 from torchmetrics_fmiqa.safe_write import (
     WriteError,
     check_folder,
-    check_no_input,
+    check_no_inputs,
     check_writable,
     make_folder,
     whole_file,
@@ -120,8 +120,8 @@ def test_an_input_is_known_by_every_name(tmp_path, monkeypatch):
     for name in ("in.csv", "./folder/../in.csv", "link.csv", "hard.csv", one):
         with pytest.raises(ValueError, match=r"is an input \('.*in.csv'\), which would be lost"):
             check_writable(name, [None, one])
-    check_no_input("other.csv", [one, tmp_path / "not_there.csv"])
-    check_no_input(tmp_path / "in.csv", [tmp_path / "n" / "in.csv"])
+    check_no_inputs(["other.csv"], [one, tmp_path / "not_there.csv"])
+    check_no_inputs([tmp_path / "in.csv"], [tmp_path / "n" / "in.csv"])
 
 
 def test_folders_are_made_or_refused(tmp_path):

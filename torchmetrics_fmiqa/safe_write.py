@@ -38,7 +38,7 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path | None] = ()) -
     torchmetrics_fmiqa.safe_write.WriteError: cannot write 'missing/scores.csv': there is no folder 'missing'
     """
     path = Path(path)
-    check_no_input(path, inputs)
+    check_no_inputs([path], inputs)
     with _refusals_named(path):
         if path.is_dir():
             raise ValueError(f"{str(path)!r} is a folder: give the name of a file")
@@ -48,19 +48,21 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path | None] = ()) -
         _try_writing(Path(os.path.realpath(path)).parent)
 
 
-def check_no_input(path: str | Path, inputs: Iterable[str | Path | None]) -> None:
-    """Check that a file to be written is none of those that are read, also not through a link.
+def check_no_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path | None]) -> None:
+    """Check that no file to be written is one of those that are read, also not through a link.
 
     Raises:
-        ValueError: naming the input.
+        ValueError: naming both.
     """
-    try:
-        target = os.stat(path)
-    except (OSError, ValueError):
+    there = {file: path for path in outputs if (file := _file(path)) is not None}
+    if not there:
         return  # what is not there cannot be lost
     for one in inputs:
-        if one is not None and _is_file(one, target):
-            raise ValueError(f"{str(path)!r} is an input ({str(one)!r}), which would be lost: write to another file")
+        file = None if one is None else _file(one)
+        if file is not None and file in there:
+            raise ValueError(
+                f"{str(there[file])!r} is an input ({str(one)!r}), which would be lost: write to another file"
+            )
 
 
 @contextmanager
@@ -236,8 +238,10 @@ def _flush_to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _is_file(path: str | Path, file: os.stat_result) -> bool:
+def _file(path: str | Path) -> tuple[int, int] | None:
+    """What a file is on this system, whatever its name; ``None`` if it is not there."""
     try:
-        return os.path.samestat(os.stat(path), file)
+        found = os.stat(path)
     except (OSError, ValueError):
-        return False
+        return None
+    return found.st_dev, found.st_ino

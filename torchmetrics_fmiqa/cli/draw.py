@@ -58,7 +58,7 @@ def draw_map(
     from torchmetrics_fmiqa.data.pairs import find_pairs
     from torchmetrics_fmiqa.features.images import crop, to_unit
     from torchmetrics_fmiqa.figures import comparison_figure, new_figure
-    from torchmetrics_fmiqa.safe_write import check_folder, check_no_input, check_writable, whole_file
+    from torchmetrics_fmiqa.safe_write import check_folder, check_no_inputs, check_writable, whole_file
 
     new_figure(1, 1)  # without matplotlib, say so before the work
     folders = ref.is_dir() and dist.is_dir()
@@ -67,9 +67,9 @@ def draw_map(
     how = check_match(match)
     chosen = read_recipe(recipe, overrides)
     pictures = [out / Path(pair.dist).with_suffix(".png") if folders else out for pair in pairs]
-    inputs = [*recipe_files(recipe, chosen), *(path for pair in pairs for path in (pair.ref_path, pair.dist_path))]
-    for picture in pictures:
-        check_no_input(picture, inputs)
+    images = (path for pair in pairs for path in (pair.ref_path, pair.dist_path))
+    inputs: list[str | Path] = [*recipe_files(recipe, chosen), *images]
+    check_no_inputs(pictures, inputs)
     check_folder(out) if folders else check_writable(out)
     comparator, where = load_comparator(chosen, precision), check_device(device)
 
@@ -129,13 +129,13 @@ def _draw_all(
 
     done = 0
     for pair, picture in track_pairs(zip(pairs, pictures, strict=True), len(pairs)):
+        make_folder(picture.parent)
         try:
-            make_folder(picture.parent)
             draw(pair, picture)
             done += 1
-        except WriteError:
-            raise
         except (ValueError, MemoryError) as error:
+            if isinstance(error, WriteError):
+                raise
             reason = str(error) or "it needs more memory than there is"
             problems.append(Problem(f"{pair.dist} (reference {pair.ref})", reason))
     return done
