@@ -143,7 +143,22 @@ def _collections(rank: int) -> dict[str, Any]:
     return results
 
 
-WORKS = (_sums_and_lists, _ids, _life_goes_on, _collections)
+def _other_settings(rank: int) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    metric = _metric({"distance": ("cosine", "l2")[rank]})
+    members: list[dict[str, Any]] = [{"a": metric.clone()}, {"a": PeakSignalNoiseRatio(data_range=1.0)}]
+    for name, one in {"metric": metric, "collection": FeatureMetricCollection(members[rank])}.items():
+        one.update(*_pair((0, 1)))
+        with pytest.raises(ValueError, match="cannot be joined") as error:
+            one.compute()
+        results[name] = str(error.value)
+    equal = _metric({})
+    equal.update(*_pair((rank,)))
+    results["afterwards"] = equal.compute()
+    return results
+
+
+WORKS = (_sums_and_lists, _ids, _life_goes_on, _collections, _other_settings)
 
 
 def assert_same(got: Any, expected: Any, case: Any) -> None:
@@ -199,3 +214,10 @@ def test_collections_equal_one_process(outcome: Outcome) -> None:
         for name, value in result.items():
             expected = {"sampler": padded.compute(), "plain": plain}.get(name, whole.compute())
             assert_same(value, expected, name)
+
+
+def test_ranks_with_other_settings_are_an_error_on_every_rank(outcome: Outcome) -> None:
+    for result in outcome(_other_settings):
+        assert "distance is ['cosine'] on rank 0 and ['l2'] on rank 1" in result["metric"]
+        assert "a: metric is 'FeatureDistance' on rank 0 and 'PeakSignalNoiseRatio' on rank 1" in result["collection"]
+        assert_same(result["afterwards"], _reference({}, (0, 1)), "afterwards")

@@ -127,3 +127,8 @@ def test_ids_count_a_sample_once_over_a_merge() -> None:
     one.merge_state(other)
     whole.update(preds, target)
     torch.testing.assert_close(one.compute(), whole.compute())
+
+
+@pytest.mark.parametrize("build", [FeatureDistance, SPIPS, HumanAgreement])
+def test_metrics_can_be_scripted_as_those_of_torchmetrics(build: Callable[[], Any]) -> None:
+    torch.jit.script(build())

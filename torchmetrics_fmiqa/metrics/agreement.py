@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -65,10 +65,11 @@ class HumanAgreement(StatefulMetric):
     higher_is_better = True
     full_state_update = False
 
-    scores: list[Tensor] | Tensor
-    opinion: list[Tensor] | Tensor
-    reference: list[Tensor] | Tensor
-    type_ids: list[Tensor] | Tensor
+    if TYPE_CHECKING:  # TorchScript does not know these types
+        scores: list[Tensor] | Tensor
+        opinion: list[Tensor] | Tensor
+        reference: list[Tensor] | Tensor
+        type_ids: list[Tensor] | Tensor
 
     def __init__(
         self, scores_higher_is_better: bool = True, opinion_higher_is_better: bool = True, **kwargs: Any

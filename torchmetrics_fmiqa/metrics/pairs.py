@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from lightning_utilities import apply_to_collection
@@ -70,9 +70,10 @@ class PairMetric(StatefulMetric):
     is_differentiable = False
     full_state_update = False
 
-    #: What is measured, and what measures it. Frozen and shared by copies.
-    recipe: Any
-    comparator: FeatureComparator
+    if TYPE_CHECKING:  # TorchScript does not know these types
+        #: What is measured, and what measures it. Frozen and shared by copies.
+        recipe: Any
+        comparator: FeatureComparator
 
     def __init__(
         self,

@@ -23,6 +23,14 @@ class StatefulMetric(Metric):
     stands in this class, and nowhere else.
     """
 
+    # TorchScript compiles what is not listed or marked here; torchmetrics' own metrics can be scripted too.
+    __jit_unused_properties__ = [  # noqa: RUF012 (torchmetrics declares a list)
+        *Metric.__jit_unused_properties__,
+        "_integer_lists",
+        "_keeps_names",
+        "_state_dtype",
+    ]
+
     def __init__(self, **options: Any) -> None:
         self._lock = CopiedLock()
         super().__init__(**options)
@@ -96,6 +104,7 @@ class StatefulMetric(Metric):
         self._computed = None
         return self
 
+    @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the state and return the batch's own result. An error leaves the state as it was."""
         with self._lock:
