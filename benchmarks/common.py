@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,20 +18,34 @@ VIT_TINY = ASSETS / "weights" / "vit_tiny_patch16_224.safetensors"
 SQUEEZENET = ASSETS / "weights" / "squeezenet1_1.safetensors"
 
 
-def medians(calls: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of each call; the calls take turns, so that a busy moment hits all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 1):
-        for name, call in calls.items():
-            if device != "cpu":
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            call()
-            if device != "cpu":
-                torch.cuda.synchronize()
-            if repeat:  # the first round warms up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+def least(measures: dict[str, Callable[[], Sequence[float]]], repeats: int) -> dict[str, tuple[float, ...]]:
+    """The least of each figure that each measure gives; the measures take turns.
+
+    What else a machine does only ever adds: the least of several turns is nearest to what the thing itself takes, and a
+    ratio of two of them hangs least on when each was measured.
+    """
+    found: dict[str, list[Sequence[float]]] = {name: [] for name in measures}
+    for _ in range(repeats):
+        for name, measure in measures.items():
+            found[name].append(measure())
+    return {name: tuple(map(min, zip(*turns, strict=True))) for name, turns in found.items()}
+
+
+def seconds_of(calls: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, float]:
+    """Least seconds of each call; the calls take turns, after a first one that warms up."""
+
+    def timed(call: Callable[[], object]) -> tuple[float]:
+        if device != "cpu":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        call()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - start,)
+
+    for call in calls.values():
+        call()
+    return {name: one for name, (one,) in least({n: partial(timed, c) for n, c in calls.items()}, repeats).items()}
 
 
 def lpips_squeeze(pretrained: bool = True) -> nn.Module:

@@ -3,7 +3,7 @@
     python benchmarks/embedded.py                      # CPU, a minute
     python benchmarks/embedded.py --device cuda --repeats 50
 
-Ratios of median seconds; the measures take turns. Weights do not matter for the time and are random where none are at
+Ratios of least seconds; the measures take turns. Weights do not matter for the time and are random where none are at
 hand. `start`: seconds from a fresh process to the first number of `FeatureDistance()`, and to `import torchmetrics`.
 """
 
@@ -16,7 +16,7 @@ import time
 from functools import partial
 
 import torch
-from common import lpips_squeeze, medians
+from common import lpips_squeeze, seconds_of
 
 from torchmetrics_fmiqa import FeatureDistance
 
@@ -53,7 +53,7 @@ def main() -> None:
             lpips(preds, target)
 
     calls = {name: partial(scored, metric.to(options.device)) for name, metric in metrics.items()}
-    seconds = medians({**calls, "torchmetrics LPIPS-squeeze": torchmetrics_lpips}, options.repeats, options.device)
+    seconds = seconds_of({**calls, "torchmetrics LPIPS-squeeze": torchmetrics_lpips}, options.repeats, options.device)
     print(f"a pair of {options.side}², {options.device}, {torch.get_num_threads()} threads")
     for name, value in seconds.items():
         print(f"{name:28s} {1000 * value:7.1f} ms   {value / seconds['embedded']:5.2f} of embedded")

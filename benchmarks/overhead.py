@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 import torch
-from common import lpips_squeeze, medians
+from common import lpips_squeeze, seconds_of
 
 from torchmetrics_fmiqa import FeatureDistance, FeatureDistanceLoss
 
@@ -86,7 +86,7 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
                 net.forward_features(image[None])
 
     calls = {"bare": bare, "update": lambda: metric.update(preds, target), "ideal": ideal, "loss": step}
-    seconds = medians({**calls, "one": one_at_a_time}, options.repeats, options.device)
+    seconds = seconds_of({**calls, "one": one_at_a_time}, options.repeats, options.device)
     return {
         "update ÷ bare forward on 2N images": seconds["update"] / seconds["bare"],
         "loss forward + backward ÷ ideal": seconds["loss"] / seconds["ideal"],
@@ -111,7 +111,7 @@ def others(options: argparse.Namespace) -> dict[str, float]:
         def trunk(net: torch.nn.Module = net) -> None:
             net.net(both)
 
-        seconds = medians({"whole": whole, "trunk": trunk}, 3 * options.repeats, options.device)
+        seconds = seconds_of({"whole": whole, "trunk": trunk}, 3 * options.repeats, options.device)
         ratios[f"{name} ÷ its bare trunk on 2N images"] = seconds["whole"] / seconds["trunk"]
     return ratios
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from common import medians
+from common import seconds_of
 from torch import Tensor
 
 from torchmetrics_fmiqa import FeatureDistance
@@ -40,8 +40,8 @@ def main() -> None:
         "torchmetrics, RGB": lambda: torchmetrics_ssims(preds, target),
         "torchmetrics, luma": lambda: torchmetrics_ssims(luma(preds), luma(target)),
     }
-    seconds = medians(cheap, 2 * options.repeats + 1, options.device)
-    seconds |= medians({"update": lambda: metric.update(preds, target)}, options.repeats, options.device)
+    calls = {**cheap, "update": lambda: metric.update(preds, target)}
+    seconds = seconds_of(calls, options.repeats, options.device)
     for name, taken in seconds.items():
         print(f"{name:40s} {1000 * taken:10.1f} ms", flush=True)
     ratios = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 import torch
-from common import ASSETS, medians
+from common import ASSETS, seconds_of
 from torch import Tensor
 
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
@@ -40,7 +40,7 @@ def main() -> None:
 
     plain, first, second = epoch(None), epoch(known), epoch(known)
     report = known.report()
-    seconds = medians(
+    seconds = seconds_of(
         {
             "no cache": lambda: epoch(None),
             "first epoch": lambda: epoch(ReferenceCache("8GiB", device=device)),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from common import medians
+from common import seconds_of
 from quality_maps import images
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
@@ -47,7 +47,7 @@ def main() -> None:
     calls |= {name: lambda loss=loss: step(loss, preds, target) for name, loss in losses.items()}
     for one in (*metrics.values(), *losses.values()):
         one.to(options.device)
-    seconds = medians(calls, options.repeats, options.device)
+    seconds = seconds_of(calls, options.repeats, options.device)
     for name, taken in seconds.items():
         base = seconds["FeatureDistance loss" if name.endswith("loss") else "FeatureDistance"]
         print(f"{name:32s} {taken:8.3f} s {taken / base:8.3f} of FeatureDistance", flush=True)
