@@ -16,7 +16,7 @@ import time
 from functools import partial
 
 import torch
-from common import lpips_squeeze, seconds_of
+from common import least, lpips_squeeze, seconds_of
 
 from torchmetrics_fmiqa import FeatureDistance
 
@@ -57,18 +57,17 @@ def main() -> None:
     print(f"a pair of {options.side}², {options.device}, {torch.get_num_threads()} threads")
     for name, value in seconds.items():
         print(f"{name:28s} {1000 * value:7.1f} ms   {value / seconds['embedded']:5.2f} of embedded")
-    imported, first = (started(code) for code in (_IMPORT, _FIRST))
+    # The first has cold files; the two take turns.
+    start = least({"import": partial(started, _IMPORT), "first": partial(started, _FIRST)}, repeats=3)
+    imported, first = start["import"][0], start["first"][0]
     print(f"start: import torchmetrics {imported:.2f} s, first number of FeatureDistance() {first:.2f} s")
 
 
-def started(code: str) -> float:
-    """Seconds that a fresh process takes for it; the best of three, since the first has cold files."""
-    found = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True)
-        found.append(time.perf_counter() - start)
-    return min(found)
+def started(code: str) -> list[float]:
+    """Seconds that a fresh process takes for it."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True)
+    return [time.perf_counter() - start]
 
 
 if __name__ == "__main__":

@@ -45,9 +45,8 @@ def main() -> None:
     names = sys.argv[1:] or [name for name in RECIPES if name not in ("default", "accurate")]
     for name in names:
         parameters, gmacs = costs(name)
-        print(
-            f"{name:24s} {parameters:7.2f} M parameters {gmacs:8.1f} GMAC for a pair of 512 x 512 {megabytes(name):6.0f} MB a megapixel"
-        )
+        print(f"{name:24s} {parameters:7.2f} M parameters {gmacs:8.1f} GMAC for a pair of 512 x 512", end=" ")
+        print(f"{megabytes(name):6.0f} MB a megapixel", flush=True)
 
 
 if __name__ == "__main__":
