@@ -16,7 +16,8 @@ def recipes(
 ) -> None:
     """List the named recipes: size and licence of their weights, cost, agreement with people.
 
-    MB is what the weights take on disk; GMAC the thousand millions of multiplications for a pair of 512 x 512.
+    MB is what the weights take on disk; GMAC the thousand millions of multiplications for a pair of 512 x 512; MB/MP the memory that its features take at once
+    for each megapixel, beside the weights. Convolutional networks keep to about 1 GB: larger images go in pieces.
     Agreement is SRCC with people: live58 and sr4kiqa as measured by this project, TID2013 and LIVE of the scores that
     ZS-IQA published for the network and the distance.
     """
@@ -25,7 +26,7 @@ def recipes(
     if name is not None:
         out_console.print(named(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)
         return
-    right = ("M params", "MB", "GMAC", "live58", "sr4kiqa", "TID2013", "LIVE")
+    right = ("M params", "MB", "GMAC", "MB/MP", "live58", "sr4kiqa", "TID2013", "LIVE")
     table = Table("recipe", "backbone", box=None, pad_edge=False)
     for title in right:
         table.add_column(title, justify="right")
@@ -40,6 +41,7 @@ def recipes(
             f"{entry.parameters:.1f}",
             f"{entry.megabytes:.0f}",
             f"{facts.gmacs:.1f}",
+            "" if facts.memory is None else f"{facts.memory:.0f}",
             *("" if value is None else f"{value:.3f}".removeprefix("0") for value in agreement),
             entry.licence,
             ", ".join(map(str, entry.recipe.distances)),

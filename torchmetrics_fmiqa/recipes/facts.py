@@ -16,6 +16,8 @@ class Facts:
         tid2013: SRCC on the 3,000 images of TID2013, of the scores that ZS-IQA published for the network and the
             distance: by its own protocol, whichever the recipe's.
         live: the same on the 779 images of LIVE Release 2.
+        memory: 10^6 bytes of features that live at once for each megapixel of a pair of 512 x 512, beside the weights;
+            counted from shapes.
     """
 
     gmacs: float
@@ -23,6 +25,7 @@ class Facts:
     sr4kiqa: float | None = None
     tid2013: float | None = None
     live: float | None = None
+    memory: float | None = None
 
 
 #: By recipe. Costs are from ``benchmarks/recipe_costs.py``; agreement from docs/embedded.md, docs/findings.md and
