@@ -50,7 +50,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_pair_too_large_stops_no_other(folders: tuple[Path, Path], error: Exception) -> None:
-    pairs, _ = find_pairs(*folders)
+    pairs = find_pairs(*folders)[0]
     found = {one.pair.dist: one for one in score_pairs(Hungry(error), pairs)}
     lost = [one for one in found.values() if one.error]
     assert [Path(one.pair.dist).name for one in lost] == ["b.png"]  # three of one size were tried one by one
@@ -69,7 +69,7 @@ def test_a_picture_too_large_to_read_stops_no_other(
         return read(path, to_rgb)
 
     monkeypatch.setattr(scoring, "read_image", reads)
-    pairs, _ = find_pairs(*folders)
+    pairs = find_pairs(*folders)[0]
     errors = [one.error for one in score_pairs(Hungry(MemoryError()), pairs)]
     assert [bool(error) for error in errors] == [False, True, True, False, False]
 

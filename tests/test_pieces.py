@@ -12,6 +12,7 @@ from torchmetrics_fmiqa.features.embedded import load_embedded
 from torchmetrics_fmiqa.features.pieces import Reach, measure_reach, plan_pieces
 from torchmetrics_fmiqa.memory import peak_bytes
 from torchmetrics_fmiqa.profiles import Profile
+from torchmetrics_fmiqa.recipes import RECIPES
 
 
 def noisy_pair(height: int, width: int, count: int = 1) -> tuple[Tensor, Tensor]:
@@ -178,3 +179,12 @@ def test_strips_take_less(monkeypatch: pytest.MonkeyPatch) -> None:
         whole = peak_bytes(lambda: network(images))
         monkeypatch.setattr(stages, "_WHOLE", 0)
         assert peak_bytes(lambda: network(images)) < 0.6 * whole
+
+
+def test_memory_of_a_recipe_is_what_the_table_says() -> None:
+    recipe = RECIPES["embedded"]
+    preds, target = noisy_pair(512, 512)
+    comparator = FeatureComparator(recipe.recipe)
+    with torch.no_grad():
+        found = peak_bytes(lambda: comparator(preds, target)) / 512**2
+    assert found == pytest.approx(recipe.facts.memory, rel=0.02)

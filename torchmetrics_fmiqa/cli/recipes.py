@@ -16,8 +16,9 @@ def recipes(
 ) -> None:
     """List the named recipes: size and licence of their weights, cost, agreement with people.
 
-    MB is what the weights take on disk; GMAC the thousand millions of multiplications for a pair of 512 x 512; MB/MP the memory that its features take at once
-    for each megapixel, beside the weights. Convolutional networks keep to about 1 GB: larger images go in pieces.
+    MB is what the weights take on disk; GMAC the thousand millions of multiplications for a pair of 512 x 512; MB/MP
+    the memory that its features take at once for each megapixel of such a pair. Convolutional networks keep to about
+    1 GB: what would take more goes in pieces, with the same number.
     Agreement is SRCC with people: live58 and sr4kiqa as measured by this project, TID2013 and LIVE of the scores that
     ZS-IQA published for the network and the distance.
     """
