@@ -125,17 +125,18 @@ def _draw_all(
         WriteError: where the system refuses a picture: it would refuse the next ones too.
     """
     from torchmetrics_fmiqa.data.pairs import Problem
+    from torchmetrics_fmiqa.memory import memory_of_a_pair
     from torchmetrics_fmiqa.safe_write import WriteError, make_folder
 
     done = 0
     for pair, picture in track_pairs(zip(pairs, pictures, strict=True), len(pairs)):
         make_folder(picture.parent)
         try:
-            draw(pair, picture)
+            with memory_of_a_pair():
+                draw(pair, picture)
             done += 1
-        except (ValueError, MemoryError) as error:
+        except ValueError as error:
             if isinstance(error, WriteError):
                 raise
-            reason = str(error) or "it needs more memory than there is"
-            problems.append(Problem(f"{pair.dist} (reference {pair.ref})", reason))
+            problems.append(Problem(f"{pair.dist} (reference {pair.ref})", str(error)))
     return done
