@@ -276,6 +276,7 @@ def test_the_digest_differs_for_each_field():
         {"tile": 112},
         {"max_side": 500},
         {"clamp_preds": True},
+        {"clamp_target": True},
         {"protocol": "zsiqa", "distance": "l2"},
         {"pooling": "information"},
     ]

@@ -13,6 +13,7 @@ from torchmetrics_fmiqa.features.information import information
 from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.sizes import resize, shrink_mask
 from torchmetrics_fmiqa.features.tiles import TilePlan, plan_tiles
+from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import Recipe
 
 
@@ -29,6 +30,7 @@ class Intake:
 
     def __init__(self, recipe: Recipe, network: Network) -> None:
         self.recipe, self.network = recipe, network
+        self._warn = WarnOnce()
         self.tile = recipe.tile or network.tile
         self.resolution = recipe.resolution
         if self.resolution == "auto":
@@ -45,12 +47,22 @@ class Intake:
             ValueError: for images that do not fit, naming the value and the fix.
         """
         check_pair(preds, target)
+        if torch.is_grad_enabled() and target.requires_grad and not preds.requires_grad:
+            self._warn(
+                "order",
+                "`target` requires a gradient and `preds` does not, but gradients reach `preds` alone: this distance "
+                "trains nothing. The order is (preds, target), the image under test first; if `target` is the "
+                "reference, give target.detach()",
+            )
+        floating = preds.is_floating_point(), target.is_floating_point()
         preds, target = crop(preds, border), crop(target, border)
         preds = to_unit(preds, data_range, dtype, "preds")
         with torch.no_grad():
             target = to_unit(target.detach(), data_range, dtype, "target")
             if validate and not torch.compiler.is_compiling():
-                check_values(preds, target, data_range)
+                check_values(preds, target, data_range, self._warn, floating, self.recipe.clamp_target)
+            if self.recipe.clamp_target:
+                target = target.clamp(0, 1)
         if self.recipe.clamp_preds:
             preds = preds.clamp(0, 1)
         size = self._working_size(preds)

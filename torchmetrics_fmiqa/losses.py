@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
-from torchmetrics_fmiqa.features.images import DataRange, check_mask, check_pair, crop
+from torchmetrics_fmiqa.features.images import DataRange, as_data_range, check_mask, check_pair, crop
 from torchmetrics_fmiqa.features.tiles import mirror_index
 from torchmetrics_fmiqa.functional import Reduction, check_reduction, reduce
 from torchmetrics_fmiqa.fusion.recipe import AnyRecipe
 from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer, recipe_for
 from torchmetrics_fmiqa.jobs import Distances
+from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.profiles import Profiled
 from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
 
@@ -46,15 +48,14 @@ class PairLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.reduction = check_reduction(reduction)
-        self.data_range = data_range
-        self.crop_border = crop_border
+        self.data_range = as_data_range(data_range)
+        self.crop_border = whole_number(crop_border, "crop_border", 0, "a whole number of pixels")
         self.validate = validate
+        self._warn = WarnOnce()
         self.comparator = comparator
         network = comparator.backbone.network
         half = (network.patch or (network.multiple,))[0] // 2
-        self.random_shift = half if random_shift is True else int(random_shift)
-        if not 0 <= self.random_shift <= half:
-            raise ValueError(f"`random_shift` must be 0 to half a patch ({half} pixels), got {random_shift!r}")
+        self.random_shift = _as_shift(random_shift, half)
 
     def forward(self, preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the distance of a batch of pairs, see the class."""
@@ -66,6 +67,12 @@ class PairLoss(nn.Module):
             shift = torch.ops.torchmetrics_fmiqa.draw_shift(preds, self.random_shift)
             preds, target = _shifted(preds, shift), _shifted(target, shift)
             mask = None if mask is None else _shifted(mask, shift)
+        elif self.random_shift and torch.is_grad_enabled() and preds.requires_grad:
+            self._warn(
+                "random_shift",
+                "`random_shift` does nothing, since the loss is in evaluation mode: call loss.train() after the "
+                ".eval() that reached it (the network inside stays frozen), or leave out random_shift",
+            )
         measured = self.comparator(preds, target, mask, self.data_range, 0, self.validate)[0]
         return reduce(self._score(measured), self.reduction)
 
@@ -207,6 +214,22 @@ class SpipsLoss(PairLoss):
     def extra_repr(self) -> str:
         """Show the recipe when the loss is printed."""
         return f"{self.recipe}, reduction={self.reduction!r}"
+
+
+def _as_shift(random_shift: Any, half: int) -> int:
+    """How many pixels to shift by at most.
+
+    Raises:
+        ValueError: for what is no whole number of 0 to half a patch, and neither ``True`` nor ``False``.
+    """
+    given = as_python(random_shift)
+    if isinstance(given, bool):
+        return half if given else 0
+    what = f"True, False, or 0 to half a patch ({half} pixels): a whole number"
+    pixels = whole_number(given, "random_shift", 0, what)
+    if pixels > half:
+        raise ValueError(f"`random_shift` must be 0 to half a patch ({half} pixels), got {shown(random_shift)}")
+    return pixels
 
 
 # An operator of its own, so that a compiled step calls it: drawn inside the graph, the shift would be frozen in it or

@@ -11,6 +11,7 @@ from typing import Any
 from torchmetrics_fmiqa.benchmark.asked_spips import SPIPS, AskedSpips
 from torchmetrics_fmiqa.data.opening import read_text
 from torchmetrics_fmiqa.recipes import RECIPES, Recipe, as_recipe
+from torchmetrics_fmiqa.yaml_text import NoYamlError, read_yaml
 
 #: What a name stands for; a baseline goes by its own.
 Meaning = Recipe | AskedSpips | str
@@ -94,23 +95,15 @@ def _label(base: str, parts: Sequence[str]) -> str:
 
 
 def _field(part: str, name: str) -> tuple[str, Any]:
-    import yaml
-
     key, _, text = part.partition("=")
     try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError:
+        return key, read_yaml(text, f"{key!r} of the metric {name!r}")
+    except NoYamlError:
         raise ValueError(f"the metric {name!r} gives {key!r} as {text!r}, which is no YAML value") from None
 
 
 def _file(path: Path) -> list[tuple[str, Recipe | AskedSpips]]:
-    import yaml
-
-    text = read_text(path, "recipe file")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{str(path)!r} is no YAML: {str(error).splitlines()[0]}") from None
+    content = read_yaml(read_text(path, "recipe file"), repr(str(path)))
     if not isinstance(content, dict):
         return [(path.stem, Recipe.from_yaml(path))]
     if not all(isinstance(fields, dict) for fields in content.values()):

@@ -14,12 +14,12 @@ def read_fields(option: str, items: Sequence[str] | None) -> dict[str, Any]:
         items: what it was given.
 
     Raises:
-        ValueError: for what is no ``KEY=VALUE``, and a key that comes twice.
+        ValueError: for what is no ``KEY=VALUE``, a key that comes twice, and YAML that refers to a part of itself.
 
     >>> read_fields("--set", ["split=train", "types=[cnn, color]", "realigned=true"])
     {'split': 'train', 'types': ['cnn', 'color'], 'realigned': True}
     """
-    import yaml
+    from torchmetrics_fmiqa.yaml_text import NoYamlError, read_yaml
 
     fields: dict[str, Any] = {}
     for item in items or ():
@@ -29,7 +29,7 @@ def read_fields(option: str, items: Sequence[str] | None) -> dict[str, Any]:
         if key in fields:
             raise ValueError(f"`{option} {key}` is given twice")
         try:
-            fields[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            fields[key] = read_yaml(text, f"`{option} {key}`")
+        except NoYamlError:
             fields[key] = text
     return fields

@@ -5,16 +5,20 @@ Every door passes its input through :func:`to_unit`, so that range, shape and dt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
+from torchmetrics_fmiqa.features.ranges import warn_of_range
 from torchmetrics_fmiqa.features.transforms import plain
+from torchmetrics_fmiqa.misuse import WarnOnce
 
 #: ``1.0`` stands for [0, 1], ``255`` for [0, 255]; a pair gives both ends, such as ``(-1, 1)``.
-DataRange = float | tuple[float, float]
+DataRange = float | tuple[float, float] | Sequence[float]
 
 #: How far beyond its range a target may lie (rounding of a resize or a colour conversion), as a share of the range.
 TARGET_TOLERANCE = 1e-3
@@ -31,13 +35,33 @@ _INTEGER_RANGES = {torch.uint8: 255.0, torch.uint16: 65535.0}
 def data_limits(data_range: DataRange) -> tuple[float, float]:
     """Return ``(low, high)`` of a data range given as one number or as a pair.
 
+    Numbers may be Python's, NumPy's or 0-dim tensors; a pair any sequence of two, such as a list of YAML or hydra.
+
+    >>> data_limits(255), data_limits([-1, 1])
+    ((0.0, 255.0), (-1.0, 1.0))
+
     Raises:
-        ValueError: if the range is empty.
+        ValueError: if the range is empty or not finite, or no range at all.
     """
-    low, high = (0.0, float(data_range)) if isinstance(data_range, (int, float)) else map(float, data_range)
-    if not low < high:
-        raise ValueError(f"`data_range` must be a positive number or a pair (low, high), got {data_range!r}")
+    given = as_python(data_range)
+    ends = given if isinstance(given, Sequence) and not isinstance(given, str) else (0.0, given)
+    try:
+        low, high = (math.nan if isinstance(end, (bool, str)) else float(end) for end in ends)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        low = high = math.nan
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(f"`data_range` must be a positive number or a pair (low, high), got {shown(data_range)}")
     return low, high
+
+
+def as_data_range(data_range: DataRange) -> float | tuple[float, float]:
+    """Return a data range as a plain number or a tuple of two, which can be hashed, compared and saved.
+
+    Raises:
+        ValueError: as :func:`data_limits`.
+    """
+    low, high = data_limits(data_range)
+    return high if isinstance(as_python(data_range), (int, float)) else (low, high)
 
 
 def check_pair(preds: Tensor, target: Tensor) -> None:
@@ -61,23 +85,58 @@ def check_pair(preds: Tensor, target: Tensor) -> None:
 
 def _check_layout(images: Tensor, name: str) -> None:
     shape = tuple(images.shape)
-    if images.ndim == 3:
-        raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}: for one image give {name}[None]")
     if images.ndim == 5:
-        raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}: for video give {name}.flatten(0, 1)")
+        raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}: {_frames(shape, name)}")
     if images.ndim != 4:
-        raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}")
+        raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}{_missing_axes(shape, name)}")
     if images.shape[0] == 0 or images.shape[2] == 0 or images.shape[3] == 0:
         raise ValueError(f"`{name}` holds no pixels, its shape is {shape}: leave out empty batches")
-    if images.shape[1] == 3:
+    channels = images.shape[1]
+    if channels == 3:
         return
-    if images.shape[1] == 1:
+    if channels == 1:
         raise ValueError(f"`{name}` is grey {shape}; the networks see RGB: give {name}.repeat(1, 3, 1, 1)")
     if images.shape[-1] == 3:
         raise ValueError(f"`{name}` is channels-last {shape}: give {name}.permute(0, 3, 1, 2)")
-    if images.shape[1] == 4:
-        raise ValueError(f"`{name}` has an alpha channel {shape}: composite it, or give {name}[:, :3] if it is opaque")
-    raise ValueError(f"`{name}` must have 3 channels (RGB), got {images.shape[1]} in {shape}")
+    if channels > 4 and images.shape[-1] in (1, 2, 4):
+        raise ValueError(f"`{name}` has no 3 channels (RGB) in {shape}: if they come last, {name}.permute(0, 3, 1, 2)")
+    if channels == 2:
+        meaning = f"grey with an alpha channel, or two bands: choose one, {name}[:, :1].repeat(1, 3, 1, 1)"
+    elif channels == 4:
+        meaning = (
+            f"RGB with an alpha channel, to composite (or {name}[:, :3] if it is opaque); or four bands: choose three, "
+            f"{name}[:, :3], or {name}[:, [2, 1, 0]] where blue comes first"
+        )
+    else:
+        meaning = f"choose three channels or bands, such as {name}[:, :3], and measure others in turn"
+    raise ValueError(f"`{name}` must have 3 channels (RGB), got {channels} in {shape}: {meaning}")
+
+
+def _frames(shape: tuple[int, ...], name: str) -> str:
+    """How to make a batch of the frames of a video."""
+    first, second = f"give {name}.transpose(1, 2).flatten(0, 1)", f"give {name}.flatten(0, 1)"
+    if shape[1] == 3 and shape[2] == 3:
+        return f"for video (N, 3, T, H, W) {first}; for (N, T, 3, H, W) {second}"
+    if shape[1] == 3:
+        return f"for video (N, 3, T, H, W) {first}"
+    if shape[2] == 3:
+        return f"for video (N, T, 3, H, W) {second}"
+    if shape[4] == 3:
+        return f"for video (N, T, H, W, 3) give {name}.permute(0, 1, 4, 2, 3).flatten(0, 1)"
+    return f"bring video to (N, T, 3, H, W) and give {name}.flatten(0, 1)"
+
+
+def _missing_axes(shape: tuple[int, ...], name: str) -> str:
+    """How to add the axes that images lack."""
+    if len(shape) == 2:
+        return f": for one grey image give {name}[None, None].repeat(1, 3, 1, 1)"
+    if len(shape) != 3:
+        return ""
+    if shape[-1] == 3 and shape[0] != 3:
+        return f": for one image, channels last, give {name}.permute(2, 0, 1)[None]"
+    if shape[0] == 3:
+        return f": for one image give {name}[None]"
+    return f": for one image (C, H, W) give {name}[None]; for grey images (N, H, W) {name}[:, None].repeat(1, 3, 1, 1)"
 
 
 def to_unit(images: Tensor, data_range: DataRange, dtype: torch.dtype, name: str) -> Tensor:
@@ -95,16 +154,33 @@ def to_unit(images: Tensor, data_range: DataRange, dtype: torch.dtype, name: str
     return images if (low, high) == (0.0, 1.0) else (images - low) / (high - low)
 
 
-def check_values(preds: Tensor, target: Tensor, data_range: DataRange) -> None:
+def check_values(
+    preds: Tensor,
+    target: Tensor,
+    data_range: DataRange,
+    warn: WarnOnce,
+    floating: tuple[bool, bool] = (True, True),
+    clamp_target: bool = False,
+) -> None:
     """Check the values of a pair that :func:`to_unit` made; one transfer from the device for both.
 
-    ``target`` must lie in [0, 1] (tolerance 1e-3). ``preds`` may leave it, as the output of a network does, and is an
-    error only when it is not finite or plainly in another unit.
+    ``target`` must lie in [0, 1] (tolerance 1e-3), unless it is to be clamped. ``preds`` may leave it, as the output of
+    a network does, and is an error only when it is not finite or plainly in another unit. One warning where a side
+    seems to be in another range.
+
+    Args:
+        preds: ``(N, 3, H, W)``.
+        target: likewise.
+        data_range: what was declared.
+        warn: who warns.
+        floating: whether each side was floating point.
+        clamp_target: let ``target`` leave its range as far as ``preds`` may.
 
     Raises:
         ValueError: with the values that were found, in the user's own unit.
     """
-    limits = torch.stack([torch.stack(plain(images.detach()).aminmax()) for images in (preds, target)])
+    preds, target = plain(preds), plain(target)
+    limits = torch.stack([torch.stack(images.detach().aminmax()) for images in (preds, target)])
     (preds_low, preds_high), (target_low, target_high) = limits.tolist()  # a NaN anywhere makes both ends NaN
     low, high = data_limits(data_range)
 
@@ -114,16 +190,18 @@ def check_values(preds: Tensor, target: Tensor, data_range: DataRange) -> None:
     for name, least, most in (("preds", preds_low, preds_high), ("target", target_low, target_high)):
         if not (abs(least) < float("inf") and abs(most) < float("inf")):
             raise ValueError(f"`{name}` holds NaN or infinite values: mask or replace them before they are scored")
-    if target_low < -TARGET_TOLERANCE or target_high > 1 + TARGET_TOLERANCE:
+    slack = WRONG_UNIT - 1 if clamp_target else TARGET_TOLERANCE
+    if target_low < -slack or target_high > 1 + slack:
         raise ValueError(
-            f"`target` spans {own(target_low, target_high)} but data_range={data_range!r}: "
+            f"`target` spans {own(target_low, target_high)} but data_range={shown(data_range)}: "
             f"{_unit_hint(target_low, target_high, low, high)}"
         )
     if max(abs(preds_low), abs(preds_high)) > WRONG_UNIT:
         raise ValueError(
-            f"`preds` spans {own(preds_low, preds_high)}, another unit than data_range={data_range!r}: "
+            f"`preds` spans {own(preds_low, preds_high)}, another unit than data_range={shown(data_range)}: "
             f"{_unit_hint(preds_low, preds_high, low, high)}"
         )
+    warn_of_range(preds, target, ((preds_low, preds_high), (target_low, target_high)), (low, high), floating, warn)
 
 
 def _unit_hint(least: float, most: float, low: float, high: float) -> str:
@@ -135,7 +213,7 @@ def _unit_hint(least: float, most: float, low: float, high: float) -> str:
         return "give data_range=255, or divide by 255"
     if least >= 0 and 256 < most <= 65536:
         return "give data_range=65535, or divide by 65535"
-    return "scale or clamp it, or give its data_range"
+    return "scale or clamp it (`clamp_target=True` and `clamp_preds=True` do), or give its data_range"
 
 
 def share_outside(images: Tensor, data_range: DataRange = 1.0) -> float:
@@ -172,6 +250,8 @@ def crop(images: Tensor, border: int) -> Tensor:
     Raises:
         ValueError: if the border is negative or leaves nothing.
     """
+    if type(border) is not int:
+        border = whole_number(border, "crop_border", 0, "a whole number of pixels")
     if border == 0:
         return images
     height, width = images.shape[-2:]

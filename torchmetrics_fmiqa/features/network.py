@@ -20,6 +20,7 @@ from torchmetrics_fmiqa.features.identity import module_identity
 from torchmetrics_fmiqa.features.weights import (
     PRETRAINED,
     WeightsUnavailableError,
+    check_finite,
     parse_weights,
     read_state_dict,
     strict_load,
@@ -94,6 +95,7 @@ class Network:
         self._spec = (backbone, weights)
         with built_in_the_open():
             self._master = _build(backbone, weights)
+            check_finite(self._master, str(backbone) if weights == PRETRAINED else repr(weights))
         self._copies: weakref.WeakValueDictionary[tuple[torch.device, torch.dtype], nn.Module] = (
             weakref.WeakValueDictionary()
         )

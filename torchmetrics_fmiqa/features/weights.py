@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Mapping
 from functools import lru_cache
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torchmetrics_fmiqa.data.opening import check_file, file_digest
 
@@ -110,6 +112,28 @@ def strict_load(network: nn.Module, state: Mapping[str, Tensor], source: str, op
     if any(problems.values()):
         raise ValueError(f"{source!r} does not fit {type(network).__name__}: {describe_keys(problems)}")
     network.load_state_dict(fitting, strict=False)
+
+
+def check_finite(network: nn.Module, source: str, buffers: bool = True) -> None:
+    """Check that no weight of a network is NaN or infinite: every score would be.
+
+    A buffer may hold infinities, as the masks of attention do.
+
+    Args:
+        network: what to look at.
+        source: where its weights came from, for the message.
+        buffers: look for NaN in buffers too.
+
+    Raises:
+        ValueError: naming the first weight that is.
+    """
+    kept: Iterator[tuple[str, Tensor]] = network.named_buffers() if buffers else iter(())
+    for name, value in (*network.named_parameters(), *kept):
+        if is_lazy(value) or value.is_meta or not value.is_floating_point() or not value.numel():
+            continue
+        least, most = (float(end) for end in (value if value.itemsize > 1 else value.float()).detach().aminmax())
+        if math.isnan(least) or (isinstance(value, nn.Parameter) and not math.isfinite(max(-least, most))):
+            raise ValueError(f"`weights`: {source} holds NaN or infinite values, first in {name!r}: give other weights")
 
 
 def describe_keys(problems: Mapping[str, list[str]]) -> str:

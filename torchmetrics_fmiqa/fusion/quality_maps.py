@@ -17,6 +17,7 @@ from torchmetrics_fmiqa.features.images import LUMA, DataRange, check_pair, chec
 from torchmetrics_fmiqa.features.tiles import mirror_index
 from torchmetrics_fmiqa.features.transforms import channels_last
 from torchmetrics_fmiqa.forward import full_precision
+from torchmetrics_fmiqa.misuse import WarnOnce
 
 #: The maps that :func:`quality_maps` gives, in its order.
 QUALITY_MAPS = ("psnr", "ssim", "ms_ssim")
@@ -33,6 +34,8 @@ _LEAST_ERROR = 1e-6
 # A similarity below this counts as this in MS-SSIM: a power below 1 has no finite gradient at 0, and a single scale
 # that is uncorrelated in one pixel, as the finest is in noise, must not decide the product alone.
 _LEAST_SIMILARITY = 1e-3
+
+_warn = WarnOnce()
 
 
 def quality_maps(
@@ -84,10 +87,11 @@ def quality_maps(
     (torch.Size([2, 1, 64, 80]), 0.36)
     """
     check_pair(preds, target)
+    floating = preds.is_floating_point(), target.is_floating_point()
     dtype = torch.float64 if torch.float64 in (preds.dtype, target.dtype) else torch.float32
     preds, target = to_unit(preds, data_range, dtype, "preds"), to_unit(target, data_range, dtype, "target")
     if validate and not torch.compiler.is_compiling():
-        check_values(preds, target, data_range)
+        check_values(preds, target, data_range, _warn, floating)
     with full_precision(preds):
         scales = dissimilarity_scales(preds, target)
         return {

@@ -15,6 +15,7 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.data.opening import read_bytes
 from torchmetrics_fmiqa.features.building import copied_in_the_open
 from torchmetrics_fmiqa.features.images import DataRange
+from torchmetrics_fmiqa.features.weights import check_finite
 from torchmetrics_fmiqa.fusion.fixed import FixedHead
 from torchmetrics_fmiqa.fusion.recipe import AnyRecipe, SpipsRecipe, as_spips_recipe
 from torchmetrics_fmiqa.fusion.saving import load_spips, recipe_of
@@ -136,6 +137,7 @@ def _trained(recipe: SpipsRecipe, head: SpipsHead | str | Path) -> SpipsHead:
     if not isinstance(head, SpipsHead):
         raise ValueError(f"`head` must be a SpipsHead or a .safetensors file of one, got {type(head).__name__}")
     check_made_for(head, recipe)
+    check_finite(head, "the head", buffers=False)  # the curve of a head without opinions is NaN
     with copied_in_the_open():
         return copy.deepcopy(head).cpu().eval().requires_grad_(False)
 

@@ -18,8 +18,10 @@ from torchmetrics_fmiqa.features.cache import References
 from torchmetrics_fmiqa.features.images import data_limits
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks
 from torchmetrics_fmiqa.metrics.finite import finite_positions, select_finite
+from torchmetrics_fmiqa.metrics.gradient import warn_of_lost_gradient
 from torchmetrics_fmiqa.metrics.pairs import Measured, PairMetric, check_ids, served
 from torchmetrics_fmiqa.metrics.states import StatefulMetric, will_sync
+from torchmetrics_fmiqa.misuse import WarnOnce
 
 
 class FeatureMetricCollection(MetricCollection):
@@ -61,6 +63,7 @@ class FeatureMetricCollection(MetricCollection):
         super().__init__(metrics, *additional_metrics, prefix=prefix, postfix=postfix, compute_groups=False)  # type: ignore[arg-type]
         self._shared: dict[tuple[Any, ...], FeatureComparator] = {}
         self._last = _LastBatch()
+        self._warn = WarnOnce()
 
     def update(  # type: ignore[override]
         self, preds: Images, target: Images, references: References | None = None, **kwargs: Any
@@ -75,6 +78,7 @@ class FeatureMetricCollection(MetricCollection):
 
     def forward(self, preds: Images, target: Images, **kwargs: Any) -> dict[str, Any]:
         """Update every member, with one forward pass for each backbone, and return the batch's own results."""
+        warn_of_lost_gradient(self._warn, preds, target)
         with self._serving(preds, target, kwargs):
             return super().forward(preds, target, **kwargs)
 

@@ -15,11 +15,14 @@ from lightning_utilities import apply_to_collection
 from torch import Tensor
 from torchmetrics.wrappers import BootStrapper
 
+from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
-from torchmetrics_fmiqa.features.images import DataRange, data_limits
+from torchmetrics_fmiqa.features.images import DataRange, as_data_range, data_limits
 from torchmetrics_fmiqa.functional import Reduction, check_reduction
 from torchmetrics_fmiqa.metrics.finite import NanStrategy, check_nan_strategy, finite_positions, select_finite
+from torchmetrics_fmiqa.metrics.gradient import warn_of_lost_gradient
 from torchmetrics_fmiqa.metrics.states import StatefulMetric, whole_numbers
+from torchmetrics_fmiqa.misuse import WarnOnce
 
 # What torchmetrics.Metric takes; every other keyword is a field of the recipe.
 _METRIC_OPTIONS = {
@@ -86,12 +89,10 @@ class PairMetric(StatefulMetric):
     ) -> None:
         super().__init__(**options)
         self.reduction = check_reduction(reduction)
-        data_limits(data_range)
-        if not isinstance(crop_border, int) or crop_border < 0:
-            raise ValueError(f"`crop_border` must be a whole number of pixels of at least 0, got {crop_border!r}")
-        self.data_range = data_range
-        self.crop_border = crop_border
+        self.data_range = as_data_range(data_range)
+        self.crop_border = whole_number(crop_border, "crop_border", 0, "a whole number of pixels")
         self.validate = validate
+        self._warn = WarnOnce()
         self.nan_strategy = check_nan_strategy(nan_strategy)
 
     def __repr__(self) -> str:
@@ -193,6 +194,12 @@ class PairMetric(StatefulMetric):
     def _keeps_names(self) -> bool:
         """Whether a single result comes in a dict too."""
         return False
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch to the state and return the batch's own result. An error leaves the state as it was."""
+        if id(self) not in served.get():  # a collection warns for its members
+            warn_of_lost_gradient(self._warn, *args, **kwargs)
+        return super().forward(*args, **kwargs)
 
     def _measure(self, preds: Images, target: Images, mask: Images | None) -> Measured:
         kept = finite_positions(preds, self.nan_strategy)

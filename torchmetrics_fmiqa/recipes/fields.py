@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
 from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
 
 Resolution = Literal["auto", "tile", "native", "resize"]
 Protocol = Literal["fmiqa", "zsiqa"]
 Pooling = Literal["mean", "information"]
 Taps = str | Sequence[str | int]
+# Images in [0, 1] divided by less have no digits left: 1/65535 is the least that a network was trained with.
+_LEAST_STD = 1e-6
+
 Normalization = str | tuple[Sequence[float], Sequence[float]]
 
 
@@ -21,17 +26,25 @@ def distance_name(distance: Any) -> str:
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Refuse a value that is none of the choices."""
-    if value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {shown(value)}")
 
 
 def checked_taps(taps: Any) -> str | tuple[str | int, ...]:
-    """Return the taps, a list of them as a tuple."""
+    """Return the taps, a list of them as a tuple, indices as ``int``."""
+    taps = as_python(taps)
     if isinstance(taps, str):
         return taps
     if not isinstance(taps, Sequence):
-        raise ValueError(f"`taps` must be 'all' or a list of indices and module names, got {taps!r}")
-    return tuple(taps)
+        raise ValueError(f"`taps` must be 'all' or a list of indices and module names, got {shown(taps)}")
+    return tuple(_checked_tap(tap, "taps") for tap in taps)
+
+
+def _checked_tap(tap: Any, name: str) -> str | int:
+    tap = as_python(tap)
+    if isinstance(tap, bool) or not isinstance(tap, (str, int)):
+        raise ValueError(f"`{name}`: a tap is an index or a module name, got {shown(tap)}")
+    return tap
 
 
 def checked_tap_weights(given: Any) -> dict[str | int, float] | None:
@@ -40,22 +53,22 @@ def checked_tap_weights(given: Any) -> dict[str | int, float] | None:
         return None
     if not isinstance(given, Mapping):
         raise ValueError(
-            f"`tap_weights` must map each tap (index or name) to its weight, got {given!r}: "
+            f"`tap_weights` must map each tap (index or name) to its weight, got {shown(given)}: "
             "weights bind by name, not by position"
         )
+    taps = [_checked_tap(key, "tap_weights") for key in given]
     try:
-        weights = {key: float(value) for key, value in given.items()}
-    except (TypeError, ValueError):
-        raise ValueError(f"`tap_weights` must be numbers, got {dict(given)!r}") from None
-    if not all(0 <= weight < float("inf") for weight in weights.values()) or not any(weights.values()):
-        raise ValueError(f"`tap_weights` must be finite, at least 0 and not all 0, got {weights!r}")
+        weights = dict(zip(taps, map(float, given.values()), strict=True))
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        weights = {}
+    if not all(0 <= weight < math.inf for weight in weights.values()) or not 0 < sum(weights.values()) < math.inf:
+        raise ValueError(f"`tap_weights` must be finite numbers, at least 0 and not all 0, got {shown(dict(given))}")
     return weights
 
 
-def check_pixels(name: str, value: Any) -> None:
-    """Refuse what is neither ``None`` nor a positive number of pixels."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ValueError(f"`{name}` must be a positive number of pixels or None, got {value!r}")
+def checked_pixels(name: str, value: Any) -> int | None:
+    """Return a positive number of pixels as an ``int``, or ``None``."""
+    return None if value is None else whole_number(value, name, 1, "None or a whole number of pixels")
 
 
 def checked_normalization(given: Any) -> Normalization:
@@ -65,14 +78,18 @@ def checked_normalization(given: Any) -> Normalization:
         return given
     try:
         mean, std = (tuple(float(value) for value in values) for values in given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         mean, std = (), ()
-    if len(mean) != 3 or len(std) != 3 or min(std, default=0) <= 0:
+    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean)) or not all(map(_can_divide, std)):
         raise ValueError(
-            "`normalization` must be 'model', 'none' or (mean, std) with three values each and std above 0, "
-            f"got {given!r}"
+            "`normalization` must be 'model', 'none' or (mean, std) with three finite values each and std above "
+            f"{_LEAST_STD:g}, got {shown(given)}"
         )
     return mean, std
+
+
+def _can_divide(std: float) -> bool:
+    return _LEAST_STD < std < math.inf
 
 
 def checked_distance(given: Any, protocol: Protocol) -> str | Distance | tuple[str | Distance, ...]:
@@ -80,15 +97,15 @@ def checked_distance(given: Any, protocol: Protocol) -> str | Distance | tuple[s
     single = isinstance(given, str) or callable(given)
     distances = (given,) if single else tuple(given) if isinstance(given, Sequence) else (None,)
     if not all(isinstance(distance, str) or callable(distance) for distance in distances):
-        raise ValueError(f"`distance` must be a name, a callable or a list of them, got {given!r}")
+        raise ValueError(f"`distance` must be a name, a callable or a list of them, got {shown(given)}")
     names = [distance_name(distance) for distance in distances]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"`distance` must name one or more different distances, got {names!r}")
+        raise ValueError(f"`distance` must name one or more different distances, got {shown(names)}")
     known = [*POINTWISE, *DISTRIBUTION] if protocol == "fmiqa" else [*zsiqa.PER_TAP, *zsiqa.STACKED]
     for distance in distances:
         if isinstance(distance, str) and distance not in known:
             raise ValueError(
-                f"`distance` {distance!r} is not known to the {protocol} protocol, which has {', '.join(known)}"
+                f"`distance` {shown(distance)} is not known to the {protocol} protocol, which has {', '.join(known)}"
                 "; or give a callable (N, T, C), (N, T, C) -> (N,)"
             )
         if not isinstance(distance, str) and protocol == "zsiqa":

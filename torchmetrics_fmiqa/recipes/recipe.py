@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from torch import nn
 
+from torchmetrics_fmiqa.arguments import shown, truth
 from torchmetrics_fmiqa.distances import Distance
 from torchmetrics_fmiqa.features.identity import content_of
 from torchmetrics_fmiqa.features.network import UserModule, network_identity
@@ -27,9 +28,9 @@ from torchmetrics_fmiqa.recipes.fields import (
     Resolution,
     Taps,
     check_choice,
-    check_pixels,
     checked_distance,
     checked_normalization,
+    checked_pixels,
     checked_tap_weights,
     checked_taps,
     distance_name,
@@ -78,7 +79,10 @@ class Recipe:
         protocol: ``"fmiqa"``, or ``"zsiqa"`` for the published sums, windows and distances (:meth:`zsiqa`).
         pooling: how positions make one number: their ``"mean"``, or weighed by the ``"information"`` of the target
             there (:func:`~torchmetrics_fmiqa.features.information.information`): an even sky counts less than a face.
-            Distances without positions weigh whole tiles so.
+            Distances without positions weigh whole tiles so. With ``"information"`` the score is not symmetric: swap
+            preds and target, and other places count.
+        clamp_target: clamp references to their range first, where they may leave it: reflectance slightly above 1, or
+            the overshoot of a resize.
 
     Raises:
         ValueError: for a value that no field takes, naming the field and what it takes.
@@ -103,29 +107,32 @@ class Recipe:
     clamp_preds: bool = False
     protocol: Protocol = "fmiqa"
     pooling: Pooling = "mean"
+    clamp_target: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.backbone, nn.Module):
             self._set(backbone=UserModule(self.backbone))
         elif not isinstance(self.backbone, (str, UserModule)) or not self.backbone:
-            raise ValueError(f"`backbone` must be a model name or a torch.nn.Module, got {self.backbone!r}")
+            raise ValueError(f"`backbone` must be a model name or a torch.nn.Module, got {shown(self.backbone)}")
         if isinstance(self.weights, Path):
             self._set(weights=str(self.weights))
         if not isinstance(self.weights, str):
-            raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a path, got {self.weights!r}")
+            raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a path, got {shown(self.weights)}")
         if isinstance(self.backbone, UserModule) and self.weights != PRETRAINED:
-            raise ValueError(f"`weights={self.weights!r}` with a module as backbone: load them into the module instead")
+            raise ValueError(
+                f"`weights={shown(self.weights)}` with a module as backbone: load them into the module instead"
+            )
         check_choice("tokens", self.tokens, get_args(TokenChoice))
         check_choice("resolution", self.resolution, get_args(Resolution))
         check_choice("protocol", self.protocol, get_args(Protocol))
         check_choice("pooling", self.pooling, get_args(Pooling))
         if self.pooling != "mean" and self.protocol != "fmiqa":
             raise ValueError(f"`pooling={self.pooling!r}` is not known to the {self.protocol} protocol: take 'mean'")
-        check_pixels("tile", self.tile)
-        check_pixels("max_side", self.max_side)
-        if not isinstance(self.clamp_preds, bool):
-            raise ValueError(f"`clamp_preds` must be true or false, got {self.clamp_preds!r}")
         self._set(
+            tile=checked_pixels("tile", self.tile),
+            max_side=checked_pixels("max_side", self.max_side),
+            clamp_preds=truth(self.clamp_preds, "clamp_preds"),
+            clamp_target=truth(self.clamp_target, "clamp_target"),
             taps=checked_taps(self.taps),
             tap_weights=checked_tap_weights(self.tap_weights),
             normalization=checked_normalization(self.normalization),
@@ -153,7 +160,7 @@ class Recipe:
         """What two recipes must share for one forward pass to serve both."""
         weights = "" if isinstance(self.backbone, UserModule) else network_identity(self.backbone, str(self.weights))
         reading = (self.normalization, self.resolution, self.tile, self.max_side, self.clamp_preds, self.protocol)
-        return (self.backbone, weights, *reading, self.pooling)
+        return (self.backbone, weights, *reading, self.pooling, self.clamp_target)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -163,8 +170,9 @@ class Recipe:
             ValueError: if ``weights`` is a file that is not there.
         """
         fields = {**self.plain(), "version": _VERSION}
-        if self.pooling == "mean":  # a field that came later: recipes of before keep their digests
-            del fields["pooling"]
+        for later, before in (("pooling", "mean"), ("clamp_target", False)):
+            if fields[later] == before:  # a field that came later: recipes of before keep their digests
+                del fields[later]
         if isinstance(self.backbone, UserModule):
             fields["backbone"] = self.backbone.identity
         else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from torchmetrics_fmiqa.arguments import shown
 from torchmetrics_fmiqa.data.opening import read_text
 from torchmetrics_fmiqa.features.network import UserModule
 from torchmetrics_fmiqa.recipes.recipe import Recipe, backbone_defaults
 from torchmetrics_fmiqa.recipes.table import named
+from torchmetrics_fmiqa.yaml_text import read_yaml
 
 
 def is_yaml_path(source: str | Path) -> bool:
@@ -34,16 +36,11 @@ def written(recipe: Recipe) -> str:
 
 def read(source: str | Path) -> Recipe:
     """The recipe of a YAML file or text (:meth:`Recipe.from_yaml`)."""
-    import yaml
-
     path = Path(source) if is_yaml_path(source) else None
-    text = str(source) if path is None else read_text(path, "recipe file")
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"the recipe {str(source)[:80]!r} is no YAML: {error}") from None
+    name = "the recipe" if path is None else f"the recipe {str(path)!r}"
+    fields = read_yaml(str(source) if path is None else read_text(path, "recipe file"), name)
     if not isinstance(fields, dict):
-        raise ValueError(f"a recipe is a mapping of fields, got {fields!r}")
+        raise ValueError(f"a recipe is a mapping of fields, got {shown(fields)}")
     weights = fields.get("weights")
     if path is not None and isinstance(weights, str) and (path.parent / weights).is_file():
         fields["weights"] = str(path.parent / weights)

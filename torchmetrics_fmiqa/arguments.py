@@ -1,0 +1,64 @@
+"""Numbers as users give them, and values as messages show them."""
+
+from __future__ import annotations
+
+import operator
+import reprlib
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: its ``repr``, cut where it is long or deep.
+
+    >>> shown([1, 2]), len(shown("x" * 10**6)), shown(list(range(9)))
+    ('[1, 2]', 120, '[0, 1, 2, 3, 4, 5, ...]')
+    """
+    return _SHORT.repr(value)
+
+
+def whole_number(value: Any, name: str, least: int, what: str = "a whole number") -> int:
+    """Return a whole number of Python, NumPy or a 0-dim tensor as an ``int``.
+
+    Args:
+        value: what was given.
+        name: of the argument, for the message.
+        least: the least that is taken.
+        what: what the argument is, for the message.
+
+    Raises:
+        ValueError: if it is no whole number (``True`` and 2.0 are none), or less than ``least``.
+
+    >>> import numpy as np
+    >>> whole_number(np.int64(3), "tile_batch", 1)
+    3
+    """
+    try:
+        number = None if _is_truth(value) else operator.index(value)
+    except (TypeError, ValueError, RuntimeError):  # a tensor of several numbers, or of floats
+        number = None
+    if number is None or number < least:
+        raise ValueError(f"`{name}` must be {what} of at least {least}, got {shown(value)}")
+    return number
+
+
+def truth(value: Any, name: str) -> bool:
+    """Return a truth value of Python, NumPy or a 0-dim tensor as a ``bool``.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not _is_truth(value):
+        raise ValueError(f"`{name}` must be true or false, got {shown(value)}")
+    return bool(value)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool) or (getattr(value, "shape", None) == () and str(value.dtype).endswith("bool"))
+
+
+def as_python(value: Any) -> Any:
+    """A NumPy array or scalar, or a tensor, as Python's own numbers and lists; all else as it is."""
+    return value.tolist() if hasattr(value, "tolist") and hasattr(value, "shape") else value

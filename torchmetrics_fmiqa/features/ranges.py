@@ -1,0 +1,98 @@
+"""Images in another range than was declared: what can be told from their values, and is no error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from torchmetrics_fmiqa.misuse import WarnOnce
+
+#: Least and greatest value of images that were mapped to [0, 1].
+Span = tuple[float, float]
+
+# A prediction further outside than this, as a share of the range, is beyond ringing and rounding.
+_FAR = 0.25
+# So many of them are no outliers. Noise with a standard deviation of 50/255 on a black image reaches this.
+_MANY = 0.1
+# From this width on a range is one of whole numbers (0..255), in which images in [0, 1] are black.
+_WHOLE = 16.0
+
+
+def warn_of_range(
+    preds: Tensor,
+    target: Tensor,
+    spans: tuple[Span, Span],
+    limits: tuple[float, float],
+    floating: tuple[bool, bool],
+    warn: WarnOnce,
+) -> None:
+    """Warn once where one side seems to be in another range than was declared.
+
+    The device is waited for again only where the spans are suspicious.
+
+    Args:
+        preds: ``(N, 3, H, W)``, mapped to [0, 1].
+        target: likewise.
+        spans: of both.
+        limits: the declared range.
+        floating: whether each side was floating point; integers have a range of their own.
+        warn: who warns.
+    """
+    declared = f"data_range {limits[0]:g} .. {limits[1]:g}"
+    if floating[0] and not warn.has_warned("range of preds"):
+        share = _share_far_outside(preds, spans[0], limits)
+        if share > _MANY or _is_unit_alone(preds, spans, limits):
+            outside = f"with {share:.0%} of its values far outside the range" if share > _MANY else "and no more"
+            warn(
+                "range of preds",
+                f"`preds` spans {_own(spans[0], limits)} {outside}, while `target` spans {_own(spans[1], limits)} "
+                f"({declared}): bring both to one range first, such as preds = (preds + 1) / 2 for the output of tanh",
+            )
+    if floating[1] and not warn.has_warned("range of target"):
+        share = _share_far_outside(target, spans[1], limits)
+        if share > _MANY or _is_black(target, spans[1], limits):
+            outside = f"{share:.0%} of it far outside, which is clamped" if share > _MANY else "which is black there"
+            warn(
+                "range of target",
+                f"`target` spans {_own(spans[1], limits)}, {outside} ({declared}): give the range of the images as "
+                "data_range",
+            )
+
+
+def _own(span: Span, limits: tuple[float, float]) -> str:
+    return " .. ".join(f"{value:.4g}" for value in _declared(span, limits))
+
+
+def _declared(span: Span, limits: tuple[float, float]) -> Span:
+    """A span in the unit that was declared."""
+    low, high = limits
+    return low + span[0] * (high - low), low + span[1] * (high - low)
+
+
+def _share_far_outside(images: Tensor, span: Span, limits: tuple[float, float]) -> float:
+    """Share of values far outside; 0 where a network in training may well give such."""
+    if span[0] >= -_FAR and span[1] <= 1 + _FAR:
+        return 0.0
+    # Before it has learned, a network gives anything: only what looks like the output of tanh is another range.
+    if images.requires_grad and not (limits == (0.0, 1.0) and -1.005 <= span[0] < -0.75 and span[1] <= 1.005):
+        return 0.0
+    return float(((images < -_FAR) | (images > 1 + _FAR)).float().mean())
+
+
+def _is_unit_alone(preds: Tensor, spans: tuple[Span, Span], limits: tuple[float, float]) -> bool:
+    """Whether predictions use [0, 1] alone, beside a target that uses more of a larger range."""
+    (least, most), (darkest, brightest) = (_declared(span, limits) for span in spans)
+    if least < -0.005 or not 0.5 < most <= 1.005:
+        return False
+    if limits[0] < 0:
+        return limits == (-1.0, 1.0) and darkest < -0.75
+    return brightest > _WHOLE and _is_black(preds, spans[0], limits)
+
+
+def _is_black(images: Tensor, span: Span, limits: tuple[float, float]) -> bool:
+    """Whether images in a range of whole numbers hold fractions of 1, and nothing else."""
+    low, high = limits
+    least, most = _declared(span, limits)
+    if high - low < _WHOLE or least < -1.005 or not 0 < most <= 1.005:
+        return False
+    values = images.detach() * (high - low) + low
+    return bool(((values - values.round()).abs() > 0.01).any())  # a black frame of a film holds 0 and 1

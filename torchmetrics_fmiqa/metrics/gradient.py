@@ -1,0 +1,33 @@
+"""A metric has no gradient: the warning for those who take its result for a loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.misuse import WarnOnce
+
+
+def warn_of_lost_gradient(warn: WarnOnce, *images: Any, **others: Any) -> None:
+    """Warn once where the arguments of ``forward`` ask for a gradient, which the result will not have.
+
+    Args:
+        warn: who warns.
+        images: arguments of ``forward``: tensors, or lists of them.
+        others: those by keyword.
+    """
+    if torch.is_grad_enabled() and any(_requires_grad(side) for side in (*images, *others.values())):
+        warn(
+            "gradient",
+            "the images require a gradient, but the result of a metric has none: in a loss it trains nothing. Take "
+            "FeatureDistanceLoss (SpipsLoss for SPIPS) to train with; to log the metric give preds.detach(), or call "
+            "`update`",
+        )
+
+
+def _requires_grad(images: Any) -> bool:
+    if isinstance(images, (list, tuple)):
+        return any(_requires_grad(image) for image in images)
+    return isinstance(images, Tensor) and images.requires_grad

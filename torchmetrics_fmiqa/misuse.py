@@ -1,0 +1,46 @@
+"""WarnOnce: legal misuse is warned of, once in its owner's life."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import torch
+
+# Frames of these packages are not where the user called.
+_INSIDE = ("torchmetrics_fmiqa.", "torchmetrics.", "torch.", "lightning.", "pytorch_lightning.")
+
+
+class WarnOnce:
+    """Warns of each kind of misuse once. Silent in compiled code, which could not hold a warning.
+
+    >>> warn = WarnOnce()
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn("order", "the arguments are swapped")
+    ...     warn("order", "the arguments are swapped")
+    >>> len(caught), warn.has_warned("order")
+    (1, True)
+    """
+
+    def __init__(self) -> None:
+        self._kinds: set[str] = set()
+
+    def has_warned(self, kind: str) -> bool:
+        """Whether this kind has been warned of, so that nobody need look for it again."""
+        return kind in self._kinds
+
+    def __call__(self, kind: str, message: str) -> None:
+        """Warn with a ``UserWarning`` that names the line of the user's call, unless this kind was warned of before."""
+        if torch.compiler.is_compiling() or kind in self._kinds:
+            return
+        self._kinds.add(kind)
+        warnings.warn(message, UserWarning, stacklevel=_levels_to_user())
+
+
+def _levels_to_user() -> int:
+    """The ``stacklevel`` of the nearest caller outside this package and the frameworks below it."""
+    level, frame = 2, sys._getframe(2)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith(_INSIDE):
+        level, frame = level + 1, frame.f_back
+    return level
