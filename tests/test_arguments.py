@@ -1,0 +1,181 @@
+"""Numbers of any kind are taken, what is none is refused by name, and no message grows with the input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tests.conftest import make_pair
+from torchmetrics_fmiqa import (
+    SPIPS,
+    FeatureDistance,
+    FeatureDistanceLoss,
+    FeatureMetricCollection,
+    Recipe,
+    feature_distance,
+)
+from torchmetrics_fmiqa.cli import main
+from torchmetrics_fmiqa.features.images import data_limits
+from torchmetrics_fmiqa.yaml_text import read_yaml
+
+PREDS, TARGET = make_pair(1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        (np.float32(2), (0, 2)),
+        (np.int64(255), (0, 255)),
+        (torch.tensor(1.0), (0, 1)),
+        (torch.tensor(255), (0, 255)),
+        (np.array(255), (0, 255)),
+        ([-1, 1], (-1, 1)),
+        (np.array([-1.0, 1.0]), (-1, 1)),
+        (torch.tensor([0, 4]), (0, 4)),
+        ((np.float64(0), torch.tensor(4)), (0, 4)),
+    ],
+)
+def test_a_range_may_be_any_kind_of_number(given: Any, limits: tuple[float, float]) -> None:
+    assert data_limits(given) == limits
+    low, high = limits
+    preds, target = (images * (high - low) + low for images in (PREDS, TARGET))
+    metrics = FeatureMetricCollection({"a": FeatureDistance(data_range=given), "b": SPIPS(data_range=given)})
+    found = metrics(preds, target)
+    plain = FeatureDistance(data_range=limits)
+    assert torch.allclose(found["a"], plain(preds, target))
+    assert set(metrics["a"].state_dict()) == set(plain.state_dict())
+    assert torch.allclose(FeatureDistanceLoss(data_range=given)(preds, target), found["a"])
+
+
+@pytest.mark.parametrize(
+    "given", [None, "255", True, np.True_, 0, -1, float("nan"), float("inf"), 1e400, [0], [0, 1, 2], [1, 0], ["a", 1]]
+)
+def test_what_is_no_range_is_refused_by_name_where_it_is_given(given: Any) -> None:
+    for door in (FeatureDistance, FeatureDistanceLoss, SPIPS):
+        with pytest.raises(ValueError, match="`data_range`"):
+            door(data_range=given)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, torch.tensor])
+def test_whole_numbers_of_any_kind(kind: Any) -> None:
+    one = kind(1)
+    assert Recipe("fmiqa/embedded", taps=[kind(0), one], tap_weights={kind(0): kind(2), one: 1}, max_side=kind(64)) == (
+        Recipe("fmiqa/embedded", taps=[0, 1], tap_weights={0: 2, 1: 1}, max_side=64)
+    )
+    assert FeatureDistance(crop_border=one, tile_batch=one).crop_border == 1
+    loss = FeatureDistanceLoss(crop_border=one, random_shift=one, tile_batch=one)
+    assert (loss.crop_border, loss.random_shift) == (1, 1)
+    assert feature_distance(PREDS, TARGET, crop_border=one, taps=np.arange(2)) == feature_distance(
+        PREDS, TARGET, crop_border=1, taps=(0, 1)
+    )
+
+
+@pytest.mark.parametrize("value", [1.5, "1", None, -1, np.float64(1), torch.tensor(1.0), torch.ones(2), [1]])
+@pytest.mark.parametrize("name", ["crop_border", "tile_batch", "random_shift"])
+def test_what_is_no_whole_number_is_refused_by_name(name: str, value: Any) -> None:
+    for door in (FeatureDistanceLoss,) if name == "random_shift" else (FeatureDistance, FeatureDistanceLoss):
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            door(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tap_weights": {0: float("nan"), 1: 1}},
+        {"tap_weights": {0: "heavy"}},
+        {"tap_weights": {0: 1e400}},
+        {"tap_weights": {1.5: 1}},
+        {"normalization": [[float("nan"), 0, 0], [1, 1, 1]]},
+        {"normalization": [[0, 0, 0], [1, 1, float("inf")]]},
+        {"normalization": [[0, 0, 0], [1, 1, 0]]},
+        {"normalization": [[0, 0, 0], [1, 1, 1e-30]]},
+        {"taps": [1.5]},
+        {"taps": [None]},
+        {"tile": 1.5},
+        {"max_side": "large"},
+        {"max_side": True},
+        {"clamp_target": "yes"},
+        {"clamp_preds": 1},
+        {"tokens": ["patch"]},
+        {"distance": {"cosine": 1}},
+        {"weights": 5},
+    ],
+)
+def test_fields_of_wrong_kinds_are_refused_by_name(fields: dict[str, Any]) -> None:
+    (name,) = fields
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        Recipe("fmiqa/embedded", **fields)
+
+
+class Weighted(nn.Module):
+    """A network with one weight, and a mask as attention has it."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+        with torch.no_grad():
+            self.conv.weight[0, 0, 0, 0] = weight
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.conv(images)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {"taps": ["conv"], "normalization": "none"}
+    for weight in (float("nan"), float("inf"), float("-inf")):
+        with pytest.raises(ValueError, match=r"NaN or infinite.*'conv.weight'"):
+            FeatureDistance(Recipe(Weighted(weight), **fields))
+    assert FeatureDistance(Recipe(Weighted(1.0), **fields))(PREDS, TARGET).isfinite()
+    from torchmetrics_fmiqa.features.embedded import load_embedded
+
+    state = {name: value.clone().contiguous() for name, value in load_embedded().state_dict().items()}
+    name = next(name for name, value in state.items() if value.is_floating_point() and value.ndim == 4)
+    state[name][0] = float("nan")
+    save_file(state, tmp_path / "broken.safetensors")
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        feature_distance(PREDS, TARGET, backbone="fmiqa/embedded", weights=str(tmp_path / "broken.safetensors"))
+
+
+BOMB = "a: &a [x, x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))
+
+
+def test_yaml_that_unfolds_is_refused(tmp_path: Path) -> None:
+    for text in (BOMB, "a: &a [*a]", "taps: &t [0]\nlow: *t"):
+        with pytest.raises(ValueError, match="refers to a part of itself") as error:
+            Recipe.from_yaml(text)
+        assert len(str(error.value)) < 500
+    (tmp_path / "recipe.yaml").write_bytes(b"backbone: \xff\xfe")
+    for source in (str(tmp_path / "recipe.yaml"), "- " * 5000 + "\n", "[" * 5000, "taps: [0]\ntaps: [1]", "5\n", "a: [\n"):
+        with pytest.raises(ValueError) as error:  # noqa: PT011 (each has a text of its own)
+            Recipe.from_yaml(source)
+        assert len(str(error.value)) < 700
+    assert read_yaml("weights: '*'", "text") == {"weights": "*"}
+
+
+def test_messages_stay_short() -> None:
+    long = ["x" * 10**5] * 100
+    for fields in ({"taps": {"a": long}}, {"tokens": long}, {"distance": long}, {"normalization": long}, {"tile": long}):
+        with pytest.raises(ValueError, match=next(iter(fields))) as error:
+            Recipe("fmiqa/embedded", **fields)
+        assert len(str(error.value)) < 2000
+    with pytest.raises(ValueError, match="data_range") as error:
+        data_limits(long)  # type: ignore[arg-type]
+    assert len(str(error.value)) < 1000
+
+
+def test_the_command_line_refuses_them_with_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    import sys
+
+    for field in ("normalization=[[.nan, 0, 0], [1, 1, 1]]", "taps=[&a 0, *a]", "tile=1.5"):
+        monkeypatch.setattr(sys, "argv", ["fmiqa", "score", __file__, __file__, "--set", field])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) <= 2
