@@ -69,7 +69,8 @@ def feature_distance(
 ) -> Tensor | dict[str, Tensor]:
     """Perceptual distance between images by the intermediate features of a frozen network. Lower is better.
 
-    The functional twin of :class:`~torchmetrics_fmiqa.FeatureDistance`; differentiable with respect to ``preds``.
+    The functional twin of :class:`~torchmetrics_fmiqa.FeatureDistance`; differentiable with respect to ``preds``. Not
+    symmetric where the recipe's pooling is ``"information"``, as the default's is.
 
     Args:
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``.

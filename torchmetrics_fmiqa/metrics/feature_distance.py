@@ -21,7 +21,8 @@ class FeatureDistance(PairMetric):
 
     The zero-shot full-reference measure of ZS-IQA (Ghildyal, Barman and Zadtootaghaj, ICASSP 2025), done right by
     default: the network's own input normalisation, cosine over channels at every stage, evenly spaced tiles of any
-    resolution, mean over taps and pixels. **Lower is better; 0 for equal images.**
+    resolution, mean over taps and pixels. **Lower is better; 0 for equal images.** With ``pooling="information"``, as
+    the default recipe has it, places are weighed by the target: swapping preds and target gives another number.
 
     As input to ``forward`` and ``update`` the metric accepts
 
