@@ -124,7 +124,7 @@ def test_what_cannot_be_computed_is_nan_with_a_warning():
         (([1.0, 2.0], [1.0]), "`scores` must be 1 numbers, one for each opinion"),
         (([1.0], [[1.0]]), "`opinion` must be one column"),
         (([1.0, 2.0], [1.0, float("nan")]), "`opinion` must be finite, got nan"),
-        (([1.0, 2.0], [1.0, 2.0], [1.0, 2.0]), "`reference` must be 2 whole numbers, got torch.float32"),
+        (([1.0, 2.0], [1.0, 2.0], [1.0, 2.0]), "`reference` must be 2 whole numbers, got float64"),
         (([1.0, 2.0], [1.0, 2.0], [0, 1, 2]), "`reference` must be 2 whole numbers"),
         (([1.0, 2.0], [1.0, 2.0], None, [0, -1]), "`type` must be at least 0, got -1"),
     ],

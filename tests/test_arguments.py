@@ -22,6 +22,7 @@ from torchmetrics_fmiqa import (
 )
 from torchmetrics_fmiqa.cli import main
 from torchmetrics_fmiqa.features.images import data_limits
+from torchmetrics_fmiqa.metrics.states import whole_numbers
 from torchmetrics_fmiqa.yaml_text import read_yaml
 
 PREDS, TARGET = make_pair(1, 32, 32)
@@ -111,6 +112,50 @@ def test_fields_of_wrong_kinds_are_refused_by_name(fields: dict[str, Any]) -> No
     (name,) = fields
     with pytest.raises(ValueError, match=f"`{name}`"):
         Recipe("fmiqa/embedded", **fields)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [3, 1],
+        (3, np.int8(1)),
+        [torch.tensor(3), torch.tensor(1)],
+        *(np.array([3, 1], dtype=kind) for kind in ("uint8", "int16", "uint32", "uint64", ">i4")),
+        *(torch.tensor([3, 1], dtype=kind) for kind in (torch.uint8, torch.int16, torch.int32, torch.int64)),
+        *(torch.tensor([3, 1]).to(kind) for kind in (torch.uint16, torch.uint32, torch.uint64)),
+    ],
+)
+def test_sample_ids_are_whole_numbers_of_any_kind(ids: Any) -> None:
+    found = whole_numbers(ids, "sample_ids", 2, torch.device("cpu"))
+    assert (found.dtype, found.tolist()) == (torch.int64, [3, 1])
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["a", "b"],
+        np.array(["a", "b"]),
+        [1.0, 2.0],
+        [True, False],
+        torch.tensor([1.0, 2.0]),
+        torch.tensor([True, False]),
+        [-1, 0],
+        [2**63, 0],
+        [2**70, 0],
+        np.array([2**63, 1], dtype=np.uint64),
+        torch.tensor([1, -1]).to(torch.uint64),
+        [1],
+        [[1], [2]],
+        [[1], [1, 2]],
+        [None, 1],
+        7,
+        "ab",
+        {1: 2, 3: 4},
+    ],
+)
+def test_other_sample_ids_are_refused_by_name(ids: Any) -> None:
+    with pytest.raises(ValueError, match="`sample_ids`"):
+        whole_numbers(ids, "sample_ids", 2, torch.device("cpu"))
 
 
 class Weighted(nn.Module):

@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from torchmetrics_fmiqa.arguments import as_python, shown
 from torchmetrics_fmiqa.locks import CopiedLock
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks, check_equal_settings
 
@@ -179,14 +181,27 @@ def will_sync(metric: Metric) -> bool:
 
 
 def whole_numbers(values: Tensor | Sequence[int], name: str, count: int, device: torch.device) -> Tensor:
-    """Return ``(count,)`` whole numbers of at least 0 as int64.
+    """Return ``(count,)`` whole numbers of at least 0 as int64, of any integer kind of Python, NumPy or PyTorch.
+
+    >>> whole_numbers(np.array([3, 1], dtype=np.uint64), "sample_ids", 2, torch.device("cpu"))
+    tensor([3, 1])
 
     Raises:
         ValueError: if they are something else, or another number of them.
     """
-    numbers = torch.as_tensor(values, device=device)
-    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool or numbers.shape != (count,):
-        raise ValueError(f"`{name}` must be {count} whole numbers, got {numbers.dtype} of shape {tuple(numbers.shape)}")
-    if count and int(numbers.min()) < 0:
-        raise ValueError(f"`{name}` must be at least 0, got {int(numbers.min())}")
-    return numbers.to(torch.int64)
+    if isinstance(values, Tensor):
+        integers = not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+        shape, kind, given = tuple(values.shape), str(values.dtype), values
+    else:
+        try:
+            array = np.asarray([as_python(value) for value in values] if isinstance(values, (list, tuple)) else values)
+        except (TypeError, ValueError):  # lists of several lengths
+            array = np.asarray(None)
+        integers, shape, kind = array.dtype.kind in "iu", array.shape, str(array.dtype)
+        given = torch.from_numpy(array.astype(np.int64)) if integers else None
+    if not integers or shape != (count,):
+        raise ValueError(f"`{name}` must be {count} whole numbers, got {kind} of shape {shape}")
+    numbers = given.to(device).to(torch.int64)
+    if count and int(numbers.min()) < 0:  # as what is above 2^63 - 1 becomes
+        raise ValueError(f"`{name}` must be 0 to 2^63 - 1, got {shown(values)}")
+    return numbers
