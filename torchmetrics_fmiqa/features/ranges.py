@@ -79,12 +79,12 @@ def _share_far_outside(images: Tensor, span: Span, limits: tuple[float, float]) 
 
 
 def _is_unit_alone(preds: Tensor, spans: tuple[Span, Span], limits: tuple[float, float]) -> bool:
-    """Whether predictions use [0, 1] alone, beside a target that uses more of a larger range."""
+    """Whether predictions use [0, 1] or [-1, 1] alone, beside a target that uses more of a larger range."""
     (least, most), (darkest, brightest) = (_declared(span, limits) for span in spans)
-    if least < -0.005 or not 0.5 < most <= 1.005:
-        return False
     if limits[0] < 0:
-        return limits == (-1.0, 1.0) and darkest < -0.75
+        return limits == (-1.0, 1.0) and darkest < -0.75 and least >= -0.005 and 0.5 < most <= 1.005
+    if preds.requires_grad and (least < -0.005 or most < 0.5):  # a network that has not learned gives small numbers
+        return False
     return brightest > _WHOLE and _is_black(preds, spans[0], limits)
 
 
