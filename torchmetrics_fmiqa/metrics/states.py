@@ -198,7 +198,7 @@ def whole_numbers(values: Tensor | Sequence[int], name: str, count: int, device:
         except (TypeError, ValueError):  # lists of several lengths
             array = np.asarray(None)
         integers, shape, kind = array.dtype.kind in "iu", array.shape, str(array.dtype)
-        given = torch.from_numpy(array.astype(np.int64)) if integers else None
+        given = torch.from_numpy(array.astype(np.int64)) if integers else torch.empty(0)
     if not integers or shape != (count,):
         raise ValueError(f"`{name}` must be {count} whole numbers, got {kind} of shape {shape}")
     numbers = given.to(device).to(torch.int64)
