@@ -10,6 +10,9 @@ PUBLISHED_CHANGES = {"_tra-1": "translation", "_sca-1": "scale", "_rot-1": "rota
 #: Columns of numbers beside the scores.
 NO_METRICS = ("level", "std", "votes", "seconds", "row")
 
+#: Columns of names, which are text even where they consist of digits.
+NAMES = ("ref", "dis", "dist", "image", "type")
+
 
 class Column(NamedTuple):
     """What a column holds: scores of a metric, of one of its taps, or of changed images; or a property of images."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torchmetrics_fmiqa.benchmark.columns import NO_METRICS, parse_column
-from torchmetrics_fmiqa.data.opening import check_file
+from torchmetrics_fmiqa.benchmark.columns import NAMES, NO_METRICS, parse_column
+from torchmetrics_fmiqa.data.csv_dialect import csv_records, plain_csv
+from torchmetrics_fmiqa.data.opening import check_file, read_bytes
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ def read_scored(
 ) -> ScoredTable:
     r"""Read a table of scores from a ``.csv``, ``.csv.gz`` or ``.parquet`` file.
 
+    Names of references, images and types are text, whatever they look like: ``01`` is not ``1``, and ``NA`` is a name.
+
     Args:
         path: the file.
         opinion: column of the opinions.
@@ -61,7 +66,7 @@ def read_scored(
         type: column of the distortions' types; by default ``type``, where there is one.
         type_from: or a regular expression whose first group (or whole match) in the image's name is its type.
         metrics: columns to take; by default every column of numbers that is none of these, nor called ``level``,
-            ``std``, ``votes``, ``seconds`` or ``row``. ``metric@tap`` is one tap's distance alone, ``metric|change``
+            ``std``, ``votes``, ``seconds`` or ``row``, nor as names are (``ref``, ``image`` ...). ``metric@tap`` is one tap's distance alone, ``metric|change``
             the score of slightly changed images, and so are the published endings ``_tra-1``, ``_sca-1``, ``_rot-1``;
             ``#property#side`` is something measured of the images themselves.
 
@@ -76,7 +81,8 @@ def read_scored(
     >>> list(table.scores), list(table.changed["translation"]), table.type.tolist()
     (['ours'], ['ours'], ['1', '2'])
     """
-    columns = _read(path)
+    asked = set(metrics or ()) | {opinion}
+    columns = _read(path, {name for name in (reference, image, type, *NAMES) if name is not None} - asked)
 
     def column(name: str, what: str) -> list[Any]:
         if name not in columns:
@@ -85,15 +91,20 @@ def read_scored(
 
     if image is None:
         image = next((name for name in ("dis", "dist", "image") if name in columns), None)
-    names = column(image, "image") if image is not None else list(map(str, range(len(column(opinion, "opinion")))))
+    names = (
+        _names(column(image, "image"), image, path)
+        if image is not None
+        else list(map(str, range(len(column(opinion, "opinion")))))
+    )
     if type is not None and type_from is not None:
         raise ValueError("give `type` (a column) or `type_from` (an expression), not both")
     if type is None and type_from is None and "type" in columns:
         type = "type"
-    types = column(type, "type") if type is not None else None
+    # A type may be empty: nothing was said of the image.
+    types = ["" if one is None else str(one) for one in column(type, "type")] if type is not None else None
     if type_from is not None:
-        types = [_type_of(str(name), type_from) for name in names]
-    taken = {opinion, reference, image, type, *NO_METRICS} - set(metrics or ())
+        types = [_type_of(name, type_from) for name in names]
+    taken = {opinion, reference, image, type, *NAMES, *NO_METRICS} - set(metrics or ())
     numbers = [name for name in columns if name not in taken and _is_number(columns[name])]
     if metrics is not None:
         for name in metrics:
@@ -120,7 +131,7 @@ def read_scored(
         scores,
         changed,
         _opinions(column(opinion, "opinion"), opinion, path),
-        np.array(column(reference, "reference"), dtype=str),
+        np.array(_names(column(reference, "reference"), reference, path), dtype=str),
         np.array(names, dtype=str),
         None if types is None else np.array(types, dtype=str),
         taps,
@@ -129,16 +140,37 @@ def read_scored(
     )
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
+def _read(path: Path, texts: Collection[str]) -> dict[str, list[Any]]:
+    """The columns of a table; those called ``texts`` as they stand in the file, the others as what they look like."""
     import pyarrow
     from pyarrow import csv, parquet
 
-    check_file(path, "table")
     try:
-        table = parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
-    except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
+        if path.suffix == ".parquet":
+            check_file(path, "table")
+            table = parquet.read_table(path)
+        else:
+            content = read_bytes(path, "table")
+            content = plain_csv(gzip.decompress(content) if path.suffix == ".gz" else content, str(path))
+            # Told beforehand: once read as a number, 01 is 1, and nothing gives the zero back.
+            _, header = next(csv_records(content.partition(b"\n")[0], str(path)), (1, []))
+            as_text = {name: pyarrow.string() for name in header if name in texts}
+            options = csv.ConvertOptions(column_types=as_text)
+            table = csv.read_csv(pyarrow.BufferReader(content), convert_options=options)
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is no table: {error}") from None
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} has two columns {twice[0]!r}: rename one")
     return dict(table.to_pydict())
+
+
+def _names(values: list[Any], name: str, path: Path) -> list[str]:
+    """Names as text."""
+    for row, value in enumerate(values):
+        if value is None or str(value) == "":
+            raise ValueError(f"{path}: {name!r} of row {row + 2} is empty: give every image a name there")
+    return [str(value) for value in values]
 
 
 def _is_number(values: list[Any]) -> bool:

@@ -16,18 +16,24 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize, nnls  # type: ignore[import-untyped]
-from scipy.special import expit  # type: ignore[import-untyped]
+from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.special import expit, logit  # type: ignore[import-untyped]
 
 from torchmetrics_fmiqa.statistics.inputs import Floats, column, not_finite, opinions, unusable
 
 #: A logistic form, by its number of parameters.
 Form = Literal[4, 5]
 
-# In widths: how far beyond the data the middle may lie.
-_REACH = 12.0
-# Evaluations of a short search, enough to tell a good start from a bad one.
-_SHORT = 25
+# In widths: how far beyond the data the middle may lie, and how far from an image it counts as past it.
+_REACH, _PAST = 12.0, 40.0
+# Of the grid: steps a decade of widths, and places among the scores.
+_PER_DECADE, _PLACES = 2.5, (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
+# With so few different scores, each and each gap between two is a place of the grid.
+_FEW = 40
+# Evaluations of a short search, enough to tell a good start from a bad one, and how many there are.
+_SHORT, _STARTS = 25, 8
+# Few scores cost little, and have many curves that are almost the best.
+_PER_DECADE_OF_FEW, _STARTS_OF_FEW = 6.0, 12
 # Share of the opinions' variance that is rounding.
 _ROUNDING = 1e-18
 
@@ -88,10 +94,11 @@ def fit_logistic(
 ) -> LogisticFit:
     """Fit a logistic curve to ``(n,)`` scores and ``(n,)`` opinions, in either direction.
 
-    Scores and opinions are standardised inside, so that their units do not matter, and searches start from the best
-    of a grid over the two parameters in which the form is not linear. The curve of 4 parameters is monotone by its
-    form. That of 5 need not be, but a mapping of scores to opinions must be (ITU-T P.1401): where a better curve turns
-    around within the data, it is passed over for the best monotone one, and ``reason`` says so.
+    Their units do not matter, nor do scores that lie far out. Searches start from the best places of a grid over the
+    two parameters in which the form is not linear: quantiles of the scores, and widths of every order of magnitude that
+    the scores have. Each search measures its steps by the width it starts from. The curve of 4 parameters is monotone
+    by its form. That of 5 need not be, but a mapping of scores to opinions must be (ITU-T P.1401): where a better curve
+    turns around within the data, it is passed over for the best monotone one, and ``reason`` says so.
 
     Args:
         scores: of the metric, in any direction.
@@ -124,15 +131,16 @@ def fit_logistic(
     if reason:
         return _without(form, len(x), reason)
     with np.errstate(over="ignore", invalid="ignore"):
-        scale_x, scale_y = float(x.std()), float(y.std())
-    if not (scale_x > 0 and scale_y > 0 and np.isfinite([scale_x, scale_y]).all()):
+        centre, scale_x, scale_y = float(np.median(x)), _scale(x), float(y.std())
+        u, v = (x - centre) / scale_x, (y - y.mean()) / scale_y
+        held = np.isfinite(np.ptp(u) ** 2) and len(np.unique(u)) > 1
+    if not (scale_x > 0 and scale_y > 0 and np.isfinite([scale_x, scale_y]).all() and held):
         return _without(form, len(x), "differs by less or more than floating point can hold")
-    u, v = (x - x.mean()) / scale_x, (y - y.mean()) / scale_y
     try:
         curve, reason = (_fit_4(u, v, max_evaluations), "") if form == 4 else _fit_5(u, v, max_evaluations)
     except RuntimeError:
         return _without(form, len(x), f"found no end in {max_evaluations} evaluations")
-    parameters = _in_units(curve, float(x.mean()), scale_x, float(y.mean()), scale_y)
+    parameters = _in_units(curve, centre, scale_x, float(y.mean()), scale_y)
     fitted = logistic_curve(u, curve) * scale_y + y.mean()
     if not (np.isfinite(fitted).all() and np.isfinite(parameters).all()):
         return _without(form, len(x), "went to infinity")
@@ -148,13 +156,23 @@ def _without(form: Form, count: int, reason: str) -> LogisticFit:
     return LogisticFit(form, (np.nan,) * form, nothing, nothing, False, reason, np.nan, np.nan)
 
 
-# Below all is standardised: u are scores, v opinions.
+def _scale(x: Floats) -> float:
+    """The spread of the bulk of the scores: one far out must not make all others look alike."""
+    for share in (0.25, 0.1, 0.05, 0.0):
+        low, high = np.quantile(x, [share, 1 - share])
+        if high > low:
+            return float(high - low)
+    return 0.0
+
+
+# Below all is standardised: u are scores, v opinions of mean 0 and variance 1. A place is a middle and a width.
+Place = tuple[float, float]
 
 
 def _fit_4(u: Floats, v: Floats, max_evaluations: int) -> tuple[float, ...]:
     shape = _Shape(u, v, line=False)
     middle, width = _end(shape, _candidates(shape, _starts(shape))[0], max_evaluations)
-    height, constant = shape.solve(middle, width)
+    height, _, constant = shape.solve(middle, width)
     return constant + height, constant, middle, width
 
 
@@ -182,14 +200,18 @@ class _Shape:
 
     So two parameters are searched for instead of four or five, and those that run off together to infinity where the
     data look like a line, a parabola or an exponential (height, line and constant) are no part of the search.
+
+    Args:
+        u: ``(n,)`` scores.
+        v: ``(n,)`` opinions.
+        line: whether the form has a line beside the step.
+        sign: of step and line, if the curve has to be monotone; 0 leaves both free.
     """
 
     def __init__(self, u: Floats, v: Floats, line: bool, sign: int = 0) -> None:
         self.u, self.v, self.line, self.sign = u, v, line, sign
-        # Wider is a straight line and narrower a step: the data tell no more, and a step has no slope to search by.
-        span, central = float(np.ptp(u)), float(np.diff(np.quantile(u, [0.05, 0.95]))[0])
-        self.low = (float(u.min()) - 20 * span, float(np.log(1e-3 * (central or span))))
-        self.high = (float(u.max()) + 20 * span, float(np.log(20 * span)))
+        self.slant = u - u.mean()
+        self.slant /= np.sqrt((self.slant**2).sum())
 
     def within_reach(self, middle: float, width: float) -> float:
         """The middle, no further out than where all that is left within the data is an exponential.
@@ -198,57 +220,117 @@ class _Shape:
         """
         return float(np.clip(middle, self.u.min() - _REACH * width, self.u.max() + _REACH * width))
 
-    def solve(self, middle: float, width: float) -> tuple[float, ...]:
-        """Height, with a line its slope, and constant; of one sign if the curve has to be monotone."""
-        terms = self._terms(middle, width)
-        lengths = np.sqrt((terms**2).sum(0))
-        lengths[lengths == 0] = 1.0
-        # A triangle holds all that the rows say.
-        triangle = np.asarray(np.linalg.qr(np.column_stack([terms / lengths, self.v]), mode="r"))
-        left, right = triangle[:, :-1], triangle[:, -1]
-        if self.sign:
-            both = np.column_stack([self.sign * left[:, :-1], left[:, -1], -left[:, -1]])
-            found, _ = nnls(both, right)
-            solution = np.array([*(self.sign * found[:-2]), found[-2] - found[-1]])
-        else:
-            solution = np.linalg.lstsq(left, right, rcond=1e-13)[0]
-        return tuple(float(b) for b in solution / lengths)
+    def error(self, middle: float, width: float) -> float:
+        """Mean squared error of the best curve; 1 is that of a constant."""
+        return float(self.errors(np.array([middle]), width)[0])
+
+    def errors(self, middles: Floats, width: float) -> Floats:
+        """Mean squared errors ``(m,)`` of the best curves of some middles and one width."""
+        step = expit((self.u - middles[:, None]) / width)
+        step -= step.mean(1, keepdims=True)
+        height, slope = self._factors(step)
+        rest = self.v - height[:, None] * step
+        if self.line:
+            rest -= slope[:, None] * self.slant
+        return np.asarray((rest**2).mean(1))
+
+    def solve(self, middle: float, width: float) -> tuple[float, float, float]:
+        """Height, slope of the line, and constant of the best curve."""
+        step = expit((self.u - middle) / width)
+        mean = step.mean()
+        (height,), (slope,) = self._factors((step - mean)[None])
+        # Of the slope in terms of u.
+        slope *= 1 / np.sqrt(((self.u - self.u.mean()) ** 2).sum())
+        return float(height), float(slope), float(-height * mean - slope * self.u.mean())
+
+    def _factors(self, step: Floats) -> tuple[Floats, Floats]:
+        """Those of steps ``(m, n)``, each of mean 0, and of the slant beside each: ``(m,)`` and ``(m,)``."""
+        if not self.line:
+            return _ratio(step @ self.v, (step**2).sum(1)), np.zeros(len(step))
+        along = step @ self.slant
+        apart = step - along[:, None] * self.slant
+        height = _ratio(apart @ self.v, (apart**2).sum(1))
+        own = self.slant @ self.v
+        slope = own - height * along
+        if not self.sign:
+            return height, slope
+        # Where one of them has the wrong sign, the best of those allowed has only one of them.
+        alone = _ratio(step @ self.v, (step**2).sum(1))
+        by_step, by_line = np.maximum(self.sign * (step @ self.v), 0) * np.abs(alone), max(self.sign * own, 0.0) ** 2
+        both = (self.sign * height >= 0) & (self.sign * slope >= 0)
+        stepped = by_step >= by_line
+        allowed = self.sign * np.maximum(self.sign * alone, 0)
+        return (
+            np.where(both, height, np.where(stepped, allowed, 0.0)),
+            np.where(both, slope, np.where(stepped, 0.0, self.sign * max(self.sign * own, 0.0))),
+        )
 
     def parameters(self, middle: float, width: float) -> tuple[float, ...]:
         """Those of the form with 5 parameters."""
         height, line, constant = self.solve(middle, width)
         return height, 1 / width, middle, line, constant + height / 2
 
-    def curve(self, middle: float, width: float) -> Floats:
-        """The best curve ``(n,)`` of this middle and width."""
-        return np.asarray(self._terms(middle, width) @ np.array(self.solve(middle, width)))
 
-    def error(self, middle: float, width: float) -> float:
-        """Mean squared error of the best curve; 1 is that of a constant."""
-        return float(((self.v - self.curve(middle, width)) ** 2).mean())
-
-    def _terms(self, middle: float, width: float) -> Floats:
-        share = expit((self.u - self.within_reach(middle, width)) / width)
-        return np.column_stack([share, self.u, np.ones_like(share)] if self.line else [share, np.ones_like(share)])
+def _ratio(upper: Floats, lower: Floats) -> Floats:
+    """The quotient, 0 where nothing is divided by nothing."""
+    return np.asarray(np.divide(upper, lower, out=np.zeros_like(upper), where=lower > 0))
 
 
-def _starts(shape: _Shape) -> list[tuple[float, float]]:
-    """The three most promising places of a grid to start from, each with another middle."""
-    found = []
-    for middle in np.unique(np.quantile(shape.u, [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98])):
-        errors = {width: shape.error(middle, width) for width in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)}
-        width = min(errors, key=lambda one: errors[one])
-        found.append((errors[width], float(middle), width))
-    return [(middle, width) for _, middle, width in sorted(found)[:3]]
+def _starts(shape: _Shape) -> list[Place]:
+    """The most promising places to start from: the best of a grid that are better than those around them, and steps."""
+    levels = np.unique(shape.u)
+    gaps = np.diff(levels)
+    few = len(levels) <= _FEW
+    middles = np.sort(np.append(levels, levels[:-1] + gaps / 2)) if few else np.unique(np.quantile(levels, _PLACES))
+    # From the gap between two neighbours to a straight line.
+    narrow, straight = float(gaps.min() if few else np.median(gaps)) / 3, float(np.ptp(levels)) * 20
+    steps_of_width = (_PER_DECADE_OF_FEW if few else _PER_DECADE) * np.log10(straight / narrow)
+    widths = np.geomspace(narrow, straight, min(200, max(2, round(steps_of_width))))
+    # Beyond both ends the tail of the step is an exponential.
+    beyond = np.array([_REACH, _REACH / 4])
+    places = np.array(
+        [[*(levels[0] - beyond * width), *middles, *(levels[-1] + beyond[::-1] * width)] for width in widths]
+    )
+    errors = np.array([shape.errors(row, width) for row, width in zip(places, widths, strict=True)])
+    around = np.pad(errors, 1, constant_values=np.inf)
+    neighbours = np.stack([around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]])
+    found = [(errors[i, j], places[i, j], widths[i]) for i, j in np.argwhere(errors <= neighbours.min(0))]
+    best = [(float(middle), float(width)) for _, middle, width in sorted(found)[: _STARTS_OF_FEW if few else _STARTS]]
+    steps = sorted(_steps(shape), key=lambda place: shape.error(*place))
+    return sorted([*best, *steps[:2]], key=lambda place: shape.error(*place))
 
 
-def _candidates(shape: _Shape, starts: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _steps(shape: _Shape) -> list[Place]:
+    """The best steps so narrow that one image lies on the slope, and all others on one side.
+
+    No search finds them, for beside them nothing changes; but sums over the sorted scores tell the error of each.
+    """
+    levels, place, counts = np.unique(shape.u, return_inverse=True, return_counts=True)
+    total, count = np.asarray(np.bincount(place, shape.v), np.float64), np.asarray(counts, np.float64)
+    own = total / count
+    before_n, before = np.cumsum(count) - count, np.cumsum(total) - total
+    after_n, after = len(shape.u) - before_n - count, -(before + total)  # the sum of all is 0
+    left, right = _ratio(before, before_n), _ratio(after, after_n)
+    share = np.clip(_ratio(own - left, right - left), 1e-6, 1 - 1e-6)
+    share[[0, -1]] = [1 - 1e-6, 1e-6]  # at the ends nothing is left on one side
+    value = np.where(share < 0.5, left, right)
+    inner = (share > 1e-6) & (share < 1 - 1e-6)
+    value = np.where(inner, own, value)
+    gain = left * before + right * after + 2 * value * total - value**2 * count
+    gaps = np.diff(levels)
+    width = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps)) / _PAST
+    middle = levels - width * logit(share)
+    chosen = np.argsort(-gain, kind="stable")[:4]
+    return [(float(middle[one]), float(width[one])) for one in chosen]
+
+
+def _candidates(shape: _Shape, starts: list[Place]) -> list[Place]:
     """Where short searches from some starts arrive, the best first."""
     found = [_descend(shape, start, _SHORT)[0] for start in starts]
-    return sorted([*found, starts[0]], key=lambda place: shape.error(*place))
+    return sorted([*found, *starts], key=lambda place: shape.error(*place))
 
 
-def _end(shape: _Shape, start: tuple[float, float], max_evaluations: int) -> tuple[float, float]:
+def _end(shape: _Shape, start: Place, max_evaluations: int) -> Place:
     """The best middle and width near a start, which is its own end if it is perfect already.
 
     Raises:
@@ -262,30 +344,33 @@ def _end(shape: _Shape, start: tuple[float, float], max_evaluations: int) -> tup
     return end
 
 
-def _descend(shape: _Shape, start: tuple[float, float], max_evaluations: int) -> tuple[tuple[float, float], bool]:
+def _descend(shape: _Shape, start: Place, max_evaluations: int) -> tuple[Place, bool]:
     """Search downhill; return the place and whether it is an end.
 
     By Nelder and Mead's simplex: where the curve is a narrow step between two images there are no slopes to follow, and
     Gauss and Newton's method creeps where, as here, opinions scatter widely about the best curve.
     """
-    middle, log_width = np.clip((start[0], np.log(start[1])), shape.low, shape.high)
-    corners = [[middle, log_width], [middle + 0.2, log_width], [middle, log_width - 0.2]]
+    middle, width = start
+
+    def place(moved: Floats) -> Place:
+        """Steps are measured by the width of the start, whatever the scale of the scores is there."""
+        wide = width * float(np.exp(np.clip(moved[1], -40, 40)))
+        return shape.within_reach(middle + float(moved[0]) * width, wide), wide
+
     found = minimize(
-        lambda place: shape.error(place[0], float(np.exp(place[1]))),
-        (middle, log_width),
+        lambda moved: shape.error(*place(moved)),
+        (0.0, 0.0),
         method="Nelder-Mead",
-        bounds=list(zip(shape.low, shape.high, strict=True)),
         options={
             "maxfev": max_evaluations,
             "xatol": 1e-5,
             "fatol": 1e-12,
-            "initial_simplex": np.clip(corners, shape.low, shape.high),
+            "initial_simplex": [[0.0, 0.0], [0.5, 0.0], [0.0, -0.3]],
         },
     )
-    width = float(np.exp(found.x[1]))
     # On a plateau (an exponential, a step between two images) the corners stay apart and equally good.
     ended = bool(found.success) or bool(found.final_simplex[1].max() - found.fun <= 1e-9)
-    return (shape.within_reach(float(found.x[0]), width), width), ended
+    return place(found.x), ended
 
 
 def _is_monotone(parameters: tuple[float, ...], u: Floats) -> bool:
@@ -302,13 +387,13 @@ def _is_monotone(parameters: tuple[float, ...], u: Floats) -> bool:
 
 
 def _in_units(
-    curve: tuple[float, ...], mean_x: float, scale_x: float, mean_y: float, scale_y: float
+    curve: tuple[float, ...], centre: float, scale_x: float, mean_y: float, scale_y: float
 ) -> tuple[float, ...]:
     """Parameters for standardised scores and opinions to those in their units."""
     if len(curve) == 4:
         high, low, middle, width = curve
-        return (mean_y + scale_y * high, mean_y + scale_y * low, mean_x + scale_x * middle, scale_x * width)
+        return (mean_y + scale_y * high, mean_y + scale_y * low, centre + scale_x * middle, scale_x * width)
     height, slope, middle, linear, constant = curve
     linear = linear * scale_y / scale_x
-    moved = mean_y + scale_y * constant - linear * mean_x
-    return (scale_y * height, slope / scale_x, mean_x + scale_x * middle, linear, moved)
+    moved = mean_y + scale_y * constant - linear * centre
+    return (scale_y * height, slope / scale_x, centre + scale_x * middle, linear, moved)
