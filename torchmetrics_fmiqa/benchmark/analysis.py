@@ -13,6 +13,9 @@ from torchmetrics_fmiqa.benchmark.scored import ScoredTable
 from torchmetrics_fmiqa.statistics import Agreement, Comparison, agreement, compare, infer_direction, srcc
 from torchmetrics_fmiqa.statistics.direction import aligned
 
+#: Fewer references than this settle nothing: their bootstrap has too few different draws to tell chance from more.
+FEWEST_REFERENCES = 6
+
 #: What an opinion's higher values mean; ``"infer"`` asks the metrics.
 OpinionIs = Literal["better", "worse", "infer"]
 
@@ -37,7 +40,7 @@ class Analysis:
     Args:
         agreements: of each metric.
         robustness: by change, then by metric.
-        comparison: who beats whom; ``None`` for a single metric.
+        comparison: who beats whom; ``None`` for a single metric or a single reference.
         direction: how the opinion's direction was settled, in words.
         opinion_higher_is_better: what it is.
         references: number of references.
@@ -84,10 +87,10 @@ class Analysis:
 
     def ties(self) -> list[str]:
         """The metrics that the best one does not beat beyond chance."""
-        if self.comparison is None:
-            return []
-        best = self.comparison.metrics.index(self.agreements[0].metric)
         others = [one.metric for one in self.agreements[1:] if not math.isnan(one.srcc)]
+        if self.comparison is None:
+            return others
+        best = self.comparison.metrics.index(self.agreements[0].metric)
         return [name for name in others if self.comparison.beats[best, self.comparison.metrics.index(name)] != 1]
 
 
@@ -138,7 +141,9 @@ def analyse(
     )
     turned, opinion = aligned(columns, table.opinion, flags, better)
     comparison = None
-    if len(names) > 1:
+    references = len(set(table.reference.tolist()))
+    # Of one reference nothing can be drawn, so that nobody beats anybody beyond chance.
+    if len(names) > 1 and references > 1:
         by_name = dict(zip(names, turned.T, strict=True))
         comparison = compare(by_name, opinion, table.reference, resamples=resamples, seed=seed)
     robustness = {
@@ -154,7 +159,7 @@ def analyse(
     }
     found.sort(key=lambda one: -math.inf if math.isnan(one.srcc) else one.srcc, reverse=True)
     qualities = tuple(name for name, flag in zip(names, flags, strict=True) if flag)
-    return Analysis(found, robustness, comparison, direction, better, len(set(table.reference.tolist())), qualities)
+    return Analysis(found, robustness, comparison, direction, better, references, qualities)
 
 
 def _direction(columns: Any, table: ScoredTable, opinion_is: OpinionIs, flags: list[bool]) -> tuple[bool, str]:

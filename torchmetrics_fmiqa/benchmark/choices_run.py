@@ -24,6 +24,8 @@ from torchmetrics_fmiqa.benchmark.panel import Panel
 from torchmetrics_fmiqa.benchmark.scored import read_scored
 from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun
 from torchmetrics_fmiqa.data.opinions import JndPairs, RatedPair, RatedPairs, Triplets
+from torchmetrics_fmiqa.one_writer import one_writer
+from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.tables import write_table
 
 if TYPE_CHECKING:
@@ -97,32 +99,33 @@ def benchmark_choices(
     if taken:
         raise ValueError(f"a part of {source.name} is called {taken[0]!r}, as a column of choices.csv is: rename it")
     check_recall(kind, np.array([pair.opinion for pair in rated.pairs]), np.array([pair.type for pair in rated.pairs]))
-    claim(out, {"choices": kind, **run.inputs, "bootstrap": [resamples, seed]})
-    for _ in display.progress(run, len(rated)):
-        pass
-    with display.telling() as tell:
-        tell(f"comparing {len(panel.names)} metrics with what people chose")
-        choices = _choices(run, kind)
-        scores, ceilings = analyse_choices(choices, resamples, seed)
-        names, sizes = np.unique(choices.part, return_counts=True)
-        study = ChoiceStudy(
-            source.name,
-            command,
-            kind,
-            scores,
-            ceilings,
-            dict(zip(names.tolist(), sizes.tolist(), strict=True)),
-            len(np.unique(choices.reference)),
-            len(source) - len(choices.share),
-            tuple(panel.skipped),
-            (*source.missing, *run.unscored()),
-        )
-        for name, found in (("choices", scores), ("ceilings", ceilings)):
-            table = [one.row(kind) for one in found]
-            write_table(out / f"{name}.csv", table, list(table[0]))
-        (out / "report.md").write_text(write_choices(study), encoding="utf-8")
-        (out / "report.html").write_text(write_choices_html(study), encoding="utf-8")
-    return study
+    with one_writer(out):
+        claim(out, {"choices": kind, **run.inputs, "bootstrap": [resamples, seed]})
+        for _ in display.progress(run, len(rated)):
+            pass
+        with display.telling() as tell:
+            tell(f"comparing {len(panel.names)} metrics with what people chose")
+            choices = _choices(run, kind)
+            scores, ceilings = analyse_choices(choices, resamples, seed)
+            names, sizes = np.unique(choices.part, return_counts=True)
+            study = ChoiceStudy(
+                source.name,
+                command,
+                kind,
+                scores,
+                ceilings,
+                dict(zip(names.tolist(), sizes.tolist(), strict=True)),
+                len(np.unique(choices.reference)),
+                len(source) - len(choices.share),
+                tuple(panel.skipped),
+                (*source.missing, *run.unscored()),
+            )
+            for name, found in (("choices", scores), ("ceilings", ceilings)):
+                table = [one.row(kind) for one in found]
+                write_table(out / f"{name}.csv", table, list(table[0]))
+            write_text(out / "report.md", write_choices(study))
+            write_text(out / "report.html", write_choices_html(study))
+        return study
 
 
 def _choices(run: ScoreRun, kind: Kind) -> Choices:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.data.opening import file_digest
+from torchmetrics_fmiqa.data.opening import file_digest, read_text
+from torchmetrics_fmiqa.one_writer import is_result
+from torchmetrics_fmiqa.safe_write import make_folder, write_text
 
 
 def claim(folder: Path, inputs: Mapping[str, Any]) -> None:
@@ -18,22 +20,39 @@ def claim(folder: Path, inputs: Mapping[str, Any]) -> None:
         inputs: what its results depend on, in values that JSON has.
 
     Raises:
-        ValueError: if it holds something else, naming what differs.
+        ValueError: if it holds something else, naming what differs, and if its note of the inputs is damaged.
     """
     note = folder / "inputs.json"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is a file: give a folder")
-    if note.is_file():
-        before = json.loads(note.read_text())
+    if note.exists():
+        before = read_note(note)
         other = [name for name in sorted({*before, *inputs}) if before.get(name) != inputs.get(name)]
         if other:
             raise ValueError(
                 f"{folder} was made from other inputs ({', '.join(other)} differ): give another folder, or remove it"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+        return
+    if folder.is_dir() and any(is_result(path) for path in folder.iterdir()):
         raise ValueError(f"{folder} holds files that are no benchmark: give a folder of its own")
-    folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(dict(inputs), indent=1, sort_keys=True) + "\n")
+    make_folder(folder)
+    write_text(note, json.dumps(dict(inputs), indent=1, sort_keys=True) + "\n")
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What a folder's note in JSON says.
+
+    Raises:
+        ValueError: for a damaged note, naming it and what to do.
+    """
+    fix = f"what {path.parent} was made from is no longer known: remove that folder, or give another"
+    try:
+        note = json.loads(read_text(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); {fix}") from None
+    if not isinstance(note, dict):
+        raise ValueError(f"{path} is damaged (it holds no table of names and values); {fix}")
+    return note
 
 
 def content(path: Path) -> str:

@@ -26,6 +26,7 @@ from torchmetrics_fmiqa.data.pairs import Pair, Problem
 from torchmetrics_fmiqa.data.rated import RatedPairs
 from torchmetrics_fmiqa.fusion.conventional import CONVENTIONAL
 from torchmetrics_fmiqa.fusion.sets import MeasuredSet
+from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.profiles import Profiled
 from torchmetrics_fmiqa.statistics.inputs import Floats
 
@@ -104,8 +105,9 @@ class Measurement:
         Raises:
             ValueError: for a measurement that is not finite, naming the pair, and if no pair can be measured.
         """
-        claim(self._run.folder, self._asked)
-        yield from self._run
+        with one_writer(self._run.folder):
+            claim(self._run.folder, self._asked)
+            yield from self._run
 
     @cached_property
     def inputs(self) -> list[Any]:

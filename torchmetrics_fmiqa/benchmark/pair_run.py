@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
+import warnings
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +18,15 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.measures import Skipped
-from torchmetrics_fmiqa.data.opening import file_digest
+from torchmetrics_fmiqa.data.opening import check_file, file_digest
 from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.data.rated import RatedPair, RatedPairs
+from torchmetrics_fmiqa.data.rows import csv_rows
 from torchmetrics_fmiqa.features.cache import ReferenceCache
 from torchmetrics_fmiqa.features.images import group_by_size
 from torchmetrics_fmiqa.memory import memory_of_a_pair
+from torchmetrics_fmiqa.safe_write import make_folder, printable, whole_file
+from torchmetrics_fmiqa.tables import write_table
 
 # Pixels of an image under test that go through the metrics at once: 4K images go one by one.
 _PIXELS = 2_000_000
@@ -141,11 +146,12 @@ class PairRun:
 
     def __iter__(self) -> Iterator[int]:
         """Score what is not scored yet; yields the number of pairs done: before the first batch, and after each."""
-        if self.path.is_file():
+        if self._is_complete():
             yield len(self.rated)
             return
-        self._parts.mkdir(parents=True, exist_ok=True)
+        make_folder(self._parts)
         starts = range(0, len(self.rated), self.batch)
+        self._drop_damaged(starts)
         todo = [start for start in starts if not self._part(start).is_file()]
         done = sum(self._span(start) for start in starts) - sum(self._span(start) for start in todo)
         yield done
@@ -166,10 +172,49 @@ class PairRun:
 
     def unscored(self) -> list[Problem]:
         """Pairs that could not be scored, or not by every metric."""
-        from torchmetrics_fmiqa.data.rows import csv_rows
+        path = self.folder / "unscored.csv"
+        return [Problem(row["name"], row["reason"]) for _, row in csv_rows(path)[0]] if path.is_file() else []
 
-        rows, _ = csv_rows(self.folder / "unscored.csv")
-        return [Problem(row["name"], row["reason"]) for _, row in rows]
+    def _is_complete(self) -> bool:
+        """Whether all was scored before. A table that is not what a run leaves is removed, and all is scored again."""
+        if not self.path.exists():
+            return False
+        lost = self.folder / "unscored.csv"
+        pairs = Counter((one.ref, one.dist) for one in self.short)
+        needed = ["ref", "dist", "opinion", *self.columns, *self._properties(""), "seconds"]
+        try:
+            table = _columns_of(self.path, needed)
+            found = Counter(zip(table["ref"], table["dist"], strict=True))
+            unscored = {one.name for one in self.unscored()} if lost.exists() else set[str]()
+            missing = [dist for _, dist in pairs - found if printable(dist) not in unscored]
+            if found - pairs:
+                raise ValueError("it holds other pairs, or some twice")
+            if missing:
+                raise ValueError(f"it lacks {missing[0]}")
+        except ValueError as error:
+            _warn_damaged(self.path, error, "all pairs are scored again")
+            self.path.unlink()
+            return False
+        if not lost.exists():
+            write_table(lost, [], ["name", "reason"])
+        return True
+
+    def _drop_damaged(self, starts: Sequence[int]) -> None:
+        """Remove parts that are not what a run leaves, so that their pairs are scored again."""
+        wanted = [*self._row(0, ""), *self._properties(""), "seconds"]
+        for start in starts:
+            path = self._part(start)
+            if not path.exists():
+                continue
+            try:
+                table = _columns_of(path, wanted)
+                pairs = list(zip(table["ref"], table["dist"], table["opinion"], strict=True))
+                rows = [self._row(index, "") for index in self._indices(start)]
+                if pairs != [(row["ref"], row["dist"], row["opinion"]) for row in rows]:
+                    raise ValueError("it holds other pairs")
+            except ValueError as error:
+                _warn_damaged(path, error, f"its {self._span(start)} pairs are scored again")
+                path.unlink()
 
     def _indices(self, start: int) -> range:
         return range(start, min(start + self.batch, len(self.rated)))
@@ -259,8 +304,6 @@ class PairRun:
         import pyarrow
         from pyarrow import parquet
 
-        from torchmetrics_fmiqa.tables import write_table
-
         joined = pyarrow.concat_tables([parquet.read_table(self._part(start)) for start in starts])
         errors = joined.column("error").to_pylist()
         names = joined.column("dist").to_pylist()
@@ -282,7 +325,10 @@ class PairRun:
         _replace(self.path, kept)
         for start in starts:
             self._part(start).unlink()
-        self._parts.rmdir()
+        for leftover in self._parts.glob("*.tmp*"):  # of a run that was killed
+            leftover.unlink()
+        with suppress(OSError):  # somebody has put a file there
+            self._parts.rmdir()
 
 
 def _ahead(
@@ -310,6 +356,30 @@ def _replace(path: Path, table: Any) -> None:
     """Write a table so that it is whole or not there."""
     from pyarrow import parquet
 
-    draft = path.with_suffix(".draft")
-    parquet.write_table(table, draft)
-    draft.replace(path)
+    with whole_file(path) as draft:
+        parquet.write_table(table, draft)
+
+
+def _columns_of(path: Path, needed: Sequence[str]) -> dict[str, list[Any]]:
+    """The names and opinions of a table that has the columns ``needed``, and no number in another type.
+
+    Raises:
+        ValueError: for a file that is no such table.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    check_file(path)
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"it is no whole Parquet file: {str(error).splitlines()[0]}") from None
+    optional = {"type", "level", "std"}
+    other = set(needed).symmetric_difference(table.column_names) - optional
+    if other or len(set(table.column_names)) < len(table.column_names):
+        raise ValueError(f"it has other columns ({', '.join(sorted(other)[:3])})")
+    return dict(table.select(["ref", "dist", "opinion"]).to_pydict())
+
+
+def _warn_damaged(path: Path, why: object, then: str) -> None:
+    warnings.warn(f"{path} is damaged ({why}): {then}", UserWarning, stacklevel=3)

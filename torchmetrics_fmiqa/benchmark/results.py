@@ -10,6 +10,7 @@ from typing import Any
 from torchmetrics_fmiqa.benchmark.markdown import write_markdown
 from torchmetrics_fmiqa.benchmark.page import write_html
 from torchmetrics_fmiqa.benchmark.study import Study
+from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.tables import write_table
 
 Row = Mapping[str, Any]
@@ -38,8 +39,8 @@ def write_results(study: Study, folder: Path) -> None:
             write_table(path, rows, list(rows[0]))
         else:  # of an earlier run of the same inputs
             path.unlink(missing_ok=True)
-    (folder / "report.md").write_text(write_markdown(study), encoding="utf-8")
-    (folder / "report.html").write_text(write_html(study), encoding="utf-8")
+    write_text(folder / "report.md", write_markdown(study))
+    write_text(folder / "report.html", write_html(study))
 
 
 def _types(study: Study) -> Sequence[Row]:

@@ -18,6 +18,7 @@ from torchmetrics_fmiqa.benchmark.scored import read_scored
 from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun
 from torchmetrics_fmiqa.benchmark.study import Study
 from torchmetrics_fmiqa.data.rated import RatedPairs
+from torchmetrics_fmiqa.one_writer import one_writer
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ def benchmark_table(
     """
     digest = content(scores)
     table = read_scored(scores, **columns)
-    claim(out, {"scores": digest, "columns": dict(columns), **_asked(asking)})
-    with display.telling() as tell:
-        study = study_table(table, scores.name, command, asking, tell)
-        write_results(study, out)
-    return study
+    with one_writer(out):
+        claim(out, {"scores": digest, "columns": dict(columns), **_asked(asking)})
+        with display.telling() as tell:
+            study = study_table(table, scores.name, command, asking, tell)
+            write_results(study, out)
+        return study
 
 
 def benchmark_images(
@@ -98,20 +100,28 @@ def benchmark_images(
         "direction": rated.higher_is_better,
         **_asked(asking),
     }
-    claim(out, inputs)
-    for _ in display.progress(run, len(rated)):
-        pass
-    table = read_scored(run.path, "opinion", "ref", "dist", type_from=type_from, metrics=None)
-    if asking.opinion_is == "infer" and rated.higher_is_better is not None:
-        asking = replace(asking, opinion_is="better" if rated.higher_is_better else "worse")
-    with display.telling() as tell:
-        study = study_images(run, table, rated.name, command, asking, tell)
-        how = {"column": "as its column's name says", "dataset": "as the dataset says", "flag": "as was said"}
-        if rated.direction in how:
-            said = study.analysis.direction.replace("as was said", how[rated.direction])
-            study = replace(study, analysis=replace(study.analysis, direction=said))
-        write_results(study, out)
-    return study
+    with one_writer(out):
+        claim(out, inputs)
+        for _ in display.progress(run, len(rated)):
+            pass
+        table = read_scored(run.path, "opinion", "ref", "dist", type_from=type_from, metrics=None)
+        if asking.opinion_is == "infer" and rated.higher_is_better is not None:
+            asking = replace(asking, opinion_is="better" if rated.higher_is_better else "worse")
+        with display.telling() as tell:
+            try:
+                study = study_images(run, table, rated.name, command, asking, tell)
+            except ValueError as error:
+                lost = run.unscored()
+                if not lost:
+                    raise
+                named = "; ".join(f"{one.name}: {one.reason}" for one in lost[:3])
+                raise ValueError(f"{error}. {len(lost)} could not be scored, see unscored.csv: {named}") from error
+            how = {"column": "as its column's name says", "dataset": "as the dataset says", "flag": "as was said"}
+            if rated.direction in how:
+                said = study.analysis.direction.replace("as was said", how[rated.direction])
+                study = replace(study, analysis=replace(study.analysis, direction=said))
+            write_results(study, out)
+        return study
 
 
 def _asked(asking: Asking) -> dict[str, Any]:

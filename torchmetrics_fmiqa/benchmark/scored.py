@@ -66,9 +66,10 @@ def read_scored(
         type: column of the distortions' types; by default ``type``, where there is one.
         type_from: or a regular expression whose first group (or whole match) in the image's name is its type.
         metrics: columns to take; by default every column of numbers that is none of these, nor called ``level``,
-            ``std``, ``votes``, ``seconds`` or ``row``, nor as names are (``ref``, ``image`` ...). ``metric@tap`` is one tap's distance alone, ``metric|change``
-            the score of slightly changed images, and so are the published endings ``_tra-1``, ``_sca-1``, ``_rot-1``;
-            ``#property#side`` is something measured of the images themselves.
+            ``std``, ``votes``, ``seconds`` or ``row``, nor as names are (``ref``, ``image`` ...). ``metric@tap`` is one
+            tap's distance alone, ``metric|change`` the score of slightly changed images, and so are the published
+            endings ``_tra-1``, ``_sca-1``, ``_rot-1``; ``#property#side`` is something measured of the images
+            themselves.
 
     Raises:
         ValueError: for a file, column or expression that does not fit, and for values that are missing.

@@ -15,6 +15,7 @@ from rich.table import Table
 from torchmetrics_fmiqa.cli.console import (
     count_pairs,
     err_console,
+    list_problems,
     one_line,
     out_console,
     plain,
@@ -154,9 +155,14 @@ def benchmark(
     on, reading = str(check_device(device)), Reading(check_match(match), max_side, crop_border, to_rgb)
     panel = _panel(names, device, precision)
     if isinstance(rated, RatedPairs):
-        _show(
-            benchmark_images(rated, panel, out, reading, changes, type_from, on, batch, asking, command, display), out
-        )
+        try:
+            study = benchmark_images(
+                rated, panel, out, reading, changes, type_from, on, batch, asking, command, display
+            )
+        except ValueError:
+            list_problems(list(rated.missing))  # often they are why
+            raise
+        _show(study, out)
     else:
         chosen = benchmark_choices(rated, home, panel, out, reading, on, batch, resamples, seed, command, display)
         _show_choices(chosen, out)

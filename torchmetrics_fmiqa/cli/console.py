@@ -99,9 +99,15 @@ def report_problems(problems: list[Problem]) -> None:
     Raises:
         typer.Exit: if there are problems.
     """
+    if problems:
+        list_problems(problems)
+        raise typer.Exit(1)
+
+
+def list_problems(problems: list[Problem]) -> None:
+    """Name what could not be scored, a line each."""
     if not problems:
         return
     err_console.print(f"[red]{len(problems)} could not be scored:[/]")
     for problem in problems:
         err_console.print(f"  {plain(problem.name)}: {one_line(problem.reason)}", soft_wrap=True, highlight=False)
-    raise typer.Exit(1)

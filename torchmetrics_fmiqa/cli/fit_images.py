@@ -30,6 +30,7 @@ from torchmetrics_fmiqa.fusion.training import (
     fit_spips,
 )
 from torchmetrics_fmiqa.fusion.training_split import Folds
+from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.statistics.inputs import opinions
 from torchmetrics_fmiqa.tables import write_table
@@ -100,24 +101,25 @@ def fit_images(asked: AskedImages, out: Path, command: str, display: Display) ->
 
     trained, tested = measurements(asked.trained), measurements(asked.tested)
     _check(trained, tested, asked)
-    claim(out, _inputs(trained, tested, asked))
-    sets = [_measured(one, display) for one in trained]
-    others = [_measured(one, display) for one in tested]
-    with display.telling() as tell:
-        learned, validation = [one.set for one in sets], None
-        if asked.validated:
-            folder = out / "training" / "folds"
-            validation = cross_validate_spips(learned, asked.recipe, asked.folds, asked.training, folder, tell)
-        final = fit_spips(learned, asked.recipe, asked.training, out / "training" / "final", tell)
-        tell("comparing with every single input")
-        found = _compared(sets, others, validation, final, asked)
-        _write_tables(out, found, final)
-        save_spips(final.head, out / "head.safetensors", asked.recipe)
-        findings = ImageFindings(
-            command, asked.recipe, asked.training, asked.folds, sets, others, found, validation, final
-        )
-        write_text(out / "report.md", write_images_report(findings))
-    return findings
+    with one_writer(out):
+        claim(out, _inputs(trained, tested, asked))
+        sets = [_measured(one, display) for one in trained]
+        others = [_measured(one, display) for one in tested]
+        with display.telling() as tell:
+            learned, validation = [one.set for one in sets], None
+            if asked.validated:
+                folder = out / "training" / "folds"
+                validation = cross_validate_spips(learned, asked.recipe, asked.folds, asked.training, folder, tell)
+            final = fit_spips(learned, asked.recipe, asked.training, out / "training" / "final", tell)
+            tell("comparing with every single input")
+            found = _compared(sets, others, validation, final, asked)
+            _write_tables(out, found, final)
+            save_spips(final.head, out / "head.safetensors", asked.recipe)
+            findings = ImageFindings(
+                command, asked.recipe, asked.training, asked.folds, sets, others, found, validation, final
+            )
+            write_text(out / "report.md", write_images_report(findings))
+        return findings
 
 
 def _check(trained: Sequence[Measurement], tested: Sequence[Measurement], asked: AskedImages) -> None:

@@ -18,6 +18,7 @@ from torchmetrics_fmiqa.cli.fit_report import FitFindings, write_fit_report
 from torchmetrics_fmiqa.fusion.fitting import CrossValidation, Training, check_folds, cross_validate, fit_head
 from torchmetrics_fmiqa.fusion.folds import grouped_folds
 from torchmetrics_fmiqa.fusion.saving import save_head
+from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.statistics import infer_direction, srcc
 from torchmetrics_fmiqa.statistics.inputs import Floats
@@ -81,19 +82,22 @@ def fit_table(scores: Path, out: Path, asked: Asked, command: str, tell: Callabl
     fold = grouped_folds(table.reference, asked.folds, asked.training.seed)
     check_folds(inputs, table.opinion, table.reference, fold, asked.features, asked.training)
     better, qualities, direction = _directions(columns, table.opinion, asked)
-    claim(out, {"scores": digest, **_settings(asked)})
-    data = (inputs, table.opinion, table.reference)
-    found = cross_validate(*data, fold, asked.features, better, asked.training, tell)
-    tell("training the head of all references")
-    final = fit_head(*data, asked.features, better, asked.training, MADE_FOR)
-    tell("comparing with every feature")
-    rows = _agreement(columns, table, found, better, qualities, asked)
-    write_table(out / "agreement.csv", rows, list(rows[0]))
-    write_table(out / "predictions.csv", _predictions(table, found), ["ref", "dist", "fold", "opinion", "prediction"])
-    save_head(final.head, out / "head.safetensors")
-    findings = FitFindings(scores.name, command, direction, rows, found, final, table.reference, asked.training)
-    write_text(out / "report.md", write_fit_report(findings))
-    return rows
+    with one_writer(out):
+        claim(out, {"scores": digest, **_settings(asked)})
+        data = (inputs, table.opinion, table.reference)
+        found = cross_validate(*data, fold, asked.features, better, asked.training, tell)
+        tell("training the head of all references")
+        final = fit_head(*data, asked.features, better, asked.training, MADE_FOR)
+        tell("comparing with every feature")
+        rows = _agreement(columns, table, found, better, qualities, asked)
+        write_table(out / "agreement.csv", rows, list(rows[0]))
+        write_table(
+            out / "predictions.csv", _predictions(table, found), ["ref", "dist", "fold", "opinion", "prediction"]
+        )
+        save_head(final.head, out / "head.safetensors")
+        findings = FitFindings(scores.name, command, direction, rows, found, final, table.reference, asked.training)
+        write_text(out / "report.md", write_fit_report(findings))
+        return rows
 
 
 def _settings(asked: Asked) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torchmetrics_fmiqa.fusion.training_apart import apart
 from torchmetrics_fmiqa.fusion.training_examples import examples, plain
 from torchmetrics_fmiqa.fusion.training_folder import claim, made_from, read_fitted, write_fitted
 from torchmetrics_fmiqa.fusion.training_split import Folds, check_rows, deal_folds, inner_rows
+from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
 
 
@@ -291,14 +292,28 @@ def _fit(
     folder: Path | None,
     tell: Callable[[str], None] | None,
 ) -> FittedSpips:
-    from torchmetrics_fmiqa.fusion.training_module import HeadModule
-    from torchmetrics_fmiqa.fusion.training_run import run
-
-    if folder is not None:
+    if folder is None:
+        return _fit_anew(sets, recipe, training, None, tell)
+    with one_writer(folder):
         claim(folder, made_from(sets, recipe, training))
         ended = read_fitted(folder, recipe)
         if ended is not None:
             return FittedSpips(*ended)
+        found = _fit_anew(sets, recipe, training, folder, tell)
+        write_fitted(folder, recipe, found.head, found.epoch, found.validation)
+    return found
+
+
+def _fit_anew(
+    sets: Sequence[MeasuredSet],
+    recipe: SpipsRecipe,
+    training: SpipsTraining,
+    folder: Path | None,
+    tell: Callable[[str], None] | None,
+) -> FittedSpips:
+    from torchmetrics_fmiqa.fusion.training_module import HeadModule
+    from torchmetrics_fmiqa.fusion.training_run import run
+
     with apart():
         head = _new_head(sets, recipe, training)
         if head.gated:
@@ -309,8 +324,6 @@ def _fit(
         epoch, validation = run(HeadModule(head, learned, kept, training), folder, tell)
         head.eval().requires_grad_(False)
         _calibrate(head, [one for one in sets if one.kind == "opinion"])
-    if folder is not None:
-        write_fitted(folder, recipe, head, epoch, validation)
     return FittedSpips(head, epoch, validation)
 
 

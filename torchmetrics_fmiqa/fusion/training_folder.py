@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from torchmetrics_fmiqa.data.opening import read_text
 from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
 from torchmetrics_fmiqa.fusion.saving import load_spips, save_spips
 from torchmetrics_fmiqa.fusion.sets import MeasuredSet
@@ -40,7 +42,9 @@ def claim(folder: Path, made: dict[str, Any]) -> None:
         make_folder(folder)
         _write(path, made)
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = _read(path)
+    if before is None:
+        raise ValueError(f"{path} is damaged, so that nothing says what {folder} was made from: delete that folder")
     other = sorted(name for name in before.keys() | made.keys() if before.get(name) != made.get(name))
     if other:
         raise ValueError(
@@ -54,14 +58,28 @@ def read_fitted(folder: Path, recipe: SpipsRecipe) -> tuple[SpipsHead, int, floa
     path = folder / _FITTED
     if not path.is_file():
         return None
-    about = json.loads(path.read_text(encoding="utf-8"))
-    return load_spips(folder / _HEAD, recipe), about["epoch"], about["validation"]
+    about = _read(path) or {}
+    try:
+        return load_spips(folder / _HEAD, recipe), int(about["epoch"]), float(about["validation"])
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"{_FITTED} says nothing" if isinstance(error, KeyError | TypeError) else str(error)
+        warnings.warn(f"{folder} is damaged ({why}): its head is trained again", UserWarning, stacklevel=2)
+        return None
 
 
 def write_fitted(folder: Path, recipe: SpipsRecipe, head: SpipsHead, epoch: int, validation: float) -> None:
     """Write the head, and then that it is whole."""
     save_spips(head, folder / _HEAD, recipe)
     _write(folder / _FITTED, {"epoch": epoch, "validation": validation})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a file says in JSON; ``None`` if it is damaged."""
+    try:
+        found = json.loads(read_text(path))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
