@@ -139,9 +139,14 @@ def _curve(study: Study, one: Agreement, scores: npt.NDArray[np.float64]) -> lis
         return []
     score_sign = 1.0 if one.metric in study.analysis.higher_is_better else -1.0
     opinion_sign = 1.0 if study.analysis.opinion_higher_is_better else -1.0
-    xs = np.linspace(scores.min(), scores.max(), _CURVE)
+    *_, middle, width = one.fit.parameters
+    # The slope may be a small part of the range, as where one score lies far out.
+    slope = score_sign * (middle + abs(width) * np.linspace(-8, 8, 33))
+    on_slope = scores[np.abs(score_sign * scores - middle) < 8 * abs(width)][:_CURVE]
+    xs = np.concatenate([np.linspace(scores.min(), scores.max(), _CURVE), slope, on_slope])
+    xs = np.unique(np.clip(xs, scores.min(), scores.max()))
     ys = opinion_sign * one.fit(score_sign * xs)
-    return [_finite(xs, 6), _finite(ys, 5)]
+    return [_finite(xs, 9), _finite(ys, 5)]
 
 
 def _curve_path(data: dict[str, Any], one: dict[str, Any]) -> str:
