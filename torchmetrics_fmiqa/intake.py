@@ -12,7 +12,7 @@ from torchmetrics_fmiqa.features.images import DataRange, check_mask_values, che
 from torchmetrics_fmiqa.features.information import information
 from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.sizes import resize, shrink_mask
-from torchmetrics_fmiqa.features.tiles import TilePlan, plan_tiles
+from torchmetrics_fmiqa.features.tiles import EveryImage, TilePlan, plan_tiles
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import Recipe
 
@@ -112,6 +112,9 @@ def portions(plan: TilePlan, images: int, tile_batch: int) -> Iterator[list[tupl
     >>> list(portions(plan_tiles(448, 224, 224), images=2, tile_batch=3))
     [[(0, 0), (1, 0), (0, 1)], [(1, 1)]]
     """
+    if torch.compiler.is_exporting() and len(plan.corners) == 1:
+        yield EveryImage()
+        return
     picks = [(image, tile) for tile in range(len(plan.corners)) for image in range(images)]
     size = max(1, tile_batch * 224 * 224 // (plan.rows.padded * plan.cols.padded))
     for start in range(0, len(picks), size):

@@ -33,5 +33,5 @@ def information(target: Tensor) -> Tensor:
     grey = grey - grey.mean((2, 3), keepdim=True)  # what is squared stays small
     mean, square = (F.avg_pool2d(values, _BLOCK, ceil_mode=True) for values in (grey, grey.square()))
     weights = torch.log1p((square - mean.square()).clamp_min(0) / _VISIBLE**2) + _LEAST
-    height, width = target.shape[-2:]
-    return weights.repeat_interleave(_BLOCK, 2)[:, :, :height].repeat_interleave(_BLOCK, 3)[..., :width]
+    rows, cols = (torch.arange(side, device=target.device) // _BLOCK for side in target.shape[-2:])
+    return weights.index_select(2, rows).index_select(3, cols)

@@ -35,6 +35,12 @@ class Axis:
     padded: int
     shared: bool = True
 
+    def shares_like(self, like: Tensor) -> Tensor:
+        """:meth:`shares` as a tensor ``(tiles, pixels)``."""
+        if len(self.starts) == 1 and self.shared:
+            return like.new_ones(1, self.tile)
+        return torch.tensor(self.shares(), device=like.device, dtype=like.dtype)
+
     def shares(self) -> list[list[float]]:
         """For each tile, the share of each of its pixels that it stands for; all shares sum to ``length``."""
         if not self.shared:
@@ -108,7 +114,8 @@ def plan_tiles(
         if spacing == "published" and tile is not None:
             return Axis(length, published_starts(length, tile), tile, tile, shared=False)
         side = length if tile is None else min(tile, length)
-        padded = -(-max(side, minimum) // multiple) * multiple
+        least: int = torch.sym_max(side, minimum)  # type: ignore[assignment]
+        padded = -(-least // multiple) * multiple
         return Axis(length, even_starts(length, side), side, padded)
 
     return TilePlan(axis(height), axis(width))
@@ -131,8 +138,16 @@ def mirror_index(length: int, padded: int, device: torch.device, shift: Tensor |
     return torch.minimum(index, period - index)
 
 
+class EveryImage(list[tuple[int, int]]):
+    """The one tile of every image of a batch, however many there are: sizes are free while a program is exported."""
+
+
 def cut(images: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
     """Cut tiles ``(K, C, h, w)`` out of ``(N, C, H, W)``; ``picks`` are pairs (image, tile)."""
+    if isinstance(picks, EveryImage):
+        for dim, axis in ((2, plan.rows), (3, plan.cols)):
+            images = images.index_select(dim, mirror_index(axis.length, axis.padded, images.device))
+        return images
     if plan.whole and [image for image, _ in picks] == list(range(images.shape[0])):
         return images
     corners, height, width = plan.corners, plan.rows.tile, plan.cols.tile
@@ -164,8 +179,7 @@ def position_weights(plan: TilePlan, grid: tuple[int, int], like: Tensor) -> Ten
     """Share of the image that each position of each tile stands for, ``(tiles, h * w)``, summing to 1."""
 
     def along(axis: Axis, count: int) -> Tensor:
-        shares = torch.tensor(axis.shares(), device=like.device, dtype=like.dtype)
-        return shares @ cells(count, axis.padded, axis.tile, like).T / axis.length
+        return axis.shares_like(like) @ cells(count, axis.padded, axis.tile, like).T / axis.length
 
     rows, cols = along(plan.rows, grid[0]), along(plan.cols, grid[1])
     return torch.einsum("ah,bw->abhw", rows, cols).flatten(2).flatten(0, 1)
@@ -175,19 +189,24 @@ def masked_weights(plan: TilePlan, grid: tuple[int, int], picks: list[tuple[int,
     """Like :func:`position_weights`, for each pick, with every pixel weighed by ``mask`` ``(N, 1, H, W)``."""
     shares = pixel_shares(plan, mask)
     height, width = plan.rows.tile, plan.cols.tile
-    tiles = torch.stack(
-        [mask[i, 0, y : y + height, x : x + width] * shares[t] for i, t in picks for y, x in [plan.corners[t]]]
+    every = isinstance(picks, EveryImage)
+    tiles = (
+        mask[:, 0]
+        if every
+        else torch.stack(
+            [mask[i, 0, y : y + height, x : x + width] * shares[t] for i, t in picks for y, x in [plan.corners[t]]]
+        )
     )
     rows = cells(grid[0], plan.rows.padded, height, mask)
     cols = cells(grid[1], plan.cols.padded, width, mask)
-    totals = mask.sum((1, 2, 3))[torch.tensor([i for i, _ in picks], device=mask.device)]
+    totals = mask.sum((1, 2, 3))
+    totals = totals if every else totals[torch.tensor([i for i, _ in picks], device=mask.device)]
     return (rows @ tiles @ cols.T).flatten(1) / totals[:, None]
 
 
 def pixel_shares(plan: TilePlan, like: Tensor) -> Tensor:
     """Share of each pixel of each tile, ``(tiles, h, w)``: what :meth:`Axis.shares` says, in two dimensions."""
-    rows = torch.tensor(plan.rows.shares(), device=like.device, dtype=like.dtype)
-    cols = torch.tensor(plan.cols.shares(), device=like.device, dtype=like.dtype)
+    rows, cols = plan.rows.shares_like(like), plan.cols.shares_like(like)
     return torch.einsum("ah,bw->abhw", rows, cols).flatten(0, 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.features.tiles import TilePlan, masked_weights, position_weights
+from torchmetrics_fmiqa.features.tiles import EveryImage, TilePlan, masked_weights, position_weights
 from torchmetrics_fmiqa.features.tokens import Tokens
 
 
@@ -29,7 +29,8 @@ class Weigher:
         known: dict[tuple[int, int], Tensor],
     ) -> None:
         self.plan, self.picks, self.mask, self.images, self.known = plan, picks, mask, images, known
-        self.plain = mask is None and plan.whole
+        self.every = isinstance(picks, EveryImage)
+        self.plain = mask is None and not self.every and plan.whole
 
     def positions(self, values: Tensor, tokens: Tokens, choice: str) -> Tensor:
         """Weigh pointwise values ``(n, T)`` of the chosen tokens into ``(n,)``."""
@@ -53,7 +54,7 @@ class Weigher:
     def to_images(self, values: Tensor) -> Tensor:
         """Sum ``(n, ...)`` over the tiles of each image, ``(N, ...)``."""
         count = self.images.shape[0]
-        if len(self.plan.corners) == 1 and len(self.picks) == count:
+        if self.every or (len(self.plan.corners) == 1 and len(self.picks) == count):
             return values
         index = torch.tensor([image for image, _ in self.picks], device=values.device)
         return values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
@@ -62,6 +63,8 @@ class Weigher:
         """What each patch of each tile counts for, ``(n, h * w)``; over the tiles of an image they sum to 1."""
         if self.mask is not None:
             return masked_weights(self.plan, grid, self.picks, self.mask)
+        if self.every:
+            return position_weights(self.plan, grid, self.images)
         if grid not in self.known:
             self.known[grid] = position_weights(self.plan, grid, self.images)
         return self.known[grid][[tile for _, tile in self.picks]]
