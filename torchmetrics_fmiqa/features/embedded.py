@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from torchmetrics_fmiqa.data.opening import check_file
+from torchmetrics_fmiqa.features.block_means import block_means
 from torchmetrics_fmiqa.features.stages import BlurPool, Divisive, Layer, LocalContrast, OwnSize, Stage, in_strips
 from torchmetrics_fmiqa.features.transforms import channels_last
 from torchmetrics_fmiqa.features.weights import strict_load
@@ -98,7 +99,7 @@ class EmbeddedNetwork(nn.Module):
         light = channels_last(images) - 0.5
         values = in_strips(self._first, light, stride=2, margin=16)
         for number, (stage, head) in enumerate(zip(self.stages, self.heads, strict=True)):
-            values, light = stage(values) if number else values, F.avg_pool2d(light, 2, ceil_mode=True)
+            values, light = stage(values) if number else values, block_means(light, 2)
             yield head(values, light)
 
     def _first(self, light: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from torchmetrics_fmiqa.features.block_means import block_means
 
 # Side of the blocks whose variance is taken, pixels.
 _BLOCK = 16
@@ -31,7 +32,7 @@ def information(target: Tensor) -> Tensor:
     """
     grey = target.mean(1, keepdim=True)
     grey = grey - grey.mean((2, 3), keepdim=True)  # what is squared stays small
-    mean, square = (F.avg_pool2d(values, _BLOCK, ceil_mode=True) for values in (grey, grey.square()))
+    mean, square = (block_means(values, _BLOCK) for values in (grey, grey.square()))
     weights = torch.log1p((square - mean.square()).clamp_min(0) / _VISIBLE**2) + _LEAST
     rows, cols = (torch.arange(side, device=target.device) // _BLOCK for side in target.shape[-2:])
     return weights.index_select(2, rows).index_select(3, cols)

@@ -17,4 +17,6 @@ def plain(tensor: Tensor) -> Tensor:
 
 def channels_last(images: Tensor) -> Tensor:
     """Lay ``(N, C, H, W)`` out with channels innermost, where a transform does not forbid it."""
+    if torch.compiler.is_exporting():  # the layout would fix the sides of the program
+        return images
     return images.contiguous(memory_format=torch.channels_last) if plain(images) is images else images
