@@ -202,6 +202,8 @@ def whole_numbers(values: Tensor | Sequence[int], name: str, count: int, device:
     if not integers or shape != (count,):
         raise ValueError(f"`{name}` must be {count} whole numbers, got {kind} of shape {shape}")
     numbers = given.to(device).to(torch.int64)
-    if count and int(numbers.min()) < 0:  # as what is above 2^63 - 1 becomes
-        raise ValueError(f"`{name}` must be 0 to 2^63 - 1, got {shown(values)}")
+    if count and int(numbers.min()) < 0:
+        if "uint64" in kind:  # what is above 2^63 - 1 became negative
+            raise ValueError(f"`{name}` must be at most 2^63 - 1, got {shown(values)}")
+        raise ValueError(f"`{name}` must be at least 0, got {int(numbers.min())}")
     return numbers
