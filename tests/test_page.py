@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.browser import Browser
-from tests.conftest import ASSETS, needs
+from tests.published_tables import tid2013
 from torchmetrics_fmiqa.benchmark.accuracy import AccuracyFinding
 from torchmetrics_fmiqa.benchmark.analysis import analyse
 from torchmetrics_fmiqa.benchmark.attacks import AttackResult
@@ -29,7 +29,7 @@ from torchmetrics_fmiqa.benchmark.outliers import FeatureTest, OutlierFinding, W
 from torchmetrics_fmiqa.benchmark.page import pictures, scatter, write_html
 from torchmetrics_fmiqa.benchmark.page.named_points import named_points
 from torchmetrics_fmiqa.benchmark.page.scatter import scatter_data
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
+from torchmetrics_fmiqa.benchmark.scored import ScoredTable
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
 from torchmetrics_fmiqa.benchmark.usefulness import Usefulness
 from torchmetrics_fmiqa.data.pairs import Problem
@@ -547,10 +547,9 @@ def test_many_images_are_thinned_and_it_is_said(study: Study, monkeypatch: pytes
 
 @pytest.mark.slow
 def test_the_page_of_a_large_database_stays_small() -> None:
-    path = needs(ASSETS / "published" / "zsiqa_tid2013.csv.gz")
-    table = read_scored(path, "mos", type_from=r"_(\d\d)_")
+    table, found = tid2013()
     assert (len(table.scores), len(table.opinion)) == (42, 3000)
-    page = write_html(Study("TID2013", "c", table, analyse(table, resamples=20)))
+    page = write_html(Study("TID2013", "c", table, found))
     assert len(page.encode()) < 3_000_000
     assert "<b>fsim</b> agrees best with people, at an SRCC of .851" in page
 

@@ -249,7 +249,7 @@ print(many.digest, *(Recipe("vit_tiny_patch16_224", weights="random:0", distance
 @pytest.mark.parametrize("which", ["names", "function", "nested function", "set constant"])
 def test_the_digest_is_the_same_in_every_process(which):
     index = ["names", "function", "nested function", "set constant"].index(which)
-    assert len({digests_elsewhere(seed)[index] for seed in ("1", "2", "3")}) == 1
+    assert len({digests_elsewhere(seed)[index] for seed in ("1", "2")}) == 1
 
 
 def test_a_weights_file_counts_by_its_content_not_its_path(tmp_path):
