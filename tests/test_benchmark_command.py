@@ -55,7 +55,8 @@ def test_every_table_is_there_and_agrees_with_scipy(made: Any) -> None:
     assert {row["tap"] for row in read(out / "layers.csv")} == {"blocks.0", "blocks.1"}
     assert {row["metric"] for row in read(out / "attacks.csv")} == {VIT, "psnr", "ssim"}
     report = (out / "report.md").read_text()
-    assert "agrees best with people" in report
+    assert "comes first here" in report  # of few references nothing is settled, and the first lines say so
+    assert "Too few references" in report
     assert "as its column's name says" in report
 
 

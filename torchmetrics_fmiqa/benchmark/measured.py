@@ -201,6 +201,8 @@ class Measurement:
 class _MeasuringRun(PairRun):
     """A run in which nothing may be unknown."""
 
+    cheap_columns = False
+
     def _score(self, start: int, loaded: Sequence[tuple[Tensor, Tensor] | str]) -> list[dict[str, Any]]:
         rows = super()._score(start, loaded)
         for row in rows:

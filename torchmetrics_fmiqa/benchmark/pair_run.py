@@ -119,6 +119,9 @@ class PairRun:
         self.reading, self.device, self.batch = reading, device, batch
         self.short = rated.as_pairs()
 
+    #: Whether the names of the columns are known without a forward pass, so that a finished table is checked for them.
+    cheap_columns = True
+
     @property
     def _parts(self) -> Path:
         return self.folder / "parts"
@@ -181,9 +184,11 @@ class PairRun:
             return False
         lost = self.folder / "unscored.csv"
         pairs = Counter((one.ref, one.dist) for one in self.short)
-        needed = ["ref", "dist", "opinion", *self.columns, *self._properties(""), "seconds"]
+        needed = ["ref", "dist", "opinion", *self._properties(""), "seconds"] + (
+            self.columns if self.cheap_columns else []
+        )
         try:
-            table = _columns_of(self.path, needed)
+            table = _columns_of(self.path, needed, exactly=self.cheap_columns)
             found = Counter(zip(table["ref"], table["dist"], strict=True))
             unscored = {one.name for one in self.unscored()} if lost.exists() else set[str]()
             missing = [dist for _, dist in pairs - found if printable(dist) not in unscored]
@@ -360,7 +365,7 @@ def _replace(path: Path, table: Any) -> None:
         parquet.write_table(table, draft)
 
 
-def _columns_of(path: Path, needed: Sequence[str]) -> dict[str, list[Any]]:
+def _columns_of(path: Path, needed: Sequence[str], exactly: bool = True) -> dict[str, list[Any]]:
     """The names and opinions of a table that has the columns ``needed``, and no number in another type.
 
     Raises:
@@ -375,7 +380,8 @@ def _columns_of(path: Path, needed: Sequence[str]) -> dict[str, list[Any]]:
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"it is no whole Parquet file: {str(error).splitlines()[0]}") from None
     optional = {"type", "level", "std"}
-    other = set(needed).symmetric_difference(table.column_names) - optional
+    lacking, more = set(needed) - set(table.column_names), set(table.column_names) - set(needed)
+    other = (lacking | more if exactly else lacking) - optional
     if other or len(set(table.column_names)) < len(table.column_names):
         raise ValueError(f"it has other columns ({', '.join(sorted(other)[:3])})")
     return dict(table.select(["ref", "dist", "opinion"]).to_pydict())

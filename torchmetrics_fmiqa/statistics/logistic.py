@@ -26,6 +26,8 @@ Form = Literal[4, 5]
 
 # In widths: how far beyond the data the middle may lie, and how far from an image it counts as past it.
 _REACH, _PAST = 12.0, 40.0
+# In ranges of the scores: a curve of this width is a straight line.
+_STRAIGHT = 20.0
 # Of the grid: steps a decade of widths, and places among the scores.
 _PER_DECADE, _PLACES = 2.5, (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
 # With so few different scores, each and each gap between two is a place of the grid.
@@ -210,6 +212,7 @@ class _Shape:
 
     def __init__(self, u: Floats, v: Floats, line: bool, sign: int = 0) -> None:
         self.u, self.v, self.line, self.sign = u, v, line, sign
+        self.straight = _STRAIGHT * float(np.ptp(u))
         self.slant = u - u.mean()
         self.slant /= np.sqrt((self.slant**2).sum())
 
@@ -283,7 +286,7 @@ def _starts(shape: _Shape) -> list[Place]:
     few = len(levels) <= _FEW
     middles = np.sort(np.append(levels, levels[:-1] + gaps / 2)) if few else np.unique(np.quantile(levels, _PLACES))
     # From the gap between two neighbours to a straight line.
-    narrow, straight = float(gaps.min() if few else np.median(gaps)) / 3, float(np.ptp(levels)) * 20
+    narrow, straight = float(gaps.min() if few else np.median(gaps)) / 3, shape.straight
     steps_of_width = (_PER_DECADE_OF_FEW if few else _PER_DECADE) * np.log10(straight / narrow)
     widths = np.geomspace(narrow, straight, min(200, max(2, round(steps_of_width))))
     # Beyond both ends the tail of the step is an exponential.
@@ -354,7 +357,8 @@ def _descend(shape: _Shape, start: Place, max_evaluations: int) -> tuple[Place, 
 
     def place(moved: Floats) -> Place:
         """Steps are measured by the width of the start, whatever the scale of the scores is there."""
-        wide = width * float(np.exp(np.clip(moved[1], -40, 40)))
+        # Wider is a straight line, and the height would grow until no digit of the curve is left.
+        wide = min(width * float(np.exp(np.clip(moved[1], -40, 40))), shape.straight)
         return shape.within_reach(middle + float(moved[0]) * width, wide), wide
 
     found = minimize(
