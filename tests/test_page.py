@@ -649,6 +649,12 @@ def test_the_page_fits_and_is_quiet_in_a_browser(browser: Browser, page: Path, h
             assert browser.evaluate("document.documentElement.scrollWidth") == width
             assert browser.evaluate("typeof boom") == "undefined"
             quiet(browser, path)
+    browser.open(page, width=390)
+    # what is cut off shows: a shade that stays at the edge, under a cover that scrolls away
+    assert browser.evaluate("Math.max(...[...document.querySelectorAll('.scroll')].map(b => b.scrollWidth))") > 390
+    assert (
+        browser.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundAttachment") == "local, scroll"
+    )
 
 
 #: Where the backbones lie whose names hid each other on TID2013 and LIVE, and a crowd.
