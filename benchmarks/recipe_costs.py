@@ -33,7 +33,7 @@ def costs(name: str, side: int = 512) -> tuple[float, float]:
 def megabytes(name: str, side: int = 512) -> float:
     """10^6 bytes that live at once for a pair of ``side x side``, for each megapixel, beside the weights.
 
-    Counted from shapes, attention in its plain form: what kernels take for themselves, a tenth to a third, is left out.
+    Counted from shapes, attention in its plain form: what kernels take for themselves is left out.
     """
     comparator = FeatureComparator(as_recipe(name, weights="random:0"))
     pair = torch.rand(2, 1, 3, side, side, generator=torch.Generator().manual_seed(0))
