@@ -47,7 +47,9 @@ def folders(tmp_path) -> tuple[Path, Path]:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_keeps_what_was_scored_and_is_the_exit_status(run, folders, tmp_path, monkeypatch, name):
     number, real = getattr(signal, name), scoring.score_pairs
-    before = signal.getsignal(number)
+    # whoever runs the tests may have set it to be ignored, as `nohup` and background jobs do
+    usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    found, before = signal.signal(number, usual), usual
 
     def interrupted(*arguments, **options):
         results = real(*arguments, **options)
@@ -57,12 +59,15 @@ def test_a_signal_keeps_what_was_scored_and_is_the_exit_status(run, folders, tmp
 
     monkeypatch.setattr(scoring, "score_pairs", interrupted)
     out = tmp_path / "scores.csv"
-    status, _, told = run("score", *folders, "--out", out, *VIT)
+    try:
+        status, _, told = run("score", *folders, "--out", out, *VIT)
+        assert signal.getsignal(number) is before
+    finally:
+        signal.signal(number, found)
     assert status == 128 + number
     assert "Traceback" not in told
     with out.open(newline="") as file:
         assert [row["dist"] for row in csv.DictReader(file)] == ["0.png", "1.png"]
-    assert signal.getsignal(number) is before
 
 
 def test_a_signal_that_is_ignored_stays_so():

@@ -103,7 +103,7 @@ def test_a_shift_by_a_few_pixels_counts_less_than_a_blur() -> None:
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there are no weights .*none\.safetensors"):
+    with pytest.raises(ValueError, match=r"there is no weights file .*none\.safetensors"):
         load_embedded(tmp_path / "none.safetensors")
 
 

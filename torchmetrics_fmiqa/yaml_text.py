@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# More values than any recipe, table of metrics or list of options holds.
+_MOST = 10_000
+
 
 class NoYamlError(ValueError):
     """A text is no YAML at all."""
@@ -18,7 +21,8 @@ def read_yaml(text: str, name: str) -> Any:
 
     Raises:
         NoYamlError: if it is none.
-        ValueError: if it refers to a part of itself (``*alias``), or holds a key twice.
+        ValueError: if its references (``*alias``) unfold to more than 10,000 values or to themselves, or a key comes
+            twice.
 
     >>> read_yaml("taps: [0, norm]", "the recipe")
     {'taps': [0, 'norm']}
@@ -26,10 +30,24 @@ def read_yaml(text: str, name: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
+        def __init__(self, stream: Any) -> None:
+            super().__init__(stream)
+            self.values, self.held = 0, dict[str, int]()
+
         def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent) and self.peek_event().anchor in self.anchors:
-                raise ValueError(f"{name} refers to a part of itself, *{self.peek_event().anchor[:40]}: write it out")
-            return super().compose_node(parent, index)
+            anchor, before = getattr(self.peek_event(), "anchor", None), self.values
+            if self.check_event(yaml.AliasEvent) and anchor in self.anchors:
+                if anchor not in self.held:
+                    raise ValueError(f"{name} refers to itself, *{anchor[:40]}: write out what is meant")
+                self.values += self.held[anchor]
+                if self.values > _MOST:
+                    raise ValueError(f"{name} unfolds to more than {_MOST} values by *{anchor[:40]}: write it out")
+                return super().compose_node(parent, index)
+            self.values += 1
+            node = super().compose_node(parent, index)
+            if anchor is not None:
+                self.held[anchor] = self.values - before
+            return node
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             keys = [key.value for key, _ in node.value if isinstance(key.value, str)]

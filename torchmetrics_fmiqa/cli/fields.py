@@ -14,7 +14,7 @@ def read_fields(option: str, items: Sequence[str] | None) -> dict[str, Any]:
         items: what it was given.
 
     Raises:
-        ValueError: for what is no ``KEY=VALUE``, a key that comes twice, and YAML that refers to a part of itself.
+        ValueError: for what is no ``KEY=VALUE``, a key that comes twice, and YAML whose references unfold without end.
 
     >>> read_fields("--set", ["split=train", "types=[cnn, color]", "realigned=true"])
     {'split': 'train', 'types': ['cnn', 'color'], 'realigned': True}

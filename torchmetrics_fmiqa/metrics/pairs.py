@@ -195,6 +195,7 @@ class PairMetric(StatefulMetric):
         """Whether a single result comes in a dict too."""
         return False
 
+    @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the state and return the batch's own result. An error leaves the state as it was."""
         if id(self) not in served.get():  # a collection warns for its members
