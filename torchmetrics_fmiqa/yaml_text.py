@@ -36,7 +36,7 @@ def read_yaml(text: str, name: str) -> Any:
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             anchor, before = getattr(self.peek_event(), "anchor", None), self.values
-            if self.check_event(yaml.AliasEvent) and anchor in self.anchors:
+            if anchor is not None and self.check_event(yaml.AliasEvent) and anchor in self.anchors:
                 if anchor not in self.held:
                     raise ValueError(f"{name} refers to itself, *{anchor[:40]}: write out what is meant")
                 self.values += self.held[anchor]
