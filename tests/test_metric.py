@@ -502,7 +502,7 @@ def _both(change: Any) -> Any:
 BAD = {
     "grey": (_both(lambda x: x[:, :1]), r"preds\.repeat\(1, 3, 1, 1\)"),
     "grey_target": (lambda p, t: (p, t[:, :1]), r"target\.repeat\(1, 3, 1, 1\)"),
-    "rgba": (_both(lambda x: torch.cat([x, x[:, :1]], 1)), r"composite it, or give preds\[:, :3\]"),
+    "rgba": (_both(lambda x: torch.cat([x, x[:, :1]], 1)), r"to composite \(or preds\[:, :3\]"),
     "channels_last": (_both(lambda x: x.permute(0, 2, 3, 1)), r"preds\.permute\(0, 3, 1, 2\)"),
     "two_channels": (_both(lambda x: x[:, :2]), "must have 3 channels"),
     "3d": (_both(lambda x: x[0]), r"preds\[None\]"),
