@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from torchmetrics_fmiqa.arguments import truth, whole_number
 from torchmetrics_fmiqa.callbacks.account import Account
 from torchmetrics_fmiqa.callbacks.finding import (
     Source,
@@ -20,15 +21,7 @@ from torchmetrics_fmiqa.callbacks.finding import (
     predict_images,
 )
 from torchmetrics_fmiqa.callbacks.members import Metrics, as_collection, drawing_metric, ranking_metric
-from torchmetrics_fmiqa.callbacks.options import (
-    STAGES,
-    check_device,
-    check_dtype,
-    check_flag,
-    check_stages,
-    check_text,
-    check_whole,
-)
+from torchmetrics_fmiqa.callbacks.options import STAGES, check_device, check_dtype, check_stages, check_text
 from torchmetrics_fmiqa.callbacks.ranks import gather_objects
 from torchmetrics_fmiqa.callbacks.sampling import Samples, running_loaders, together
 from torchmetrics_fmiqa.callbacks.serving import OneTrainer, names_of_others
@@ -125,13 +118,13 @@ class ImageQualityMonitor(Callback):
         self.predict = check_predict(predict)
         self.stages = check_stages(stages)
         self.prefix = check_text(prefix, "prefix")
-        self.every_n_epochs = check_whole(every_n_epochs, "every_n_epochs", 1)
-        self.worst = check_whole(worst, "worst", 0)
-        self.worst_side = check_whole(worst_side, "worst_side", 1)
-        self.crop_border = check_whole(crop_border, "crop_border", 0)
+        self.every_n_epochs = whole_number(every_n_epochs, "every_n_epochs", 1)
+        self.worst = whole_number(worst, "worst", 0)
+        self.worst_side = whole_number(worst_side, "worst_side", 1)
+        self.crop_border = whole_number(crop_border, "crop_border", 0)
         self.nan_strategy = check_nan_strategy(nan_strategy)
-        self.prog_bar = check_flag(prog_bar, "prog_bar")
-        maps = check_flag(maps, "maps")
+        self.prog_bar = truth(prog_bar, "prog_bar")
+        maps = truth(maps, "maps")
         # The direction of each metric by the name that it is logged under.
         self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
         self._members = dict(self.metrics.items(keep_base=True, copy_state=False))

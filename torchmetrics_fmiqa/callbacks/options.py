@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -22,28 +21,6 @@ def check_stages(stages: Any) -> tuple[str, ...]:
     if not given or any(stage not in STAGES for stage in given):
         raise ValueError(f"`stages` must be of 'val' and 'test', got {stages!r}")
     return given
-
-
-def check_whole(value: Any, name: str, least: int) -> int:
-    """Return a whole number of any integer type.
-
-    Raises:
-        ValueError: if it is none, or below the least.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
-    return int(value)
-
-
-def check_flag(value: Any, name: str) -> bool:
-    """Return a flag.
-
-    Raises:
-        ValueError: if it is neither true nor false: a text such as "no" would count as true.
-    """
-    if not isinstance(value, bool):
-        raise ValueError(f"`{name}` must be true or false, got {value!r}")
-    return value
 
 
 def check_text(value: Any, name: str) -> str:
