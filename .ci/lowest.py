@@ -16,7 +16,7 @@ def main() -> None:
     for requirement in dict.fromkeys(one for group in groups for one in group):
         if requirement.startswith(f"{PROJECT['name']}["):
             continue
-        found = re.fullmatch(r"([\w.-]+)>=([\w.]+)", requirement)
+        found = re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?>=([\w.]+)", requirement)
         if found is None:
             raise SystemExit(f"{requirement!r} in pyproject.toml has no lower bound: write NAME>=VERSION")
         print(f"{found[1]}=={found[2]}")
