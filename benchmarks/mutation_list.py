@@ -156,7 +156,7 @@ MUTATIONS = (
     Mutation("equal distances choose the first", "statistics/preference.py", "np.where(second < first, share, 0.5)", "np.where(second < first, share, 1 - share)", _STATISTICS),
     Mutation("precision is left jagged", "statistics/preference.py", "np.maximum.accumulate((hits / seen)[::-1])[::-1]", "hits / seen", _STATISTICS),
     Mutation("a direction is not turned", "statistics/direction.py", "return np.where(flags, 1.0, -1.0)", "return np.where(flags, 1.0, 1.0)", _STATISTICS),
-    Mutation("the curve of 5 parameters may turn around", "statistics/logistic.py", "if _is_monotone(free.parameters(*best), u):", "if True:", _STATISTICS),
+    Mutation("the curve of 5 parameters may turn around", "statistics/logistic.py", "if is_monotone(free.parameters(*best), u):", "if True:", _STATISTICS),
     Mutation("the fit is not in the opinion's units", "statistics/logistic.py", "fitted = logistic_curve(u, curve) * scale_y + y.mean()", "fitted = logistic_curve(u, curve) * scale_y", _STATISTICS),
     Mutation("the worst type is the best", "statistics/summary.py", "worst_type=min(known", "worst_type=max(known", _STATISTICS),
     # scoring, pooling and SPIPS
