@@ -57,7 +57,7 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     run = piecewise.PiecewiseForward.__call__
 
     def counted(self: piecewise.PiecewiseForward, *args: object) -> None:
-        counts.append(len(args[-1]))  # type: ignore[arg-type]
+        counts.append(len(args[-1].rectangles))  # type: ignore[attr-defined]
         run(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(piecewise, "_SMALL", 128 * 128)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,18 @@ BUDGET = 1_100_000_000
 _SMALL = 500_000
 # Columns of the images that memory is counted with: a multiple of what any network reduces by.
 _NARROW = 128
+
+
+class Pieces(NamedTuple):
+    """How a tile is cut.
+
+    Args:
+        rectangles: of the tile, rows outer.
+        strides: pixels from one position to the next, of each tap.
+    """
+
+    rectangles: list[Piece]
+    strides: tuple[int, ...]
 
 
 class PiecewiseForward:
@@ -48,7 +61,7 @@ class PiecewiseForward:
         small, large = (self._peak(rows) for rows in (256, 512))
         return (large - small) / (256 * _NARROW)
 
-    def pieces(self, plan: TilePlan) -> list[Piece] | None:
+    def pieces(self, plan: TilePlan) -> Pieces | None:
         """The pieces of each tile of a plan, or ``None`` where tiles go as they are."""
         height, width = plan.rows.padded, plan.cols.padded
         if height * width <= _SMALL or torch.compiler.is_compiling() or not self._pointwise:
@@ -56,10 +69,10 @@ class PiecewiseForward:
         pixels = int(BUDGET / self.bytes_per_pixel)
         if height * width <= pixels or self.reach is None:
             return None
-        return plan_pieces(height, width, self.reach, pixels)
+        return Pieces(plan_pieces(height, width, self.reach, pixels), self.reach.strides)
 
     def __call__(
-        self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, take: Take, see: See | None, pieces: list[Piece]
+        self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, take: Take, see: See | None, pieces: Pieces
     ) -> None:
         """Run one tile a side ``(1, 3, h, w)`` and hand over each job's distances as one forward pass would.
 
@@ -69,22 +82,21 @@ class PiecewiseForward:
             dtype: likewise.
             take: gets the distances ``(1, T)`` of all positions, or of what stands for the whole.
             see: is shown the mean token of the target.
-            pieces: from :meth:`pieces`, rows outer.
+            pieces: from :meth:`pieces`.
         """
-        assert self.reach is not None
-        jobs, strides = self._forward.jobs, self.reach.strides
+        jobs = self._forward.jobs
         rows: dict[int, list[list[Tensor]]] = {number: [] for number in range(len(jobs))}
         sums: dict[int, Tensor] = {}
         counts: dict[int, int] = {}
         before = None
-        for piece in pieces:
+        for piece in pieces.rectangles:
             if piece.rows is not before:
                 before = piece.rows
                 for found in rows.values():
                     found.append([])
 
             def inner(index: int, tokens: Tokens, piece: Piece = piece) -> Tokens:
-                kept = piece.inner(tokens, strides[index])
+                kept = piece.inner(tokens, pieces.strides[index])
                 total = raised(kept).values.sum(1, keepdim=True)
                 sums[index] = total + sums.get(index, 0)
                 counts[index] = counts.get(index, 0) + kept.values.shape[1]

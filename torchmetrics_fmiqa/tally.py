@@ -41,7 +41,7 @@ class Tally:
         self._known: dict[tuple[int, int], Tensor] = {}
         self._values: dict[int, list[Tensor]] = {number: [] for number in kept}
         self._weights: dict[int, list[Tensor]] = {number: [] for number in kept}
-        self._references: dict[int, Tensor | None] = dict.fromkeys(seen)
+        self._seen, self._references = frozenset(seen), dict[int, Tensor]()
 
     def portion(
         self, picks: list[tuple[int, int]]
@@ -59,12 +59,12 @@ class Tally:
             self.sums[number] = self.sums[number] + weigh.to_images(value.to(self.images.dtype))
 
         def see(index: int, tokens: Tokens) -> None:
-            if index in self._references:
+            if index in self._seen:
                 summary = raised(tokens).summary()[:, 0].detach().to(self.images.dtype)
-                before, own = self._references[index], weigh.to_images(weigh.tiles(summary))
+                before, own = self._references.get(index), weigh.to_images(weigh.tiles(summary))
                 self._references[index] = own if before is None else before + own
 
-        return take, see if self._references else None
+        return take, see if self._seen else None
 
     def pooled(self, number: int) -> Tensor:
         """Mean, spread and 95th percentile of a job's values over the patches of each image, ``(N, 3)``."""
@@ -73,9 +73,7 @@ class Tally:
 
     def reference(self, index: int) -> Tensor:
         """The token that stands for the whole reference at a tap, ``(N, C)``."""
-        found = self._references[index]
-        assert found is not None  # the backbone raises where a tap was not reached
-        return found
+        return self._references[index]  # it is there: the backbone raises where a tap was not reached
 
     def _of_images(self, parts: Sequence[Tensor]) -> Tensor:
         """Values ``(n, T)`` of tiles, portion by portion, side by side for each image, ``(N, tiles * T)``."""

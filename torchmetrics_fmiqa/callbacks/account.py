@@ -61,7 +61,7 @@ class Account:
         self.data_range, self.crop_border, self.nan_strategy = data_range, crop_border, nan_strategy
         self.cache, self.version, self.place = cache, version, place
         self.count, self.left_out, self.outside = SumMetric(), SumMetric(), MeanMetric()
-        self.samples: Samples | None = None
+        self.samples = Samples(None, 1)  # of no epoch yet
         self._probe: Metric | None = None  # measures images one by one
 
     def start(self, samples: Samples, device: torch.device) -> None:
@@ -81,7 +81,6 @@ class Account:
     @torch.no_grad()
     def add(self, preds: Images, target: Images, batch_idx: int) -> None:
         """Count a batch: its real samples, and of these the finite ones."""
-        assert self.samples is not None
         count, indices = self.samples.take(batch_idx, len(preds))
         if count == 0:
             return

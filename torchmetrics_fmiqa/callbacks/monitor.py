@@ -286,7 +286,7 @@ class ImageQualityMonitor(Callback):
             preds, target = self._find(trainer, pl_module, outputs, batch)
             account = self._accounts[stage][dataloader_idx]
             account.add(preds, target, batch_idx)
-            if account.samples is not None and not account.samples.certain:
+            if not account.samples.certain:
                 self._warn_once(
                     "sampler",
                     "the dataloader's sampler does not tell which samples of a rank are padding, so all are counted: a "

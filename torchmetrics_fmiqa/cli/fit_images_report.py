@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from torchmetrics_fmiqa.benchmark.markdown_table import code, escaped, number, span, table
 from torchmetrics_fmiqa.benchmark.measured import Measured
@@ -200,18 +201,17 @@ def _gate(findings: ImageFindings) -> str:
 
 
 def _folds(findings: ImageFindings, validation: SpipsValidation) -> str:
-    held = [one for one in findings.compared if one.told.fold is not None]
-    header = ["fold", *(escaped(one.measured.set.name) for one in held), "epoch", "inner validation"]
+    held = [(one, one.told.fold) for one in findings.compared if one.told.fold is not None]
+    header = ["fold", *(escaped(one.measured.set.name) for one, _ in held), "epoch", "inner validation"]
     lines = []
     for fold, fitted in enumerate(validation.fits):
-        cells = [_fold(one, fold) for one in held]
+        cells = [_fold(one, of == fold, fold) for one, of in held]
         lines.append([str(fold), *cells, str(fitted.epoch), number(fitted.validation)])
     return f"Images held out, of how many references; and where it can be told, SPIPS' SRCC.\n\n{table(header, lines)}"
 
 
-def _fold(one: Compared, fold: int) -> str:
-    assert one.told.fold is not None
-    rows = one.told.fold == fold
+def _fold(one: Compared, rows: npt.NDArray[np.bool_], fold: int) -> str:
+    """How many references of a set the rows of a fold have, and what SPIPS was worth there."""
     if not rows.any():
         return ""
     count = len(set(one.measured.set.reference[rows].tolist()))

@@ -183,11 +183,13 @@ def _ms_ssim_map(scales: list[tuple[Tensor, Tensor]]) -> Tensor:
     """``1 - prod cs ** beta``, with the whole SSIM in the place of ``cs`` at the coarsest scale."""
     losses = [*(contrast for _, contrast in scales[:-1]), _ssim_map(*scales[-1])]
     weights = SCALE_WEIGHTS[: len(losses)]
-    product: Tensor | None = None  # its logarithm, from the coarsest scale on
-    for loss, weight in zip(reversed(losses), reversed(weights), strict=True):
-        factor = (-loss.clamp(max=1 - _LEAST_SIMILARITY)).log1p() * (weight / sum(weights))
-        product = factor if product is None else factor + _doubled(product, factor)
-    assert product is not None
+    factors = (  # their logarithms, from the coarsest scale on
+        (-loss.clamp(max=1 - _LEAST_SIMILARITY)).log1p() * (weight / sum(weights))
+        for loss, weight in zip(reversed(losses), reversed(weights), strict=True)
+    )
+    product = next(factors)
+    for factor in factors:
+        product = factor + _doubled(product, factor)
     return -product.expm1()
 
 

@@ -119,8 +119,7 @@ class FeatureMetricCollection(MetricCollection):
         if name not in self._last.measured:
             return None
         metric = dict(self.items(keep_base=True, copy_state=False))[name]
-        assert isinstance(metric, PairMetric)
-        return metric.scores_of(self._last.measured[name])
+        return metric.scores_of(self._last.measured[name]) if isinstance(metric, PairMetric) else None
 
     @contextmanager
     def _serving(
