@@ -70,6 +70,35 @@ def test_a_signal_keeps_what_was_scored_and_is_the_exit_status(run, folders, tmp
         assert [row["dist"] for row in csv.DictReader(file)] == ["0.png", "1.png"]
 
 
+@pytest.mark.parametrize("command", ["score", "recipes", "help"])
+def test_who_stops_reading_ends_it_without_a_word(monkeypatch, folders, tmp_path, capfd, command):
+    out = tmp_path / "scores.csv"
+    arguments = {"score": ("score", *folders, "--out", out, *VIT), "recipes": ("recipes",), "help": ("--help",)}[command]
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "argv", ["fmiqa", *map(str, arguments)])
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as end:
+            main()
+    assert end.value.code == 141
+    assert re.fullmatch(r"\s*(3 scores in .*)?\s*", capfd.readouterr().err)
+    assert out.exists() == (command == "score")  # what was scored is not lost
+
+
+def test_notes_that_nobody_reads_are_passed_over(monkeypatch, folders, capfd):
+    reader, writer = os.pipe()
+    os.close(reader)
+    (folders[1] / "2.png").unlink()
+    monkeypatch.setattr(sys, "argv", ["fmiqa", "score", *map(str, folders), *VIT])
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with pytest.raises(SystemExit) as end:
+            main()
+    assert end.value.code == 1
+    assert "1.png" in capfd.readouterr().out
+
+
 def test_a_signal_that_is_ignored_stays_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 
 from torchmetrics_fmiqa.cli.benchmark import benchmark as _benchmark
 from torchmetrics_fmiqa.cli.command import Command, Group
-from torchmetrics_fmiqa.cli.console import err_console, one_line, write_any_name
+from torchmetrics_fmiqa.cli.console import discard, err_console, one_line, prepare_streams
 from torchmetrics_fmiqa.cli.draw import draw_map as _map
 from torchmetrics_fmiqa.cli.fit import fit as _fit
 from torchmetrics_fmiqa.cli.recipes import recipes as _recipes
 from torchmetrics_fmiqa.cli.score import score as _score
 from torchmetrics_fmiqa.cli.termination import keyboard_interrupt_on_termination
+
+_NOBODY_READS = 128 + 13  # SIGPIPE, which some systems do not name
 
 app = typer.Typer(
     cls=Group,
@@ -50,16 +53,20 @@ def _options(
 def main() -> None:
     """Run the command line; errors are one line on standard error, and exit status 2.
 
-    A signal that ends it (SIGTERM, SIGHUP, SIGINT) gives 128 and its number, once what was done is saved.
+    A signal that ends it (SIGTERM, SIGHUP, SIGINT) gives 128 and its number, once what was done is saved; so does a
+    reader of its results that has read enough (``| head``), which is a signal to other programs.
     """
-    write_any_name()
+    prepare_streams()
     with keyboard_interrupt_on_termination() as termination:
         try:
             app()
-        except (SystemExit, KeyboardInterrupt):
-            if termination.signal is None:
-                raise
-            sys.exit(128 + termination.signal)
+        except (SystemExit, KeyboardInterrupt) as end:
+            if termination.signal is not None:
+                sys.exit(128 + termination.signal)
+            if isinstance(end.__context__, BrokenPipeError):
+                discard(sys.stdout)
+                sys.exit(_NOBODY_READS)
+            raise
         except (ValueError, ModuleNotFoundError) as error:
             _fail(str(error))
         except OSError as error:
@@ -73,5 +80,6 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    err_console.print(f"[red]error:[/] {one_line(message)}", soft_wrap=True)
+    with suppress(OSError):  # a full disk, too, must not change the exit status
+        err_console.print(f"[red]error:[/] {one_line(message)}", soft_wrap=True)
     sys.exit(2)

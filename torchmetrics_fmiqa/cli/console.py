@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -17,14 +19,40 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.pairs import Problem
 
-out_console, err_console = Console(emoji=False), Console(stderr=True, emoji=False)
+class _Console(Console):
+    """A console that says by a BrokenPipeError that nobody reads its results; notes are then passed over."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more."""
+        if not self.stderr:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        discard(sys.stderr)
 
 
-def write_any_name() -> None:
-    """Let both streams take every text: what their encoding lacks is written as a code."""
+out_console, err_console = _Console(emoji=False), _Console(stderr=True, emoji=False)
+
+
+def prepare_streams() -> None:
+    """Let both streams take every text: what their encoding lacks is written as a code.
+
+    Those that were closed before the start lead nowhere: else the next file that is opened would take their place.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def discard(stream: IO[str]) -> None:
+    """Let all that is still to be written to a stream go nowhere, at the interpreter's end too."""
+    with suppress(OSError, ValueError):  # no real file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def plain(text: object) -> str:
