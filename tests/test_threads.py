@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from tests.conftest import RANDOM_VIT, make_pair
+from tests.lightning_tools import QUIET
 from torchmetrics_fmiqa import (
     FeatureDistance,
     FeatureDistanceLoss,
@@ -102,6 +105,59 @@ def test_every_door_gives_in_four_threads_what_it_gives_in_one(door: str) -> Non
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(call, PAIRS))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+class Restorer(LightningModule):
+    """Trains on a loss, and validates by a metric and by a comparator; all are its own or another module's too."""
+
+    def __init__(self, metric: FeatureDistance, loss: FeatureDistanceLoss, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        nn.init.dirac_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)
+        self.metric, self.loss, self.pairs = metric, loss, pairs
+        self.losses: list[Tensor] = []
+        self.found: list[Tensor] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = self.loss(self.conv(batch[0]), batch[1])
+        self.losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        preds = self.conv(batch[0])
+        self.found += [self.metric(preds, batch[1]), self.metric.comparator(preds, batch[1])[0].per_tap["cosine"]]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(self.pairs, batch_size=None)  # type: ignore[arg-type]
+
+    val_dataloader = train_dataloader
+
+
+def test_two_trainers_in_two_threads_share_a_metric_a_loss_and_a_comparator() -> None:
+    def train(metric: FeatureDistance, loss: FeatureDistanceLoss, pairs: list[tuple[Tensor, Tensor]]) -> Restorer:
+        module = Restorer(metric, loss, pairs)
+        Trainer(**QUIET, num_sanity_val_steps=0).fit(module)
+        return module
+
+    def made() -> tuple[FeatureDistance, FeatureDistanceLoss]:
+        return FeatureDistance(**RANDOM_VIT), FeatureDistanceLoss(**RANDOM_VIT)
+
+    halves = [PAIRS[:4], PAIRS[4:]]
+    alone = [train(*made(), half) for half in halves]
+    metric, loss = made()
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda half: train(metric, loss, half), halves))
+    for found, expected in zip(both, alone, strict=True):
+        torch.testing.assert_close(found.losses, expected.losses, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(found.found, expected.found, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(found.conv.weight, expected.conv.weight, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(alone[0].conv.weight, alone[1].conv.weight)
+    expected_mean = torch.stack([one for module in alone for one in module.found[::2]]).mean()
+    torch.testing.assert_close(metric.compute(), expected_mean)  # all that both have counted
 
 
 def test_no_update_of_a_shared_metric_is_lost() -> None:
