@@ -203,6 +203,46 @@ def test_a_failed_fit_says_so_and_is_nan(form):
     assert fit_logistic(np.ones(300), opinion, form).reason == "is constant"
 
 
+def test_few_rows_ties_and_extremes_are_fitted_or_told_why_not():
+    """Every way in which a small table can be odd: a number, or NaN with its reason; never worse than a line."""
+    rng = np.random.default_rng(0)
+    row = np.arange(6.0)
+    columns = {"two values": row // 3, "ties": row // 2, "far": [*row[:5], 1e12], "tiny": row * 1e-300}
+    columns |= {"huge": row * 1e300, "offset": 1e9 + row, "one apart": row == 2, "scattered": rng.normal(size=6)}
+    odd = {"constant": row * 0, "infinite": [*row[:5], np.inf], "missing": [*row[:5], np.nan]}
+    pairs = {
+        (one, other, count): (np.asarray(x, float)[:count], np.asarray(y, float)[:count])
+        for one, x in (columns | odd).items()
+        for other, y in columns.items()
+        if other in ("ties", one)
+        for count in (3, 6)
+    }
+    for case, (x, y) in pairs.items():
+        if y.min() == y.max():
+            for function in (srcc, krcc, plcc, fit_logistic):
+                with pytest.raises(ValueError, match="`opinion` must differ"):
+                    function(x, y)
+            continue
+        for coefficient in (srcc, krcc, plcc):
+            found = coefficient(x, y)
+            assert np.isnan(found.value) == bool(found.reason), case
+            assert np.isnan(found.value) or abs(found.value) <= 1, case
+        line = plcc(x, y).value
+        for form in (4, 5):
+            fit = fit_logistic(x, y, form)
+            assert not (fit.converged and (len(x) <= form or case[0] in odd)), case
+            if (
+                len(x) > form and abs(line) > 0.1 and not {"tiny", "huge"} & set(case)
+            ):  # of which squares are 0 or infinite
+                assert fit.converged, case
+            if fit.converged:
+                assert fit.plcc >= abs(line) - 1e-5, case
+                assert fit.rmse <= (np.sqrt(max(0, 1 - line**2)) + 1e-4) * y.std(), case
+            else:
+                assert fit.reason, case
+                assert np.isnan([fit.plcc, fit.rmse, *fit.fitted]).all(), case
+
+
 def test_an_unknown_form_is_an_error():
     with pytest.raises(ValueError, match="`form` must be 4 or 5 parameters, got 3"):
         fit_logistic([1, 2, 3], [1, 2, 3], 3)

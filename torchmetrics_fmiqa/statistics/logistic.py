@@ -94,8 +94,9 @@ def fit_logistic(
         max_evaluations: of the curve, before a search counts as failed.
 
     Returns:
-        The fit. Scores that hold NaN or infinite values or are constant, fewer images than parameters plus one, and a
-        search without an end give ``converged=False``, the reason, and NaN.
+        The fit. Scores that hold NaN or infinite values or are constant, fewer images than parameters plus one, scores
+        or opinions beyond what floating point can hold, scores without any relation to the opinions, and a search
+        without an end give ``converged=False``, the reason, and NaN. A fit is never worse than a straight line.
 
     Raises:
         ValueError: if ``form`` is neither 4 nor 5, for opinions that are fewer than 3, constant or not finite, or if
@@ -117,7 +118,7 @@ def fit_logistic(
         reason = f"{len(x)} images are too few for {form} parameters"
     if reason:
         return _without(form, len(x), reason)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         centre, scale_x, scale_y = float(np.median(x)), _scale(x), float(y.std())
         u, v = (x - centre) / scale_x, (y - y.mean()) / scale_y
         held = np.isfinite(np.ptp(u) ** 2) and len(np.unique(u)) > 1
