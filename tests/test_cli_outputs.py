@@ -7,18 +7,26 @@ import io
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import torchmetrics_fmiqa.scoring as scoring
+from tests.interrupted import struck
+from tests.test_benchmark_scoring import dataset
 from tests.test_cli import VIT, picture, save
+from tests.test_fit_images import VIT as FIT_VIT
+from tests.test_fit_images import rated
 from torchmetrics_fmiqa import __version__
+from torchmetrics_fmiqa.benchmark.pair_run import PairRun
 from torchmetrics_fmiqa.cli import app, main
 from torchmetrics_fmiqa.cli.console import plain
 from torchmetrics_fmiqa.cli.termination import Termination, keyboard_interrupt_on_termination
+from torchmetrics_fmiqa.fusion.training_module import HeadModule
 from torchmetrics_fmiqa.tables import text_of_csv
 
 
@@ -73,7 +81,7 @@ def test_a_signal_keeps_what_was_scored_and_is_the_exit_status(run, folders, tmp
 @pytest.mark.parametrize("command", ["score", "recipes", "help"])
 def test_who_stops_reading_ends_it_without_a_word(monkeypatch, folders, tmp_path, capfd, command):
     out = tmp_path / "scores.csv"
-    arguments = {"score": ("score", *folders, "--out", out, *VIT), "recipes": ("recipes",), "help": ("--help",)}[command]
+    arguments = {"score": ("score", *folders, "--out", out, *VIT), "help": ("--help",)}.get(command, (command,))
     reader, writer = os.pipe()
     os.close(reader)
     monkeypatch.setattr(sys, "argv", ["fmiqa", *map(str, arguments)])
@@ -238,3 +246,63 @@ def test_the_version_and_the_help_of_every_command():
 
 def test_text_for_the_console_is_one_line_and_no_markup():
     assert plain("a[b]\x1b[31m\n") == "a\\[b]\\x1b[31m\\n"
+
+
+BENCHMARK = ("--metrics", "psnr", "--changes", "none", "--attacked", 0, "--resamples", 10, "--batch", 2)
+FIT = ("--batch", 100, "--epochs", 4, "--patience", 4, "--hidden", 2, "--folds", 3, "--resamples", 10)
+
+
+def _commands(folder: Path) -> dict[str, list[str]]:
+    """Each command with all that it reads; it writes to the folder ``out``."""
+    found: dict[str, tuple[object, ...]] = {
+        "benchmark": ("--pairs", dataset(folder / "images"), *BENCHMARK),
+        "fit": ("--pairs", rated(folder / "rated"), *FIT_VIT, *FIT, "--cache", folder / "cache"),
+    }
+    return {name: [name, *map(str, options), "--out", str(folder / "out")] for name, options in found.items()}
+
+
+def _done(folder: Path, command: str) -> int:
+    """How much an interrupted command has left: parts of scores, or epochs of a head that is being trained."""
+    if command == "benchmark":
+        return len(list((folder / "out" / "parts").iterdir()))
+    (last,) = (folder / "out" / "training").rglob("last.ckpt")
+    return int(torch.load(last, weights_only=True)["epoch"]) + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["benchmark", "fit"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_run_goes_on_after_a_signal(run, tmp_path, monkeypatch, command, name):
+    number, arguments = getattr(signal, name), _commands(tmp_path)[command]
+    if name == "SIGTERM":
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.interrupted", name, *arguments], capture_output=True, text=True, timeout=300
+        )
+        status, printed, told = ended.returncode, ended.stdout, ended.stderr
+    else:
+        found = signal.signal(number, signal.default_int_handler)
+        try:
+            with struck(number):
+                status, printed, told = run(*arguments)
+        finally:
+            signal.signal(number, found)
+    assert (status, printed) == (128 + number, ""), told
+    (line,) = told.strip().splitlines()
+    assert re.fullmatch(rf"interrupted: .* {re.escape(str(tmp_path / 'out'))}", line)
+    assert _done(tmp_path, command) == 2
+    if name == "SIGINT":
+        return
+    scored, trained = [], []
+    with monkeypatch.context() as patch:
+        patch.setattr(PairRun, "_write", lambda *one, write=PairRun._write: (scored.append(one), write(*one)))
+        epochs = HeadModule.on_validation_epoch_end
+        patch.setattr(
+            HeadModule, "on_validation_epoch_end", lambda one: (trained.append(one.current_epoch), epochs(one))
+        )
+        status, printed, told = run(*arguments)
+    assert status == 0, told
+    assert "report in" in printed
+    if command == "benchmark":
+        assert len(scored) == 3  # of five parts
+    else:
+        assert trained == [2, 3, *range(4), *range(4), *range(4)]  # three folds and the final head

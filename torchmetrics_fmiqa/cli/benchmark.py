@@ -15,6 +15,7 @@ from rich.table import Table
 from torchmetrics_fmiqa.cli.console import (
     count_pairs,
     err_console,
+    going_on_in,
     list_problems,
     one_line,
     out_console,
@@ -156,15 +157,17 @@ def benchmark(
     panel = _panel(names, device, precision)
     if isinstance(rated, RatedPairs):
         try:
-            study = benchmark_images(
-                rated, panel, out, reading, changes, type_from, on, batch, asking, command, display
-            )
+            with going_on_in(out):
+                study = benchmark_images(
+                    rated, panel, out, reading, changes, type_from, on, batch, asking, command, display
+                )
         except ValueError:
             list_problems(list(rated.missing))  # often they are why
             raise
         _show(study, out)
     else:
-        chosen = benchmark_choices(rated, home, panel, out, reading, on, batch, resamples, seed, command, display)
+        with going_on_in(out):
+            chosen = benchmark_choices(rated, home, panel, out, reading, on, batch, resamples, seed, command, display)
         _show_choices(chosen, out)
 
 

@@ -17,7 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torchmetrics_fmiqa.data.pairs import Problem
+
 
 class _Console(Console):
     """A console that says by a BrokenPipeError that nobody reads its results; notes are then passed over."""
@@ -37,11 +40,9 @@ def prepare_streams() -> None:
 
     Those that were closed before the start lead nowhere: else the next file that is opened would take their place.
     """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # it takes the lowest that is free
+        pass
+    os.close(number)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -74,6 +75,20 @@ def telling() -> Iterator[Callable[[str], None]]:
     """Show, while it lasts, what is being done: it gives a function that takes the text."""
     with err_console.status("...") as status:
         yield lambda text: status.update(f"{plain(text)} ...")
+
+
+@contextmanager
+def going_on_in(folder: Path) -> Iterator[None]:
+    """Say of a run that is interrupted how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err_console.print(
+            f"interrupted: the same command goes on where it stopped, in {plain(folder)}",
+            soft_wrap=True,
+            highlight=False,
+        )
+        raise
 
 
 def track_pairs(results: Any, total: int) -> Any:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from torchmetrics_fmiqa.cli.console import count_pairs, err_console, out_console, plain, report_problems, telling
+from torchmetrics_fmiqa.cli.console import (
+    count_pairs,
+    err_console,
+    going_on_in,
+    out_console,
+    plain,
+    report_problems,
+    telling,
+)
 from torchmetrics_fmiqa.cli.options import (
     DeviceOption,
     LowLevelOption,
@@ -212,7 +220,8 @@ def _fit_images(asked: Any, out: Path) -> None:
     from torchmetrics_fmiqa.benchmark.run import Display
     from torchmetrics_fmiqa.cli.fit_images import fit_images
 
-    found = fit_images(asked, out, shlex.join(["fmiqa", *sys.argv[1:]]), Display(telling, count_pairs))
+    with going_on_in(out):
+        found = fit_images(asked, out, shlex.join(["fmiqa", *sys.argv[1:]]), Display(telling, count_pairs))
     for one in found.compared:
         _show(one)
     out_console.print(f"report in {plain(out / 'report.md')}", soft_wrap=True, highlight=False)
