@@ -655,6 +655,16 @@ def test_the_page_fits_and_is_quiet_in_a_browser(browser: Browser, page: Path, h
     assert (
         browser.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundAttachment") == "local, scroll"
     )
+    # letters are larger there, and stay apart
+    boxes = browser.evaluate(
+        "[...document.querySelectorAll('#scatter-label, #scatter-ticks text')].map((one) => "
+        "{ const box = one.getBoundingClientRect(); return [box.top, box.bottom]; })"
+    )
+    below, *ticks = sorted(boxes, reverse=True)
+    assert ticks
+    assert max(bottom for _, bottom in ticks) <= below[0] + 1
+    # pictures far down are there for a printer too
+    assert browser.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
 
 
 #: Where the backbones lie whose names hid each other on TID2013 and LIVE, and a crowd.

@@ -17,7 +17,7 @@ from torchmetrics_fmiqa.statistics import Agreement
 
 #: Scores that a page holds at most; some 7 bytes each. Of more images an even selection is drawn.
 MOST_SCORES = 450_000
-_SIZE = (720, 460)
+_SIZE = (720, 476)
 _BOX = (70, 706, 410, 40)  # left, right, bottom, top
 _CURVE = 61
 
