@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
-from torchmetrics_fmiqa.features.embedded import EmbeddedNetwork
 
-
-def save_weights(network: EmbeddedNetwork, path: Path, facts: Mapping[str, str]) -> None:
+def save_weights(network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
     """Write the weights as half-precision safetensors; ``facts`` go into the file's metadata."""
     state = network.state_dict()
     save_file({name: value.to("cpu", torch.float16).contiguous() for name, value in state.items()}, path, dict(facts))
