@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from typer.testing import CliRunner
 
 from tests.conftest import make_pair
 from torchmetrics_fmiqa import (
@@ -20,7 +21,7 @@ from torchmetrics_fmiqa import (
     Recipe,
     feature_distance,
 )
-from torchmetrics_fmiqa.cli import main
+from torchmetrics_fmiqa.cli import app, main
 from torchmetrics_fmiqa.features.images import data_limits
 from torchmetrics_fmiqa.metrics.states import whole_numbers
 from torchmetrics_fmiqa.yaml_text import read_yaml
@@ -231,3 +232,60 @@ def test_the_command_line_refuses_them_with_one_line(capsys: pytest.CaptureFixtu
             main()
         assert stopped.value.code == 2
         assert len(capsys.readouterr().err.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["score", "", __file__], "an argument is empty"),
+        (["score", __file__, ""], f"after {__file__!r} is empty"),
+        (["benchmark", "--scores", __file__, "--opinion", "mos", "--out", ""], "'--out' is empty"),
+        (
+            ["benchmark", "--scores", __file__, "--opinion", "mos", "--out", "o", "--other-set", ""],
+            "'--other-set' is empty",
+        ),
+        (["fit", "--pairs", "", "--out", "o"], "'--pairs' is empty"),
+        (["map", __file__, __file__, "--out="], "'--out' is empty"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    command: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fmiqa", *command])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63)])
+@pytest.mark.parametrize("command", ["benchmark", "fit"])
+def test_a_seed_that_no_generator_takes_is_refused_before_the_work(command: str, seed: str) -> None:
+    found = CliRunner().invoke(app, [command, "--scores", __file__, "--out", "o", "--seed", seed])
+    assert found.exit_code == 2
+    assert "--seed" in found.output
+
+
+def test_a_message_about_a_wide_table_stays_short(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wide.csv").write_text(",".join(f"column{number}" for number in range(5000)) + "\n")
+    monkeypatch.setattr("sys.argv", ["fmiqa", "score", "--pairs", str(tmp_path / "wide.csv")])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert "no column `ref`" in told
+    assert len(told) < 3000
+
+
+def test_weights_of_a_mask_count_against_each_other_whatever_their_size() -> None:
+    mask = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)) + 0.1
+    expected = FeatureDistance()(PREDS, TARGET, mask=mask)
+    for scale in (1e37, 1e-37):
+        assert torch.allclose(FeatureDistance()(PREDS, TARGET, mask=mask * scale), expected)
+        assert torch.allclose(SPIPS()(PREDS, TARGET, mask=mask * scale), SPIPS()(PREDS, TARGET, mask=mask))
+
+
+def test_sparse_tensors_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"`preds` must be a dense tensor: give preds.to_dense\(\)"):
+        feature_distance(PREDS.to_sparse(), TARGET)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.arguments import whole_number
+from torchmetrics_fmiqa.arguments import truth, whole_number
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.cache import References
 from torchmetrics_fmiqa.features.images import DataRange, check_lists, check_mask, data_limits, group_by_size
@@ -66,6 +66,7 @@ class FeatureComparator:
         if precision not in _PRECISIONS:
             raise ValueError(f"`precision` must be one of {', '.join(_PRECISIONS)}; got {precision!r}")
         tile_batch = whole_number(tile_batch, "tile_batch", 1)
+        grad_checkpointing = truth(grad_checkpointing, "grad_checkpointing")
         self.requests = (recipes,) if isinstance(recipes, (Recipe, Profile)) else tuple(recipes)
         self.recipes = tuple(one.recipe if isinstance(one, Profile) else one for one in self.requests)
         first = self.recipes[0]

@@ -77,6 +77,7 @@ class Intake:
         mask = crop(mask, border).to(dtype)
         if validate and not torch.compiler.is_compiling():
             check_mask_values(mask)
+        mask = mask / mask.amax((1, 2, 3), keepdim=True)  # they count against each other: sums stay finite
         return shrink_mask(mask, self._working_size(mask))
 
     def weights(self, target: Tensor, mask: Tensor | None = None) -> Tensor | None:

@@ -24,6 +24,7 @@ from torchmetrics_fmiqa.cli.console import (
     telling,
 )
 from torchmetrics_fmiqa.cli.options import (
+    LARGEST_SEED,
     DeviceOption,
     MatchOption,
     PrecisionOption,
@@ -102,7 +103,7 @@ def benchmark(
     worst: Annotated[int, typer.Option(min=1, help="Images in the gallery of outliers.")] = 10,
     batch: Annotated[int, typer.Option(min=1, help="Pairs between two saves.")] = 8,
     resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap over references.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything random.")] = 0,
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "float32",
 ) -> None:

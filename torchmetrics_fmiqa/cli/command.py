@@ -1,4 +1,4 @@
-"""What the help of a command looks like: flags take no value, and paragraphs flow."""
+"""What all commands have in common: help in which flags take no value and paragraphs flow; no empty arguments."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
         """The parameters, flags without the word for their type."""
         return _plain_flags(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse them, if none is empty, which as a path would be the current folder.
+
+        Raises:
+            ValueError: for an empty argument, such as of a variable that is not set.
+        """
+        for before, one in zip(["", *args], args, strict=False):
+            # `--out ""` or `--out=`; a suffix may be empty
+            after = before if one == "" else one[:-1] if one.startswith("--") and one.endswith("=") else None
+            if after is not None and after != "--suffix":
+                where = f" after {after!r}" if after else ""
+                raise ValueError(f"an argument{where} is empty: is a variable not set?")
+        return super().parse_args(ctx, args)
 
 
 class Group(TyperGroup):

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.pairs import Problem
 
 
+# Letters of a message: more than that nobody reads.
+_LONGEST = 2000
+
+
 class _Console(Console):
     """A console that says by a BrokenPipeError that nobody reads its results; notes are then passed over."""
 
@@ -66,8 +70,11 @@ def plain(text: object) -> str:
 
 
 def one_line(message: str) -> str:
-    """A message, which may quote another program's lines, on one line, and plain."""
-    return plain(re.sub(r"\s*\n\s*", " ", message.strip()))
+    """A message, which may quote another program's lines or a table's header, on one line of some length, and plain."""
+    message = re.sub(r"\s*\n\s*", " ", message.strip())
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
+    return plain(message)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from torchmetrics_fmiqa.cli.console import (
     telling,
 )
 from torchmetrics_fmiqa.cli.options import (
+    LARGEST_SEED,
     DeviceOption,
     LowLevelOption,
     MatchOption,
@@ -122,7 +123,9 @@ def fit(
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "float32",
     resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap over references.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random: folds, weights, batches, intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything random: folds, weights, batches, intervals.")
+    ] = 0,
 ) -> None:
     """Train a head that fuses scores, or a head of SPIPS on images, and test it on references that it has not seen.
 

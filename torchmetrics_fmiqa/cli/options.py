@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
     from torchmetrics_fmiqa.recipes import Recipe
 
+#: That every generator of random numbers takes.
+LARGEST_SEED = 2**63 - 1
+
 RecipeOption = Annotated[str, typer.Option("--recipe", help="Name of a recipe (`fmiqa recipes`) or a YAML file.")]
 SetOption = Annotated[
     list[str] | None,

@@ -143,8 +143,10 @@ def to_unit(images: Tensor, data_range: DataRange, dtype: torch.dtype, name: str
     """Convert images to floating point with their range mapped onto [0, 1]; uint8 and uint16 have ranges of their own.
 
     Raises:
-        ValueError: for other integers, booleans and complex numbers.
+        ValueError: for other integers, booleans and complex numbers, and for sparse tensors.
     """
+    if images.layout is not torch.strided:
+        raise ValueError(f"`{name}` must be a dense tensor: give {name}.to_dense()")
     if images.dtype in _INTEGER_RANGES:
         return images.to(dtype) / _INTEGER_RANGES[images.dtype]
     if not images.is_floating_point():
