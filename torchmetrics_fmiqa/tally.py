@@ -41,7 +41,8 @@ class Tally:
         self._known: dict[tuple[int, int], Tensor] = {}
         self._values: dict[int, list[Tensor]] = {number: [] for number in kept}
         self._weights: dict[int, list[Tensor]] = {number: [] for number in kept}
-        self._seen, self._references = frozenset(seen), dict[int, Tensor]()
+        self._seen = set(seen)
+        self._references: dict[int, Tensor] = {}
 
     def portion(
         self, picks: list[tuple[int, int]]
