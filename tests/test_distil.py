@@ -15,7 +15,7 @@ import train.embedded.distil as distil
 from train.embedded.distil import Pupil, Run, Settings
 from train.embedded.images import make_image
 from train.embedded.lessons import COPIES, CROPS, SIDE, make_lesson
-from train.embedded.network import load_embedded
+from train.embedded.network import load_taught
 from train.embedded.photographs import photographs
 from train.embedded.restorations import CHANGES, changed, moved
 from train.embedded.teachers import squeezenet
@@ -103,7 +103,7 @@ def test_a_run_learns_what_its_teacher_sees_and_goes_on_where_it_was(settings: S
         run.save("by hand")
     whole.save("by hand")
     assert mean(one["features"] for one in first[8:]) < mean(one["features"] for one in first[:4])
-    one, other = (load_embedded(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
+    one, other = (load_taught(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
     for name, value in one.state_dict().items():
         torch.testing.assert_close(value, other.state_dict()[name], atol=1e-3, rtol=1e-2)
     facts = load_facts(tmp_path / "whole" / "weights.safetensors")
@@ -121,7 +121,7 @@ def test_another_runs_folder_and_no_lessons_are_refused(settings: Settings, tmp_
 
 
 def test_the_first_weights_are_small_and_see_noise_as_worse_than_less_noise() -> None:
-    network = load_embedded()
+    network = load_taught()
     assert sum(parameter.numel() for parameter in network.parameters()) < 1_500_000
     image = torch.from_numpy(PICTURE.copy()).permute(2, 0, 1)[None].float() / 255
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))

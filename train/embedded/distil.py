@@ -26,10 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchmetrics_fmiqa.distances import cosine, symmetric_kl
-from train.embedded.network import CHANNELS, SQUEEZED, EmbeddedNetwork, Layer
+from torchmetrics_fmiqa.distances import Distance, cosine, symmetric_kl
+from train.embedded.network import CHANNELS, MEAN, SQUEEZED, STD, EmbeddedNetwork, Layer
 from train.embedded.teachers import TEACHERS
-from train.embedded.weights import commit, save_weights
+from train.embedded.weights import CHECKPOINT, save_run
 
 # Cells at the border of a crop that are not compared: the teacher sees the edge otherwise.
 _BORDER = 1
@@ -85,16 +85,6 @@ class Pupil(EmbeddedNetwork):
             narrow, wide = (size + 1e-3).sqrt().chunk(2)
             norms[f"{block}.narrow"].scale.copy_(narrow)
             norms[f"{block}.wide"].scale.copy_(wide)
-
-    def blocks(self, images: Tensor) -> list[Tensor]:
-        """What each block of each stage gives."""
-        values, found = self.stem(images.contiguous(memory_format=torch.channels_last)), []
-        for stage in self.stages:
-            values = F.max_pool2d(values, 2)
-            for block in stage:
-                values = block(values)
-                found.append(values)
-        return found
 
     def folded(self) -> EmbeddedNetwork:
         """The network without normalisation, of equal results in evaluation."""
@@ -153,7 +143,7 @@ class Run:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     @torch.no_grad()
     def _sizes(self) -> list[Tensor]:
@@ -190,20 +180,13 @@ class Run:
 
     def learn_step(self) -> dict[str, float]:
         """One lesson; what it lost."""
-        done = min(1.0, self.seconds / (60 * self.settings.minutes))
         for group in self.optimizer.param_groups:
-            group["lr"] = (
-                self.settings.rate * min(1.0, (self.step + 1) / 50) * (0.01 + 0.495 * (1 + math.cos(math.pi * done)))
-            )
-        order = np.random.default_rng([self.settings.seed, self.step // len(self.lessons)]).permutation(
-            len(self.lessons)
-        )
-        path = self.lessons[order[self.step % len(self.lessons)]]
+            group["lr"] = self._rate()
+        path = self._next_lesson()
         lesson = np.load(path)
         images = _images(lesson)
         wanted = self._wanted(path, images)
-        mean, std = self.pupil.pretrained_cfg["mean"][0], self.pupil.pretrained_cfg["std"][0]
-        seen = self.pupil.blocks((images - mean) / std)
+        seen = [block for stage in self.pupil.blocks((images - MEAN) / STD) for block in stage]
         found = {"features": torch.zeros(()), "distances": torch.zeros(())}
         inner = slice(_BORDER, -_BORDER)
         for number, (size, one, other) in enumerate(zip(self.size, seen, wanted, strict=True)):
@@ -222,6 +205,18 @@ class Run:
         self.step += 1
         return {name: value.item() for name, value in found.items()}
 
+    def _rate(self) -> float:
+        """Grows for 50 steps, then falls along a cosine to a hundredth."""
+        done = min(1.0, self.seconds / (60 * self.settings.minutes))
+        falling = 0.01 + 0.495 * (1 + math.cos(math.pi * done))
+        return self.settings.rate * min(1.0, (self.step + 1) / 50) * falling
+
+    def _next_lesson(self) -> Path:
+        """All of them in one order, then all in another."""
+        turn, place = divmod(self.step, len(self.lessons))
+        order = np.random.default_rng([self.settings.seed, turn]).permutation(len(self.lessons))
+        return self.lessons[order[place]]
+
     def save(self, command: str) -> None:
         """Write the checkpoint and the weights so far."""
         state = {
@@ -230,12 +225,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
         }
-        fresh = self._checkpoint.with_suffix(".new")
-        torch.save(state, fresh)
-        fresh.replace(self._checkpoint)
-        facts = {"commit": commit(), "command": command, "step": str(self.step), "torch": torch.__version__}
-        words = {name: str(value) for name, value in asdict(self.settings).items()}
-        save_weights(self.pupil.folded(), self.folder / "weights.safetensors", {**facts, **words})
+        save_run(self.folder, state, self.pupil.folded(), command, self.step, asdict(self.settings))
 
 
 def _numbers(words: str) -> list[int]:
@@ -255,10 +245,10 @@ def _distances_apart(pupil: Tensor, teacher: Tensor, shape: tuple[int, ...]) -> 
     return total
 
 
-def _of_copies(features: Tensor, shape: tuple[int, ...], distance: object) -> Tensor:
+def _of_copies(features: Tensor, shape: tuple[int, ...], distance: Distance) -> Tensor:
     tokens = features.flatten(2).transpose(1, 2).unflatten(0, shape)
     crops, copies = tokens[:, :1].expand_as(tokens[:, 1:]), tokens[:, 1:]
-    return distance(copies.flatten(0, 1), crops.flatten(0, 1))  # type: ignore[operator, no-any-return]
+    return distance(copies.flatten(0, 1), crops.flatten(0, 1))
 
 
 def main() -> None:

@@ -25,10 +25,8 @@ CHANNELS = (64, 128, 256, 384)
 SQUEEZED = (24, 40, 56)
 # Blocks of each stage.
 _BLOCKS = (2, 2, 1)
-# What its input is shifted and scaled by.
-_MEAN, _STD = 0.45, 0.25
-# Not counted yet.
-_BYTES_PER_PIXEL = 214
+#: What its input is shifted and scaled by.
+MEAN, STD = 0.45, 0.25
 
 
 class EmbeddedNetwork(nn.Module):
@@ -71,30 +69,31 @@ class EmbeddedNetwork(nn.Module):
         )
         # What timm's networks say of themselves, so that taps="all" and normalization="model" work.
         self.feature_info = [{"module": f"stages.{i}", "reduction": 2 ** (i + 2)} for i in range(stages)]
-        self.pretrained_cfg = {"mean": (_MEAN,) * 3, "std": (_STD,) * 3}
-        self.bytes_per_pixel = _BYTES_PER_PIXEL
+        self.pretrained_cfg = {"mean": (MEAN,) * 3, "std": (STD,) * 3}
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What each tap gives for normalised images ``(N, 3, H, W)``, shallow to deep."""
+        return [stage[-1] for stage in self.blocks(images)]
+
+    def blocks(self, images: Tensor) -> list[list[Tensor]]:
+        """What each block of each stage gives; the last of a stage is its tap."""
         # Channels last: convolutions of few channels over many pixels are a third faster on a CPU.
-        values = self.stem(channels_last(images))
-        taps = []
+        values, found = self.stem(channels_last(images)), []
         for stage in self.stages:
-            values = stage(F.max_pool2d(values, 2, ceil_mode=True))
-            taps.append(values)
-        return taps
+            values = F.max_pool2d(values, 2, ceil_mode=True)
+            found.append([values := block(values) for block in stage])
+        return found
 
     def forward(self, images: Tensor) -> Tensor:
         """The deepest tap, ``(N, C, h, w)``."""
         return self.features(images)[-1]
 
 
-def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
-    """Return the network with the weights of a file, in float32: without one, those that the package brings.
+def load_taught(path: Path = WEIGHTS) -> EmbeddedNetwork:
+    """Return the network with the weights of a file, in float32: without one, those beside this module.
 
     Raises:
         ValueError: if there is no such file to read, or it holds another network's weights.
-
     """
     from safetensors.torch import load_file
 

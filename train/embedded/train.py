@@ -28,7 +28,7 @@ from torchmetrics_fmiqa.features.embedded import CHANNELS, EmbeddedNetwork, load
 from train.embedded.batches import made_pool, make_batch
 from train.embedded.labelled import Labelled
 from train.embedded.objectives import OBJECTIVES, Copies, parts
-from train.embedded.weights import commit, save_weights
+from train.embedded.weights import CHECKPOINT, save_run
 
 # The share of a run in which all taps are compared and no copy is moved.
 _FIRST = 0.2
@@ -138,7 +138,7 @@ class Run:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     @property
     def done(self) -> float:
@@ -200,11 +200,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
         }
-        fresh = self._checkpoint.with_suffix(".new")
-        torch.save(state, fresh)
-        fresh.replace(self._checkpoint)
-        facts = {"commit": commit(), "command": command, "step": str(self.step), "torch": torch.__version__}
-        save_weights(self.average, self.folder / "weights.safetensors", {**facts, **_words(self.settings)})
+        save_run(self.folder, state, self.average, command, self.step, asdict(self.settings))
 
     def _resume(self) -> None:
         state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
@@ -239,10 +235,6 @@ def _batches(settings: Settings, cache: Path) -> Callable[[int, float], tuple[Te
         return make_batch(pool, settings.seed, step, settings.references, settings.copies, settings.crop)
 
     return made
-
-
-def _words(settings: Settings) -> dict[str, str]:
-    return {name: str(value) for name, value in asdict(settings).items()}
 
 
 def train(run: Run, command: str, every: int = 100) -> None:

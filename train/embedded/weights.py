@@ -5,17 +5,34 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+#: The file of a run that it goes on from.
+CHECKPOINT = "checkpoint.pt"
+
 
 def save_weights(network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
     """Write the weights as half-precision safetensors; ``facts`` go into the file's metadata."""
     state = network.state_dict()
     save_file({name: value.to("cpu", torch.float16).contiguous() for name, value in state.items()}, path, dict(facts))
+
+
+def save_run(
+    folder: Path, state: Mapping[str, Any], network: nn.Module, command: str, step: int, settings: Mapping[str, Any]
+) -> None:
+    """Write a run's ``checkpoint.pt``, whole or not at all, and the weights so far with what made them."""
+    checkpoint = folder / CHECKPOINT
+    fresh = checkpoint.with_suffix(".new")
+    torch.save(dict(state), fresh)
+    fresh.replace(checkpoint)
+    facts = {"commit": commit(), "command": command, "step": str(step), "torch": torch.__version__}
+    words = {name: str(value) for name, value in settings.items()}
+    save_weights(network, folder / "weights.safetensors", {**facts, **words})
 
 
 def load_facts(path: Path) -> dict[str, str]:
