@@ -30,7 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> int:
         names = getattr(item, "fixturenames", ())
-        return 0 if "outcome" in names else 1 if "browser" in names else 2
+        if "outcome" in names:
+            return 0
+        if "browser" in names:
+            return 1
+        return 2 if item.get_closest_marker("slow") else 3  # a long one at the end would keep a single worker busy
 
     items.sort(key=place)
 

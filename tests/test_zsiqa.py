@@ -112,7 +112,7 @@ def test_random_vit_scores_as_published(height: int, width: int) -> None:
 
 @pytest.mark.parametrize(
     ("height", "width"),
-    [(224, 224), (512, 384), pytest.param(512, 768, marks=pytest.mark.slow)],
+    [(224, 224), (512, 384)],
 )
 def test_real_vit_on_real_images_scores_as_published(height: int, width: int) -> None:
     weights = str(needs(VIT_TINY))
