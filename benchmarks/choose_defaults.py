@@ -1,181 +1,319 @@
-"""Which choices of a recipe agree with people, on two data sets at once, and how much of that is luck.
+"""Choose the default recipes by four sets of human opinion.
 
-    python benchmarks/defaults.py FOLDER            # scores, see there
-    python benchmarks/choose_defaults.py FOLDER     # prints Markdown
+    python benchmarks/choose_defaults.py score FOLDER     # hours of all cores; interrupt it as you like, it goes on
+    python benchmarks/choose_defaults.py choose FOLDER    # prints Markdown
 
-A choice is judged by the mean of its SRCC on live58 and sr4kiqa_dev. The best of many is lucky: so references are drawn
-with replacement again and again, the best choice is picked on those drawn, and judged on those that were not.
+The rule, written before the first run:
+
+1. A choice (network, input, resolution, pooling, distance, taps) is judged by the mean over the four sets of the worse
+   of two numbers: SRCC over all images, and the mean of the SRCC within each reference.
+2. Of the choices whose judgement lies within .003 of the best, the simplest is taken: fewer distances, then mean before
+   information pooling, then native before tiles (one forward pass of each pixel), then fewer taps, then the better one.
+3. It is taken only if picking like that generalises: 200 times, half of each set's references pick by 1 and 2, the
+   other half judge. If what was picked does worse there than the default so far, the default stays.
+
+`--efficientnet` takes weights of timm's tf_efficientnet_lite0, see benchmarks/efficientnet_lite0.py.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Iterable
+import argparse
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
-from torchmetrics_fmiqa.statistics import compare, interval, resample, srcc
+from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.statistics.correlation import srcc_by_group, srcc_columns
 
-SETS = {"live58": -1, "sr4kiqa_dev": 1}  # and whether a higher opinion is worse or better
-RESAMPLES = 1000
+ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
+#: Sets, and whether a higher opinion is worse or better.
+SETS = {"live58": -1, "sr4kiqa_dev": 1, "srij_dev": 1, "live_dev": -1}
+OPINION = {"sr4kiqa_dev": "mos"}
+DISTANCES = ("cosine", "l2", "symmetric_kl", "jensen_shannon", "wasserstein")
+BASELINES = ("psnr", "ssim", "ms_ssim", "lpips-squeeze")
+#: Where a network ends, and what is compared there.
+FINAL = {"vit-tiny": ("norm", ("patch", "prefix", "pooled")), "squeezenet": (-1, ("pooled",))}
+SPLITS, NEAR = 200, 0.003
+# As in torchmetrics_fmiqa.distances.joint: what a logarithm is taken of is at least so much.
+LEAST = 1e-6
+Floats = npt.NDArray[np.float64]
 
 
-def subsets(taps: list[str]) -> dict[str, list[str]]:
-    """Taps joined with equal weights: all, parts of the depth, each alone."""
-    half, third = len(taps) // 2, len(taps) // 3
-    named = {
-        "all": taps,
-        "early half": taps[:half],
-        "late half": taps[half:],
-        "without first": taps[1:],
-        "without last": taps[:-1],
-        "every third": taps[2::3],
-        "early third": taps[:third],
-        "middle third": taps[third : 2 * third],
-        "late third": taps[2 * third :],
+def networks(efficientnet: str | None) -> dict[str, dict[str, Recipe]]:
+    """Recipes to score, by network and by name ``network/input/resolution/pooling``."""
+    plain = {
+        "embedded": Recipe("embedded", taps="all"),
+        "embedded-random": Recipe("embedded", "random:0", taps="all"),
+        "squeezenet": Recipe("torchvision/squeezenet1_1", str(ASSETS / "weights/squeezenet1_1.safetensors")),
+        "squeezenet-random": Recipe("torchvision/squeezenet1_1", "random:0"),
+        "vit-tiny": Recipe("vit_tiny_patch16_224", str(ASSETS / "weights/vit_tiny_patch16_224.safetensors")),
     }
-    return {**named, **{tap: [tap] for tap in taps}}
-
-
-def choices(table: ScoredTable) -> dict[str, np.ndarray]:
-    """Every choice's distances."""
+    if efficientnet:
+        plain["efficientnet-lite0"] = Recipe("tf_efficientnet_lite0", efficientnet)
     found = {}
-    for name, scores in table.scores.items():
-        if name not in table.taps:
-            found[f"{name} | last"] = scores
-            continue
-        columns = table.taps[name]
-        for label, taps in subsets(list(columns)).items():
-            found[f"{name} | {label}"] = np.mean([columns[tap] for tap in taps], axis=0)
+    for name, recipe in plain.items():
+        random, vit = name.endswith("-random"), name == "vit-tiny"
+        inputs = ("model",) if random or name == "embedded" else ("model", "none")
+        resolutions = ("native",) if random or name == "embedded" else ("native", "tile")
+        found[name] = {
+            f"{name}/{norm}/{size}/{pooling}": recipe.replace(
+                normalization=norm, resolution=size, pooling=pooling, distance=list(_distances(size, vit, pooling))
+            )
+            for norm, size in itertools.product(inputs, resolutions)
+            for pooling in (("mean",) if random else ("mean", "information"))
+        }
+        if name in FINAL:
+            found[name] |= _finals(name, recipe, resolutions[-1] if vit else "native")
     return found
 
 
+def _finals(name: str, recipe: Recipe, resolution: str) -> dict[str, Recipe]:
+    """Final embeddings, for benchmarks/intermediate.py: they are no choices."""
+    tap, kinds = FINAL[name]
+    return {
+        f"{name}/{norm}/{resolution}/final-{kind}": recipe.replace(
+            normalization=norm,
+            resolution=resolution,
+            taps=[tap],
+            tokens="prefix" if kind == "prefix" else "patch",
+            distance=pooled_cosine if kind == "pooled" else ["cosine", "l2"],
+        )
+        for norm in ("model", "none")
+        for kind in kinds
+    }
+
+
+def pooled_cosine(preds: Tensor, target: Tensor) -> Tensor:
+    """Cosine distance of features averaged over positions: a network's embedding."""
+    return 1 - torch.nn.functional.cosine_similarity(preds.mean(1).double(), target.mean(1).double())
+
+
+def _distances(resolution: str, vit: bool, pooling: str) -> tuple[str, ...]:
+    # Sorting what a convolutional network sees of each tile costs more than all else; transport has no places to weigh.
+    sorts = pooling == "mean" and (vit or resolution == "native")
+    return DISTANCES if sorts else DISTANCES[:-1]
+
+
+def score(work: tuple[str, str, Path, str | None]) -> str:
+    """One set by one network, in its own folder."""
+    from torchmetrics_fmiqa.benchmark.baselines import make_baseline
+    from torchmetrics_fmiqa.benchmark.measures import Measure
+    from torchmetrics_fmiqa.benchmark.panel import Panel
+    from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun
+    from torchmetrics_fmiqa.data.rated import read_rated_csv
+
+    dataset, network, folder, efficientnet = work
+    torch.set_num_threads(1)
+    rated = read_rated_csv(ASSETS / "iqa" / dataset / "pairs.csv", opinion=OPINION.get(dataset))
+    if network == "baselines":
+        made = [make_baseline(name) for name in BASELINES]
+        panel = Panel({}, [one for one in made if isinstance(one, Measure)])
+    else:
+        panel = Panel(networks(efficientnet)[network])
+    run = ScoreRun(rated, panel, folder / f"{dataset}-{network}", Reading("crop", 960), batch=2)
+    for _ in run:
+        pass
+    return f"{dataset} {network}: {len(rated)} pairs, not scored: {run.unscored()}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe, in so far as it was chosen: ``base`` is ``network/input/resolution/pooling``."""
+
+    base: str
+    distances: tuple[str, ...]
+    taps: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"`{self.base}` {' x '.join(self.distances)} at {', '.join(self.taps)}"
+
+    @property
+    def complexity(self) -> tuple[int, bool, bool, int]:
+        """What makes it less simple, by weight."""
+        return len(self.distances), "/information" in self.base, "/tile/" in self.base, len(self.taps)
+
+
+def tap_sets(taps: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """All subsets of up to 4 taps; of more, each alone, all, halves, thirds, and one of each third or quarter."""
+    if len(taps) <= 4:
+        for count in range(1, len(taps) + 1):
+            yield from itertools.combinations(taps, count)
+        return
+    yield from ((tap,) for tap in taps)
+    yield taps
+    for parts in (2, 3):
+        yield from (tuple(part) for part in np.array_split(taps, parts))
+    for parts in (3, 4):
+        yield from itertools.product(*(map(str, part) for part in np.array_split(taps, parts)))
+
+
 class Judged:
-    """Every choice of one network on both data sets."""
+    """Every choice of one network (or every baseline) on all sets."""
 
     def __init__(self, folder: Path, network: str) -> None:
-        self.tables = {name: read_scored(folder / f"{name}-{network}" / "scores.parquet", "opinion") for name in SETS}
-        columns = {name: choices(table) for name, table in self.tables.items()}
-        self.names = [name for name in columns["live58"] if name in columns["sr4kiqa_dev"]]
-        self.columns = {s: np.stack([columns[s][name] for name in self.names], 1) for s in SETS}
-        self.srcc = {
-            s: np.array([-sign * srcc(column, self.tables[s].opinion).value for column in self.columns[s].T])
-            for s, sign in SETS.items()
+        self.tables: dict[str, ScoredTable] = {
+            name: read_scored(folder / f"{name}-{network}" / "scores.parquet", "opinion") for name in SETS
         }
-        self.mean = np.mean(list(self.srcc.values()), axis=0)
-        self.drawn = {
-            s: -sign * resample(self.columns[s], self.tables[s].opinion, self.tables[s].reference, None, RESAMPLES).srcc
-            for s, sign in SETS.items()
+        first = self.tables["live58"]
+        self.choices = list(self._choices(first))
+        self.group, self.count = {}, {}
+        for name, table in self.tables.items():
+            names, self.group[name] = np.unique(table.reference, return_inverse=True)
+            self.count[name] = len(names)
+        self.columns = {name: self._columns(table) for name, table in self.tables.items()}
+
+    @staticmethod
+    def _choices(table: ScoredTable) -> Iterator[Choice]:
+        if not table.taps:
+            yield from (Choice(name, (), ()) for name in table.scores)
+        bases: dict[str, list[str]] = {}
+        for name in table.taps:
+            base, _, distance = name.rpartition("/")
+            bases.setdefault(base, []).append(distance)
+        for base, distances in bases.items():
+            taps = tuple(table.taps[f"{base}/{distances[0]}"])
+            for count in (1, 2):
+                for chosen in itertools.combinations(distances, count):
+                    yield from (Choice(base, chosen, some) for some in tap_sets(taps))
+
+    def _columns(self, table: ScoredTable) -> Floats:
+        """Distances ``(n, choices)``."""
+        joint: dict[tuple[str, tuple[str, ...], str], Floats] = {}
+
+        def at(choice: Choice, tap: str) -> Floats:
+            key = choice.base, choice.distances, tap
+            if key not in joint:
+                values = [table.taps[f"{choice.base}/{distance}"][tap] for distance in choice.distances]
+                logs = np.mean([np.log1p(np.maximum(value, 0) / LEAST) for value in values], axis=0)
+                joint[key] = values[0] if len(values) == 1 else LEAST * np.expm1(logs)
+            return joint[key]
+
+        columns = [
+            np.mean([at(choice, tap) for tap in choice.taps], axis=0) if choice.taps else self._quality(table, choice)
+            for choice in self.choices
+        ]
+        return np.stack(columns, 1)
+
+    @staticmethod
+    def _quality(table: ScoredTable, choice: Choice) -> Floats:
+        return table.scores[choice.base] * (1 if choice.base.startswith("lpips") else -1)
+
+    def agreement(self, keep: dict[str, npt.NDArray[np.bool_]] | None = None) -> Floats:
+        """SRCC over all images and within a reference, ``(sets, 2, choices)``; of some references if given."""
+        found = []
+        for name, sign in SETS.items():
+            table, group = self.tables[name], self.group[name]
+            rows = np.ones(len(group), bool) if keep is None else keep[name][group]
+            pooled = -sign * srcc_columns(self.columns[name][rows], table.opinion[rows])
+            places = np.arange(self.count[name]) if keep is None else np.flatnonzero(keep[name])
+            within = -sign * self._within[name][places]
+            found.append([pooled, np.nanmean(within, axis=0)])
+        return np.array(found)
+
+    @cached_property
+    def _within(self) -> dict[str, Floats]:
+        return {
+            name: srcc_by_group(self.columns[name], table.opinion, self.group[name], self.count[name])
+            for name, table in self.tables.items()
+        }
+
+    @cached_property
+    def whole(self) -> Floats:
+        """Agreement on all references."""
+        return self.agreement()
+
+    def pick(self, judged: Floats) -> int:
+        """The rule's second step."""
+        near = np.flatnonzero(judged >= judged.max() - NEAR)
+        return int(min(near, key=lambda i: (self.choices[i].complexity, -judged[i])))
+
+    def held_out(self, default: int) -> dict[str, float]:
+        """The rule's third step."""
+        rng = np.random.default_rng(0)
+        seen, unseen, stayed = [], [], []
+        for _ in range(SPLITS):
+            halves = {name: rng.permutation(count) < count / 2 for name, count in self.count.items()}
+            inside = judgement(self.agreement(halves))
+            outside = judgement(self.agreement({name: ~half for name, half in halves.items()}))
+            picked = self.pick(inside)
+            seen.append(inside[picked])
+            unseen.append(outside[picked])
+            stayed.append(outside[default])
+        return {
+            "picked, on the half that picked": float(np.mean(seen)),
+            "picked, on the other half": float(np.mean(unseen)),
+            "fixed, on the other half": float(np.mean(stayed)),
         }
 
     def row(self, index: int) -> str:
-        cells = [f"`{self.names[index]}`"]
-        for s in SETS:
-            low, high = interval(self.drawn[s][:, [index]])
-            cells.append(f"{self.srcc[s][index]:.4f} [{low[0]:.3f}, {high[0]:.3f}]")
-        cells.append(f"{self.mean[index]:.4f}")
-        return "| " + " | ".join(cells) + " |"
-
-    def table(self, indices: Iterable[int]) -> str:
-        header = ["choice", *SETS, "mean"]
-        lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
-        return "\n".join([*lines, *(self.row(index) for index in indices)])
-
-    def against(self, one: int, other: int) -> str:
-        """Difference of two choices on each set, with its interval and p."""
-        said = []
-        for s, sign in SETS.items():
-            pair = {"one": -sign * self.columns[s][:, one], "other": -sign * self.columns[s][:, other]}
-            found = compare(pair, self.tables[s].opinion, self.tables[s].reference, resamples=RESAMPLES)
-            span = f"[{found.low[0, 1]:+.3f}, {found.high[0, 1]:+.3f}]"
-            said.append(f"{s} {found.difference[0, 1]:+.4f} {span} p={found.p[0, 1]:.2g}")
-        return "; ".join(said)
-
-    def held_out(self, candidates: list[int], default: int, draws: int = 300, seed: int = 0) -> dict[str, object]:
-        """Pick the best on drawn references, judge it on the others, beside a fixed default."""
-        rng = np.random.default_rng(seed)
-        picked, fixed, best, wins = [], [], [], dict.fromkeys(candidates, 0)
-        for _ in range(draws):
-            inside, outside = np.zeros(len(candidates)), np.zeros(len(candidates))
-            for s, sign in SETS.items():
-                table = self.tables[s]
-                names = np.unique(table.reference)
-                chosen = np.isin(table.reference, rng.choice(names, len(names)))
-                if chosen.all():
-                    break
-                for which, sums in ((chosen, inside), (~chosen, outside)):
-                    sums += -sign * _srcc(self.columns[s][which][:, candidates], table.opinion[which]) / len(SETS)
-            else:
-                winner = int(inside.argmax())
-                wins[candidates[winner]] += 1
-                picked.append(outside[winner])
-                fixed.append(outside[candidates.index(default)])
-                best.append(inside[winner])
-        often = sorted(wins, key=lambda index: -wins[index])[:5]
-        return {
-            "on the references picked by": float(np.mean(best)),
-            "on the others": float(np.mean(picked)),
-            "the default on the others": float(np.mean(fixed)),
-            "better than the default in": float(np.mean(np.array(picked) > np.array(fixed))),
-            "picked most": [(self.names[index], round(wins[index] / len(picked), 3)) for index in often],
-        }
+        """A line of the table."""
+        cells = [f"{pooled:.3f} ({within:.3f})" for pooled, within in self.whole[:, :, index]]
+        return "| " + " | ".join([str(self.choices[index]), *cells, f"{judgement(self.whole)[index]:.3f}"]) + " |"
 
 
-def _srcc(columns: np.ndarray, opinion: np.ndarray) -> np.ndarray:
-    ranks, other = rankdata(columns, axis=0), rankdata(opinion)
-    ranks, other = ranks - ranks.mean(0), other - other.mean()
-    norm = np.sqrt((ranks**2).sum(0) * (other**2).sum())
-    return (ranks * other[:, None]).sum(0) / np.where(norm == 0, np.inf, norm)
+def judgement(agreement: Floats) -> Floats:
+    """The rule's first step, for each choice."""
+    return np.asarray(agreement.min(1).mean(0))
 
 
-def report(folder: Path, network: str, default: str) -> None:
+def choose(folder: Path, network: str, splits: bool) -> None:
+    """Print what the rule takes of a network's choices, and what the best of each kind have."""
     judged = Judged(folder, network)
-    place = judged.names.index(default)
-    whole = [i for i, name in enumerate(judged.names) if name.endswith("| all")]
-    joined = [i for i, name in enumerate(judged.names) if "@" not in name and not name.rpartition("| ")[2].count(".")]
-    print(f"\n## {network}: {len(judged.names)} choices\n\nThe default now:\n\n{judged.table([place])}")
-    print(f"\nAll taps joined, best first:\n\n{judged.table(sorted(whole, key=lambda i: -judged.mean[i])[:20])}")
-    ranked = sorted(range(len(judged.names)), key=lambda i: -judged.mean[i])
-    print(f"\nAny taps, best first:\n\n{judged.table(ranked[:20])}")
-    # As the default, but for input and distance.
-    simple = [i for i in whole if judged.names[i].split("/")[2:4] == default.split("/")[2:4]]
-    pointwise = [i for i in simple if re.search(r"/(cosine|l2|angular) ", judged.names[i])]
-    raw = judged.names.index(default.replace("/model/", "/none/"))
-    print(f"\nThe default on raw input against it: {judged.against(raw, place)}")
-    print(f"\nInput and distance alone, best first:\n\n{judged.table(sorted(simple, key=lambda i: -judged.mean[i]))}")
-    for label, candidates in (
-        ("input and pointwise distance", pointwise),
-        ("input and distance", simple),
-        ("all taps", whole),
-        ("parts of the depth", joined),
-        ("any taps", ranked),
+    found = judgement(judged.whole)
+    best = np.argsort(-found)
+    print(f"\n## {network}: {len(judged.choices)} choices\n\n| choice | {' | '.join(SETS)} | judgement |")
+    print("| --- " * (len(SETS) + 2) + "|")
+    if network == "baselines":
+        print(*map(judged.row, best), sep="\n")
+        return
+    picked = judged.pick(found)
+    print(judged.row(picked), "| best of all:" + " |" * (len(SETS) + 1), judged.row(int(best[0])), sep="\n")
+    for label, value in (
+        ("distances", lambda one: " x ".join(one.distances)),
+        ("base", lambda one: one.base),
+        ("number of taps", lambda one: len(one.taps)),
     ):
-        best = max(candidates, key=lambda i: judged.mean[i])
-        print(f"\n- best of {len(candidates)} ({label}): {judged.names[best]} against the default: ", end="")
-        print(judged.against(best, place))
-        print(f"  held out: {judged.held_out([*candidates, *({place} - set(candidates))], place)}")
-    marginals(judged, whole)
+        print(f"| best by {label}:" + " |" * (len(SETS) + 2))
+        kinds = [value(choice) for choice in judged.choices]
+        for kind in dict.fromkeys(kinds[i] for i in best):
+            print(judged.row(next(int(i) for i in best if kinds[i] == kind)))
+    if splits:
+        for name, mean in judged.held_out(picked).items():
+            print(f"- {name}: {mean:.4f}")
 
 
-def marginals(judged: Judged, whole: list[int]) -> None:
-    """The mean of all choices that share a value, field by field."""
-    fields = {"normalization": 1, "resolution": 2, "tokens": 3, "distance": 4}
-    for field, position in fields.items():
-        values: dict[str, list[int]] = {}
-        for i in whole:
-            values.setdefault(judged.names[i].partition(" |")[0].split("/")[position], []).append(i)
-        said = ", ".join(
-            f"{value} " + " ".join(f"{judged.srcc[s][indices].mean():.4f}" for s in SETS)
-            for value, indices in values.items()
-        )
-        print(f"- mean over all choices with all taps, by {field} ({' and '.join(SETS)}): {said}")
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("what", choices=("score", "choose"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--networks", nargs="+", help="some of them, or 'baselines'; all by default")
+    parser.add_argument("--efficientnet", help="weights of tf_efficientnet_lite0")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes of one thread")
+    parser.add_argument("--no-splits", action="store_true", help="leave out the rule's third step, which takes minutes")
+    given = parser.parse_args()
+    chosen = given.networks or [*networks(given.efficientnet), "baselines"]
+    if given.what == "choose":
+        for network in chosen:
+            choose(given.folder, network, not given.no_splits)
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("FMIQA_ASSETS", str(ASSETS))
+    works = [(dataset, network, given.folder, given.efficientnet) for network in chosen for dataset in SETS]
+    with multiprocessing.get_context("spawn").Pool(given.jobs) as pool:
+        for line in pool.imap_unordered(score, works, chunksize=1):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    report(folder, "vit", "vit/model/tile/patch/cosine | all")
-    report(folder, "squeeze", "squeeze/model/native/patch/cosine | all")
+    main()

@@ -2,7 +2,7 @@
 
     python benchmarks/findings_figures.py FOLDER docs/findings
 
-FOLDER is what benchmarks/defaults.py scored.
+FOLDER is what benchmarks/choose_defaults.py scored.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torchmetrics_fmiqa.figures import new_figure
 
 SETS = {"live58": ("LIVE, 58 images", False), "sr4kiqa_dev": ("super-resolution, 133 images", True)}
 NETWORKS = {
-    "vit": ("ViT-Tiny", "vit/{}/tile/patch/{}"),
-    "squeeze": ("SqueezeNet", "squeeze/{}/native/patch/{}"),
+    "vit-tiny": ("ViT-Tiny", "vit-tiny/{}/tile/mean/{}"),
+    "squeezenet": ("SqueezeNet", "squeezenet/{}/native/mean/{}"),
 }
 CURVES = {"cosine, own": ("model", "cosine"), "cosine, raw": ("none", "cosine"), "l2, raw": ("none", "l2")}
 

@@ -1,7 +1,7 @@
 """ViT-Tiny on sr4kiqa_dev at full size against a long side of 960.
 
 `python benchmarks/full_size.py SR4KIQA_4K FOLDER`: the folder of `fmiqa benchmark` at full size (docs/findings.md), and
-what benchmarks/defaults.py scored.
+what benchmarks/choose_defaults.py scored.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torchmetrics_fmiqa.statistics import agreement, compare
 
 if __name__ == "__main__":
     full = read_scored(Path(sys.argv[1]) / "scores.parquet", "opinion")
-    shrunk = read_scored(Path(sys.argv[2]) / "sr4kiqa_dev-vit" / "scores.parquet", "opinion")
-    by_name = dict(zip(shrunk.image.tolist(), shrunk.scores["vit/none/tile/patch/cosine"], strict=True))
+    shrunk = read_scored(Path(sys.argv[2]) / "sr4kiqa_dev-vit-tiny" / "scores.parquet", "opinion")
+    by_name = dict(zip(shrunk.image.tolist(), shrunk.scores["vit-tiny/none/tile/mean/cosine"], strict=True))
     scores = {
         "full size": full.scores["vit-tiny"],
         "960": np.array([by_name[name] for name in full.image]),

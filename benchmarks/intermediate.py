@@ -1,7 +1,7 @@
 """Intermediate features or the final embedding: the claim of ZS-IQA, with paired significance.
 
     python benchmarks/intermediate.py published             # the tables of $FMIQA_ASSETS/published
-    python benchmarks/intermediate.py local FOLDER          # what benchmarks/defaults.py scored
+    python benchmarks/intermediate.py local FOLDER     # what benchmarks/choose_defaults.py scored
 
 Differences of SRCC are paired, their intervals and p-values by bootstrap over references, p Holm-corrected for the
 comparisons of one data set.
@@ -28,10 +28,14 @@ PUBLISHED = {
     "openclip_convnext_base_cos": "embed_openclip_convnext_base_cos",
 }
 LOCAL = {
-    "vit": {"last-layer tokens": "final-patch/{d}", "CLS embedding": "final-prefix/{d}", "mean token": "final-pooled"},
-    "squeeze": {"pooled embedding": "final-pooled"},
+    "vit-tiny": {
+        "last-layer tokens": "final-patch/{d}",
+        "CLS embedding": "final-prefix/{d}",
+        "mean token": "final-pooled",
+    },
+    "squeezenet": {"pooled embedding": "final-pooled"},
 }
-FIELD = {"vit": "tile", "squeeze": "native"}
+FIELD = {"vit-tiny": "tile", "squeezenet": "native"}
 
 
 def rows(table: ScoredTable, pairs: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]], better: bool) -> list[str]:
@@ -74,7 +78,7 @@ def local(folder: Path) -> None:
             for norm in ("model", "none"):
                 base = f"{network}/{norm}/{FIELD[network]}"
                 for distance in ("cosine", "l2"):
-                    one = table.scores[f"{base}/patch/{distance}"]
+                    one = table.scores[f"{base}/mean/{distance}"]
                     input_ = "own" if norm == "model" else "raw"
                     for label, column in finals.items():
                         if "{d}" in column or distance == "cosine":
