@@ -104,7 +104,8 @@ def test_weights_tell_how_wide_their_network_is(tmp_path: Path) -> None:
     save_file({name: value.half() for name, value in network.state_dict().items()}, tmp_path / "narrow.safetensors")
     preds, target = make_pair(2, 64, 64)
     found = feature_distance(preds, target, "embedded", weights=str(tmp_path / "narrow.safetensors"), taps="all")
-    expected = feature_distance(preds, target, backbone=network, taps="all")
+    fields = {**backbones.own_fields(EMBEDDED), "taps": "all"}
+    expected = feature_distance(preds, target, Recipe(network, **fields))
     assert float(found) == pytest.approx(float(expected), rel=2e-3)
 
 
@@ -130,7 +131,7 @@ def test_random_weights_go_by_their_seed() -> None:
     preds, target = make_pair(2, 64, 64)
     one, same, other = (float(feature_distance(preds, target, "embedded", weights=f"random:{n}")) for n in (3, 3, 4))
     assert one == same != other
-    expected = feature_distance(preds, target, backbone=EmbeddedNetwork(3), taps=[0, 1])
+    expected = feature_distance(preds, target, Recipe(EmbeddedNetwork(3), **backbones.own_fields(EMBEDDED)))
     assert one == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -183,7 +184,7 @@ def test_spips_takes_it_by_default() -> None:
 def test_what_else_the_recipe_brings_goes_with_its_backbone_and_stays_out_of_spips(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    brought = {**backbones.own_fields(EMBEDDED), "distance": "jensen_shannon"}
+    brought = {"taps": (0, 1), "distance": "jensen_shannon"}
     monkeypatch.setitem(backbones._OWN, EMBEDDED, brought)
     recipe = Recipe(EMBEDDED, **brought)
     assert Recipe("resnet18").replace(backbone=EMBEDDED) == recipe
