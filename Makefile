@@ -12,7 +12,7 @@ LOWEST := .venv-lowest
 WORKERS ?= 4
 PYTEST := -m pytest -n logical --maxprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-quick test-lowest lint types doctest format benchmarks clean
+.PHONY: demo test test-quick test-lowest lint types doctest format benchmarks embedded clean
 
 demo: $(READY)
 	$(RUN)/python examples/demo.py demo
@@ -44,6 +44,16 @@ benchmarks: $(READY)
 	$(RUN)/python benchmarks/overhead.py
 	$(RUN)/python benchmarks/memory_4k.py
 	$(RUN)/python benchmarks/agreement.py
+
+# What hangs on the embedded network's weights and its default recipe: writes the fixed numbers of the tests and the picture
+# of the README, prints the figures of recipes/facts.py and docs/embedded.md.
+embedded: $(READY)
+	$(RUN)/python -m tests.embedded_numbers
+	$(RUN)/python examples/demo.py demo
+	cp demo/demo.png docs/demo.png
+	$(RUN)/python benchmarks/recipe_costs.py embedded
+	OMP_NUM_THREADS=1 $(RUN)/python benchmarks/embedded.py
+	$(RUN)/python -m train.embedded.evaluate embedded spips
 
 clean:
 	rm -rf $(VENV) $(LOWEST) demo dist

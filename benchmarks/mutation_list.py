@@ -107,9 +107,8 @@ MUTATIONS = (
     Mutation("random weights change the global seed", "features/building.py", 'return drawing(*args, **{**kwargs, "generator": self._of(device)})', "return func(*args, **kwargs)", ("backbone", "weights", "recipes", "random*", "building*", "threads*")),
     Mutation("the cache takes more than its budget", "features/cache.py", "if self.size + size > self.budget:", "if False:", ("cache", "monitor")),
     Mutation("the cache finds tiles of any content", "features/cache.py", "pixels = tile.detach().cpu().flatten().numpy()", "pixels = tile.detach().cpu().flatten().numpy()[:1].copy()", ("cache", "monitor")),
-    Mutation("the embedded network sees no light", "features/embedded.py", "gain * light.to(values.dtype)", "0 * light.to(values.dtype)", ("embedded", "embedded_recipe")),
-    Mutation("the embedded network is not normalised", "features/stages.py", "return values * torch.rsqrt(energy", "return values * torch.rsqrt(0 * energy", ("embedded", "embedded_recipe")),
-    Mutation("the embedded network is not normalised", "features/stages.py", "size = energy + (2", "size = 0 * energy + (2", ("embedded", "embedded_recipe")),
+    Mutation("the embedded network sees zeros beyond the edge", "features/embedded.py", 'mode="replicate"', 'mode="constant"', ("embedded", "embedded_recipe")),
+    Mutation("the embedded network has no threshold", "features/embedded.py", "F.relu(self.convolve(values), inplace=True)", "self.convolve(values)", ("embedded", "embedded_recipe")),
     # metrics
     Mutation("the digest leaves out the data range", "metrics/pairs.py", 'images = f"{data_limits(self.data_range)}|{self.crop_border}', 'images = f"{self.crop_border}', ("metric", "ddp")),
     Mutation("a repeated sample counts twice", "metrics/pairs.py", "new[1:] = ordered[1:] != ordered[:-1]", "pass", ("metric", "ddp")),

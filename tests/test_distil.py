@@ -1,4 +1,4 @@
-"""How the next embedded network is taught: lessons, restorations, the teacher, a run that is resumed."""
+"""How the embedded network is taught: lessons, restorations, the teacher, a run that is resumed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import train.embedded.distil as distil
+from torchmetrics_fmiqa.features.embedded import load_embedded
 from train.embedded.distil import Pupil, Run, Settings
 from train.embedded.images import make_image
 from train.embedded.lessons import COPIES, CROPS, SIDE, make_lesson
-from train.embedded.network import load_taught
 from train.embedded.photographs import photographs
 from train.embedded.restorations import CHANGES, changed, moved
 from train.embedded.teachers import squeezenet
@@ -103,7 +103,7 @@ def test_a_run_learns_what_its_teacher_sees_and_goes_on_where_it_was(settings: S
         run.save("by hand")
     whole.save("by hand")
     assert mean(one["features"] for one in first[8:]) < mean(one["features"] for one in first[:4])
-    one, other = (load_taught(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
+    one, other = (load_embedded(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
     for name, value in one.state_dict().items():
         torch.testing.assert_close(value, other.state_dict()[name], atol=1e-3, rtol=1e-2)
     facts = load_facts(tmp_path / "whole" / "weights.safetensors")
@@ -118,16 +118,3 @@ def test_another_runs_folder_and_no_lessons_are_refused(settings: Settings, tmp_
         Run(Settings(**{**asdict(settings), "seed": 1}), tmp_path / "run")
     with pytest.raises(ValueError, match=r"no lessons in .*make them with"):
         Run(Settings(**{**asdict(settings), "lessons": str(tmp_path / "none")}), tmp_path / "other")
-
-
-def test_the_first_weights_are_small_and_see_noise_as_worse_than_less_noise() -> None:
-    network = load_taught()
-    assert sum(parameter.numel() for parameter in network.parameters()) < 1_500_000
-    image = torch.from_numpy(PICTURE.copy()).permute(2, 0, 1)[None].float() / 255
-    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        far = [
-            float((network.features(image + size * noise)[0] - network.features(image)[0]).square().mean())
-            for size in (0.0, 0.02, 0.1)
-        ]
-    assert 0 == far[0] < far[1] < far[2]

@@ -15,7 +15,7 @@ from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map
 INFORMED = {"pooling": "information"}
 #: Of each kind of tiling: whole images, and tiles that overlap.
 RECIPES = {
-    "native": Recipe("fmiqa/embedded", weights="random:0", taps=[2, 3]),
+    "native": Recipe("fmiqa/embedded", weights="random:0", taps=[0, 1]),
     "tiles": Recipe(**RANDOM_VIT),
     "all tokens": Recipe(**RANDOM_VIT, tokens="all"),
 }

@@ -98,8 +98,8 @@ def feature_distance(
     >>> feature_distance(target, target)
     tensor(0.)
     >>> blurred = torch.nn.functional.avg_pool2d(target, 3, 1, 1)
-    >>> [round(float(one), 2) for one in feature_distance(blurred, target, reduction="none")]
-    [0.23, 0.25]
+    >>> (feature_distance(blurred, target, reduction="none") > 0).tolist()
+    [True, True]
     """
     reduction = check_reduction(reduction)
     comparator = _comparator(as_recipe(recipe, **overrides), precision)

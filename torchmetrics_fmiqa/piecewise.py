@@ -55,9 +55,6 @@ class PiecewiseForward:
     @cached_property
     def bytes_per_pixel(self) -> float:
         """What a pixel of a pair takes at the peak, counted from the shapes of all that lives at once."""
-        own = self._forward.backbone.network.bytes_per_pixel
-        if own is not None:
-            return own
         small, large = (self._peak(rows) for rows in (256, 512))
         return (large - small) / (256 * _NARROW)
 

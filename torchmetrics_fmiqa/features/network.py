@@ -88,7 +88,6 @@ class Network:
         minimum: and no shorter than this.
         side: the side of the square image that it was trained on.
         parameters: number of its parameters, the head's too.
-        bytes_per_pixel: what a pixel of a pair takes at the peak, where the network says so itself.
     """
 
     def __init__(self, backbone: str | UserModule, weights: str) -> None:
@@ -117,7 +116,6 @@ class Network:
         self.multiple = 32 if torchvision else math.lcm(reduction, *(self.patch or (1,)))
         self.minimum = _TORCHVISION_MINIMUM if torchvision else 1
         self.side = int((config.get("input_size") or (3, 224, 224))[-1])
-        self.bytes_per_pixel: float | None = getattr(net, "bytes_per_pixel", None)
         self.parameters = sum(parameter.numel() for parameter in net.parameters())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:

@@ -182,7 +182,8 @@ def position_weights(plan: TilePlan, grid: tuple[int, int], like: Tensor) -> Ten
         return axis.shares_like(like) @ cells(count, axis.padded, axis.tile, like).T / axis.length
 
     rows, cols = along(plan.rows, grid[0]), along(plan.cols, grid[1])
-    return torch.einsum("ah,bw->abhw", rows, cols).flatten(2).flatten(0, 1)
+    # Not einsum: of one tile it would fix the sides of a program that is exported.
+    return (rows[:, None, :, None] * cols[:, None]).flatten(2).flatten(0, 1)
 
 
 def masked_weights(plan: TilePlan, grid: tuple[int, int], picks: list[tuple[int, int]], mask: Tensor) -> Tensor:

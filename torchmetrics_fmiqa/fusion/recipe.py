@@ -13,6 +13,7 @@ from torchmetrics_fmiqa.features.network import Network, load_network
 from torchmetrics_fmiqa.fusion.conventional import conventional
 from torchmetrics_fmiqa.profiles import Profile
 from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.recipes.backbones import own_fields
 
 # Part of every digest: raise it when the same fields start to mean other inputs of a head.
 _VERSION = 1
@@ -60,6 +61,9 @@ class SpipsRecipe:
         if both:
             raise ValueError(f"the tap {both[0]!r} is in both streams: leave it out of `low_level` or `semantic`")
         recipe = self.recipe.replace(taps=(*low, *semantic), tap_weights=None, tokens="patch")
+        # What a backbone brings for scores of its own may be more than the one pointwise distance that SPIPS takes.
+        if recipe.distance == own_fields(recipe.backbone).get("distance"):
+            recipe = recipe.replace(distance="cosine")
         for name, value in (("low_level", low), ("semantic", semantic), ("recipe", recipe)):
             object.__setattr__(self, name, value)
         self.profile  # noqa: B018 (raises for a recipe that has none)

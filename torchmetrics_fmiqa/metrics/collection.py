@@ -45,7 +45,7 @@ class FeatureMetricCollection(MetricCollection):
     >>> from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
     >>> metrics = FeatureMetricCollection({
     ...     "early": FeatureDistance(taps=[0, 1]),
-    ...     "late_l2": FeatureDistance(taps=[3], distance="l2"),
+    ...     "late_l2": FeatureDistance(taps=[2], distance="l2"),
     ...     "psnr": PeakSignalNoiseRatio(data_range=1.0),
     ... })
     >>> target = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))

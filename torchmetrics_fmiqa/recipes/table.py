@@ -37,7 +37,7 @@ _BYTES, _OUR_BYTES = 4, 2
 
 _ROWS = (
     # name, backbone, millions of parameters, licence of the weights, note
-    ("embedded", EMBEDDED, 0.6, "apache-2.0", "part of this package"),
+    ("embedded", EMBEDDED, 0.28, "apache-2.0", "part of this package, taught by SqueezeNet"),
     ("clip-vit-b32", "vit_base_patch32_clip_quickgelu_224.openai", 87.8, "apache-2.0", "CLIP, OpenAI"),
     ("openclip-vit-b32", "vit_base_patch32_clip_224.laion2b", 87.8, "apache-2.0", "OpenCLIP, LAION-2B"),
     ("vit-b16", "vit_base_patch16_224.orig_in21k_ft_in1k", 86.6, "apache-2.0", "supervised, ImageNet"),

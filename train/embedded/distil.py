@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchmetrics_fmiqa.distances import Distance, cosine, symmetric_kl
-from train.embedded.network import CHANNELS, MEAN, SQUEEZED, STD, EmbeddedNetwork, Layer
+from torchmetrics_fmiqa.features.embedded import CHANNELS, MEAN, SQUEEZED, STD, EmbeddedNetwork, Layer
 from train.embedded.teachers import TEACHERS
 from train.embedded.weights import CHECKPOINT, save_run
 
@@ -76,6 +76,14 @@ class Pupil(EmbeddedNetwork):
             layer = self.get_submodule(name)
             layer.bias.requires_grad_(False).zero_()
             layer.register_forward_hook(lambda layer, inputs, _, norm=norm: F.relu(norm(layer.convolve(inputs[0]))))
+
+    def blocks(self, images: Tensor) -> list[Tensor]:
+        """What each block gives, shallow to deep; the last of a stage is its tap."""
+        values, found = self.stem(images), []
+        for stage in self.stages:
+            values = F.max_pool2d(values, 2)
+            found += [values := block(values) for block in stage]
+        return found
 
     def scale_to(self, sizes: Sequence[Tensor]) -> None:
         """Let each block start at the size of what it should give: steps are too small to grow tenfold."""
@@ -186,7 +194,7 @@ class Run:
         lesson = np.load(path)
         images = _images(lesson)
         wanted = self._wanted(path, images)
-        seen = [block for stage in self.pupil.blocks((images - MEAN) / STD) for block in stage]
+        seen = self.pupil.blocks((images - MEAN) / STD)
         found = {"features": torch.zeros(()), "distances": torch.zeros(())}
         inner = slice(_BORDER, -_BORDER)
         for number, (size, one, other) in enumerate(zip(self.size, seen, wanted, strict=True)):
