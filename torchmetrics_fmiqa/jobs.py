@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
+from torchmetrics_fmiqa.distances import DISTRIBUTION, DIVERGENCES, MAPS, Distance, instead_of, zsiqa
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.tokens import TokenChoice, Tokens
@@ -90,7 +90,7 @@ class Job:
     tokens: TokenChoice | Literal["summary"]
 
     def measure(self, preds: Sequence[Tokens], target: Sequence[Tokens], protocol: str) -> Tensor:
-        """The distance, ``(n, T)`` if it is pointwise, else ``(n,)``; of features in at least float32."""
+        """The distance, ``(n, T)`` if it has a map, else ``(n,)``; of features in at least float32."""
         one, other = [[raised(tokens) for tokens in side] for side in (preds, target)]
         if protocol == "zsiqa":
             name = str(self.distance)
@@ -101,12 +101,17 @@ class Job:
             pair = (one[0].select(self.tokens), other[0].select(self.tokens))
         if callable(self.distance):
             return _checked(self.distance(*pair), self.distance, one[0].values.shape[0])
-        return {**POINTWISE, **DISTRIBUTION}[self.distance](*pair)
+        return {**DISTRIBUTION, **MAPS}[self.distance](*pair)
 
     @property
-    def pointwise(self) -> bool:
-        """Whether the distance compares position by position."""
-        return isinstance(self.distance, str) and self.distance in POINTWISE
+    def has_map(self) -> bool:
+        """Whether the distance says what each position adds to it."""
+        return isinstance(self.distance, str) and self.distance in MAPS
+
+    @property
+    def is_divergence(self) -> bool:
+        """Whether each position's term hangs on all the others, by a softmax over them."""
+        return isinstance(self.distance, str) and self.distance in DIVERGENCES
 
 
 def raised(tokens: Tokens) -> Tokens:
@@ -173,11 +178,11 @@ def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str
     return weights
 
 
-def check_maskable(jobs: Sequence[Job], protocol: str, who: str = "`mask` weighs") -> None:
-    """Raise a ValueError that names the first distance whose positions cannot be told apart, and who asks for them."""
+def check_maskable(jobs: Sequence[Job], protocol: str) -> None:
+    """Raise a ValueError that names the first distance whose positions a mask cannot weigh, if there is one."""
     for job in jobs:
-        if not job.pointwise or protocol != "fmiqa":
+        if not job.has_map or protocol != "fmiqa":
             raise ValueError(
-                f"{who} positions, which {distance_name(job.distance)!r} does not keep: "
-                f"take distance={' or '.join(map(repr, POINTWISE))}"
+                f"`mask` weighs positions, which {distance_name(job.distance)!r} does not keep: "
+                f"{instead_of(job.distance, protocol)}"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances import POINTWISE
+from torchmetrics_fmiqa.distances import MAPS, instead_of
 from torchmetrics_fmiqa.features.sizes import stretch_map
 from torchmetrics_fmiqa.features.tiles import TilePlan, add_tiles, paint, pixel_shares
 from torchmetrics_fmiqa.recipes import Recipe, distance_name
@@ -13,10 +13,10 @@ from torchmetrics_fmiqa.recipes import Recipe, distance_name
 def check_mappable(recipe: Recipe) -> None:
     """Raise a ValueError that says why a recipe has no map, if it has none."""
     for distance in recipe.distances:
-        if recipe.protocol != "fmiqa" or not isinstance(distance, str) or distance not in POINTWISE:
+        if recipe.protocol != "fmiqa" or not isinstance(distance, str) or distance not in MAPS:
             raise ValueError(
                 f"the {recipe.protocol} distance {distance_name(distance)!r} has no map: "
-                f"take distance={' or '.join(map(repr, POINTWISE))}"
+                f"{instead_of(distance, recipe.protocol)}"
             )
     if recipe.tokens == "prefix":
         raise ValueError("prefix tokens have no place in the image, so no map: take tokens='patch'")

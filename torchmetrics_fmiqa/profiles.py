@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.distances import POINTWISE
 from torchmetrics_fmiqa.features.backbone import Backbone
-from torchmetrics_fmiqa.jobs import Job, check_maskable
-from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.jobs import Job
+from torchmetrics_fmiqa.recipes import Recipe, distance_name
 from torchmetrics_fmiqa.tally import Tally
 
 #: ``(preds, target, mask)`` at the working size, in [0, 1], to ``(N, K)`` numbers about them.
@@ -37,7 +38,12 @@ class Profile:
     def __post_init__(self) -> None:
         if self.recipe.protocol != "fmiqa" or len(self.recipe.distances) != 1:
             raise ValueError(f"a profile takes one `distance` by the fmiqa protocol, got {self.recipe}")
-        check_maskable([Job((), self.recipe.distances[0], "patch")], self.recipe.protocol, "a profile needs")
+        distance = self.recipe.distances[0]
+        if not isinstance(distance, str) or distance not in POINTWISE:
+            raise ValueError(
+                "a profile needs a distance of two tokens, since it compares what stands for the whole scene too; "
+                f"{distance_name(distance)!r} compares many: take distance={' or '.join(map(repr, POINTWISE))}"
+            )
 
     @property
     def digest(self) -> str:
