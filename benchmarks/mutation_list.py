@@ -131,7 +131,7 @@ MUTATIONS = (
     Mutation("the loss shifts only preds", "losses.py", "preds, target = _shifted(preds, shift), _shifted(target, shift)", "preds = _shifted(preds, shift)", _LOSS),
     Mutation("the loss with a mask does not shift it", "losses.py", "mask = None if mask is None else _shifted(mask, shift)", "pass", _LOSS),
     Mutation("the loss does not crop", "losses.py", "preds, target = crop(preds, self.crop_border), crop(target, self.crop_border)", "pass", _LOSS),
-    Mutation("a loss of two distances is accepted", "losses.py", "if len(self.recipe.distances) != 1:", "if False:", _LOSS),
+    Mutation("a loss of two distances is accepted", "losses.py", "if len(self.recipe.results) != 1:", "if False:", _LOSS),
     # callbacks
     Mutation("padded samples count", "callbacks/sampling.py", "max(0, min(count, self.real - first))", "count", ("sampling", "monitor_ddp", "monitor")),
     Mutation("a sample's index starts anew each batch", "callbacks/sampling.py", "return list(range(first, first + count))", "return list(range(count))", _MONITOR),
