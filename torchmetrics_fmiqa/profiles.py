@@ -24,12 +24,12 @@ class Profile:
     """A request for more than distances. It shares a forward pass with recipes and other profiles of its trunk.
 
     Args:
-        recipe: what to measure with; one pointwise distance, all taps in patches. Its tap weights and its choice of
+        recipe: what to measure with; one distance of l2, cosine and angular, all taps in patches. Its tap weights and its choice of
             tokens say nothing here.
         of_images: what to take of the images themselves, as the network sees them but for tiles and normalisation.
 
     Raises:
-        ValueError: for a recipe with several distances, or one that is not pointwise.
+        ValueError: for a recipe with several distances, joined or not, or one of another kind.
     """
 
     recipe: Recipe

@@ -98,15 +98,10 @@ def _read_distance(text: str) -> str | list[str] | dict[str, float]:
         raise ValueError(f"`--distance` takes one or more different names such as l2 or cosine=1,l2=2; got {text!r}")
     if not any(separator for _, separator, _ in pairs):
         return names[0] if len(names) == 1 else names
-    weights = {}
-    for name, (_, _, weight) in zip(names, pairs, strict=True):
-        try:
-            weights[name] = float(weight)
-        except ValueError:
-            raise ValueError(
-                f"`--distance` gives {name!r} no weight that is a number: write {name}=1; got {text!r}"
-            ) from None
-    return weights
+    try:
+        return {name: float(weight) for name, (_, _, weight) in zip(names, pairs, strict=True)}
+    except ValueError:
+        raise ValueError(f"`--distance` takes a number as weight of each name or of none; got {text!r}") from None
 
 
 def recipe_files(name: str, recipe: Recipe) -> list[str]:

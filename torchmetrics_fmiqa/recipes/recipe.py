@@ -81,7 +81,7 @@ class Recipe:
         protocol: ``"fmiqa"``, or ``"zsiqa"`` for the published sums, windows and distances (:meth:`zsiqa`).
         pooling: how positions make one number: their ``"mean"``, or weighed by the ``"information"`` of the target
             there (:func:`~torchmetrics_fmiqa.features.information.information`): an even sky counts less than a face.
-            Distances without positions weigh whole tiles so. With ``"information"`` the score is not symmetric: swap
+            Distances without a map weigh whole tiles so. With ``"information"`` the score is not symmetric: swap
             preds and target, and other places count.
         clamp_target: clamp references to their range first, where they may leave it: reflectance slightly above 1, or
             the overshoot of a resize.
@@ -105,7 +105,8 @@ class Recipe:
     weights: str | Path = PRETRAINED
     taps: Taps = "all"
     tap_weights: Mapping[str | int, float] | None = None
-    distance: str | Sequence[str | Distance] | Distance | Mapping[str | Distance, float] = "cosine"
+    # The mapping first: a parser of configurations (jsonargparse) takes any other for the arguments of a callable.
+    distance: str | Mapping[str | Distance, float] | Sequence[str | Distance] | Distance = "cosine"
     tokens: TokenChoice = "patch"
     normalization: Normalization = "model"
     resolution: Resolution = "auto"
