@@ -43,6 +43,7 @@ format: $(READY)
 benchmarks: $(READY)
 	$(RUN)/python benchmarks/overhead.py
 	$(RUN)/python benchmarks/memory_4k.py
+	$(RUN)/python benchmarks/distance_cost.py
 	$(RUN)/python benchmarks/agreement.py
 
 clean:

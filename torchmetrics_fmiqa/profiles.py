@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances import POINTWISE
+from torchmetrics_fmiqa.distances import MAPS, POINTWISE
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.jobs import Job
 from torchmetrics_fmiqa.recipes import Recipe, distance_name
@@ -24,8 +24,8 @@ class Profile:
     """A request for more than distances. It shares a forward pass with recipes and other profiles of its trunk.
 
     Args:
-        recipe: what to measure with; one distance of l2, cosine and angular, all taps in patches. Its tap weights and its choice of
-            tokens say nothing here.
+        recipe: what to measure with; one distance of l2, cosine and angular, all taps in patches. Its tap weights and
+            its choice of tokens say nothing here.
         of_images: what to take of the images themselves, as the network sees them but for tiles and normalisation.
 
     Raises:
@@ -39,7 +39,12 @@ class Profile:
         if self.recipe.protocol != "fmiqa" or len(self.recipe.distances) != 1:
             raise ValueError(f"a profile takes one `distance` by the fmiqa protocol, got {self.recipe}")
         distance = self.recipe.distances[0]
-        if not isinstance(distance, str) or distance not in POINTWISE:
+        if not isinstance(distance, str) or distance not in MAPS:
+            raise ValueError(
+                f"a profile needs positions, which {distance_name(distance)!r} does not keep: "
+                f"take distance={' or '.join(map(repr, POINTWISE))}"
+            )
+        if distance not in POINTWISE:
             raise ValueError(
                 "a profile needs a distance of two tokens, since it compares what stands for the whole scene too; "
                 f"{distance_name(distance)!r} compares many: take distance={' or '.join(map(repr, POINTWISE))}"

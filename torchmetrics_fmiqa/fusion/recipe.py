@@ -23,7 +23,8 @@ class SpipsRecipe:
     """All that fixes what a SPIPS head is given.
 
     Args:
-        recipe: the backbone, and how it is read: weights, normalisation, resolution, one distance of `l2`, `cosine`, `angular`.
+        recipe: the backbone, and how it is read: weights, normalisation, resolution, one distance of
+            l2, cosine and angular.
         low_level: taps of the low-level stream; ``None`` for those of the recipe that are not in ``semantic``, and
             without that for the first half of them, the larger one.
         semantic: taps of the semantic stream; ``None`` for those of the recipe that are not in ``low_level``. They also
