@@ -43,6 +43,7 @@ format: $(READY)
 benchmarks: $(READY)
 	$(RUN)/python benchmarks/overhead.py
 	$(RUN)/python benchmarks/memory_4k.py
+	$(RUN)/python benchmarks/distance_cost.py
 	$(RUN)/python benchmarks/agreement.py
 
 # What hangs on the embedded network's weights and its default recipe: writes the fixed numbers of the tests and the picture

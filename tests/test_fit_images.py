@@ -536,7 +536,7 @@ def wrong() -> Iterator[Any]:
     yield f"{a} --linear", "`--linear` has no hidden layers"
     yield f"{a} --semantic 0,1", "`low_level` has no taps"
     yield f"{a} --low-level 99", "tap 99 is out of range"
-    yield f"{a} --set distance=jensen_shannon", "needs positions, which 'jensen_shannon' does not keep"
+    yield f"{a} --set distance=jensen_shannon", "'jensen_shannon' compares many: take distance='l2'"
     yield f"{a} --precision float8", "`precision` must be one of"
     yield f"{a} --match fit", "`--match` must be crop or resize"
     yield f"{a} --learning-rate 0", "`learning_rate` must be above 0"

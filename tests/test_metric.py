@@ -439,8 +439,8 @@ def test_mask_that_does_not_fit_is_an_error(mask: Tensor, match: str) -> None:
         build().update(*batch(), mask)
 
 
-@pytest.mark.parametrize("distance", ["wasserstein", "sliced_wasserstein", "jensen_shannon", "symmetric_kl"])
-def test_mask_with_a_distribution_distance_is_an_error(distance: str) -> None:
+@pytest.mark.parametrize("distance", ["wasserstein", "sliced_wasserstein"])
+def test_mask_with_a_distance_of_sorted_values_is_an_error(distance: str) -> None:
     with pytest.raises(ValueError, match="take distance='l2'"):
         build(distance=distance).update(*batch(), torch.ones(2, 1, 32, 32))
 
@@ -887,9 +887,9 @@ def test_map_gives_gradients() -> None:
     assert preds.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("distance", ["wasserstein", "sliced_wasserstein", "jensen_shannon", "symmetric_kl"])
-def test_map_of_a_distribution_distance_is_an_error(distance: str) -> None:
-    with pytest.raises(ValueError, match="has no map: take distance='l2'"):
+@pytest.mark.parametrize("distance", ["wasserstein", "sliced_wasserstein"])
+def test_map_of_a_distance_of_sorted_values_is_an_error(distance: str) -> None:
+    with pytest.raises(ValueError, match=r"has no map: take distance='l2' .*sorted value has lost its place"):
         feature_distance_map(*batch(), **RANDOM_VIT, distance=distance)
 
 

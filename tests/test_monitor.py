@@ -572,11 +572,12 @@ def test_equal_scores_keep_the_first(tmp_path: Path) -> None:
     [
         (lambda: vit(), True, 3),
         (lambda: vit(), False, 2),
-        (lambda: vit(distance="jensen_shannon"), True, 2),
-        (lambda: {"js": vit(distance="jensen_shannon"), "l2": vit(distance="l2")}, True, 3),
+        (lambda: vit(distance="jensen_shannon"), True, 3),
+        (lambda: vit(distance="wasserstein"), True, 2),
+        (lambda: {"w": vit(distance="wasserstein"), "l2": vit(distance="l2")}, True, 3),
         (lambda: psnr(), True, 2),
     ],
-    ids=["maps", "no_maps", "jensen_shannon", "another_draws", "psnr"],
+    ids=["maps", "no_maps", "jensen_shannon", "wasserstein", "another_draws", "psnr"],
 )
 def test_heat_maps_where_there_are_some(metrics: Any, maps: bool, columns: int, tmp_path: Path) -> None:
     validate(ImageQualityMonitor(metrics(), worst=1, maps=maps), loader(3), logger=CSVLogger(tmp_path, "", ""))

@@ -17,6 +17,7 @@ L2 = {
     "class_path": f"{PACKAGE}.FeatureDistance",
     "init_args": {"recipe": {"backbone": "fmiqa/embedded", "distance": "l2"}},
 }
+JOINT = {"backbone": "fmiqa/embedded", "distance": {"cosine": 1.0, "symmetric_kl": 2.0}, "combine": "geometric"}
 OPTIONS: dict[str, tuple[type, dict[str, Any]]] = {
     "name": (ImageQualityMonitor, {"metrics": "default", "preds": "sr", "cache_references": "1GiB"}),
     "list": (ImageQualityMonitor, {"metrics": ["default", L2], "target": 1, "stages": ["val"]}),
@@ -24,6 +25,8 @@ OPTIONS: dict[str, tuple[type, dict[str, Any]]] = {
     "metric": (ImageQualityMonitor, {"metrics": L2}),
     "callables": (ImageQualityMonitor, {"preds": f"{__name__}.images", "predict": f"{__name__}.images"}),
     "distance": (FeatureDistance, {"data_range": [0, 255], **L2["init_args"]}),
+    "joint": (FeatureDistance, {"recipe": JOINT}),
+    "joint_loss": (FeatureDistanceLoss, {"recipe": JOINT}),
     "loss": (FeatureDistanceLoss, {"data_range": 255, "random_shift": True}),
     "spips": (SPIPS, {"low_level": [0], "parts": ["semantic", "low_level"]}),
     "spips_loss": (SpipsLoss, {"parts": "semantic"}),

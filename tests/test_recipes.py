@@ -279,6 +279,8 @@ def test_the_digest_differs_for_each_field():
         {"clamp_target": True},
         {"protocol": "zsiqa", "distance": "l2"},
         {"pooling": "information"},
+        {"distance": {"cosine": 1, "l2": 1}},
+        {"distance": {"cosine": 1, "l2": 1}, "combine": "geometric"},
     ]
     assert {name for change in changes for name in change} == {field.name for field in dataclasses.fields(Recipe)}
     digests = [VIT.digest, *(VIT.replace(**change).digest for change in changes)]

@@ -90,7 +90,7 @@ class FeatureComparator:
                 self._plans.append(plan_profile(request, names, self.backbone, self._jobs))
             else:
                 columns = plan_jobs(request, names, self.backbone, self._jobs)
-                self._plans.append(Scoring(columns, bind_weights(request, network, columns)))
+                self._plans.append(Scoring(columns, bind_weights(request, network, columns), request.joint))
         self._forward = Forward(self.backbone, self._jobs, mean_std, first.protocol)
         self._piecewise = PiecewiseForward(self._forward)
 
@@ -133,7 +133,7 @@ class FeatureComparator:
             preds: ``(N, 3, H, W)``, floating point in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``, each
                 of its own size.
             target: likewise.
-            mask: ``(N, 1, H, W)`` weights of pixels, for pointwise distances; with lists a list of ``(1, H, W)``.
+            mask: ``(N, 1, H, W)`` weights of pixels, for distances with maps; with lists a list of ``(1, H, W)``.
             data_range: range of floating point images.
             crop_border: pixels to cut off each side first.
             validate: look at the values too, not just the shapes (on a GPU this waits for the device).
@@ -240,11 +240,12 @@ class FeatureComparator:
         validate: bool = True,
         per_layer: bool = False,
     ) -> dict[str, dict[str, Tensor]]:
-        """Measure where a batch of pairs differs, by the first recipe's pointwise distances of patch tokens.
+        """Measure where a batch of pairs differs, by the first recipe's distances of patch tokens.
 
         Returns:
             For each distance, maps ``(N, 1, H, W)`` by label: ``"score"``, and each tap with ``per_layer``. The mean
-            of a map is the score, or the tap's distance, of patch tokens.
+            of a map is the score, or the tap's distance, of patch tokens. Joint distances have a map by their own rule,
+            see :meth:`~torchmetrics_fmiqa.distances.joint.Joint.factors`.
 
         Raises:
             ValueError: for images that do not fit and for distances without a map.
@@ -258,8 +259,9 @@ class FeatureComparator:
                 preds, target, self._image_dtype(preds), data_range, crop_border, validate
             )
             plan = self._intake.plan(preds)
-            canvas = Canvas(plan, preds, self.labels(), self.weights(), per_layer, self._intake.weights(target))
-            columns = self._scoring(0).columns
+            scoring, pixels = self._scoring(0), self._intake.weights(target)
+            canvas = Canvas(plan, preds, scoring.labels, scoring.weights, per_layer, pixels, scoring.joint)
+            columns = scoring.columns
             places = {job: (name, i) for name, (_, jobs) in columns.items() for i, job in enumerate(jobs)}
             pieces = None if needs_grad(preds) else self._piecewise.pieces(plan)
             for picks in portions(plan, preds.shape[0], self.tile_batch if pieces is None else 1):

@@ -40,6 +40,10 @@ class Forward:
     def __init__(self, backbone: Backbone, jobs: Sequence[Job], mean_std: MeanStd | None, protocol: str) -> None:
         self.backbone, self.jobs, self.mean_std, self.protocol = backbone, jobs, mean_std, protocol
 
+    def of(self, jobs: Sequence[Job]) -> Forward:
+        """The same for other jobs of the same taps."""
+        return Forward(self.backbone, jobs, self.mean_std, self.protocol)
+
     def __call__(
         self,
         preds: Tensor,

@@ -78,7 +78,7 @@ def feature_distance(
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         per_layer: return each tap's distance instead of the score.
-        mask: ``(N, 1, H, W)`` weights of pixels, for pointwise distances.
+        mask: ``(N, 1, H, W)`` weights of pixels, for distances with maps.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first.
         precision: ``"float32"``, ``"float64"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
@@ -104,15 +104,7 @@ def feature_distance(
     reduction = check_reduction(reduction)
     comparator = _comparator(as_recipe(recipe, **overrides), precision)
     measured = comparator(preds, target, mask, data_range, crop_border, validate)[0]
-    if not per_layer:
-        values = measured.scores()
-    else:
-        several = len(measured.per_tap) > 1
-        values = {
-            column_name(name, label, several): columns[:, column]
-            for name, columns in measured.per_tap.items()
-            for column, label in enumerate(measured.labels[name])
-        }
+    values = measured.by_tap() if per_layer else measured.scores()
     reduced = {name: reduce(value, reduction) for name, value in values.items()}
     return reduced if per_layer or len(reduced) > 1 else next(iter(reduced.values()))
 
@@ -133,8 +125,8 @@ def feature_distance_map(
     Args:
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16.
         target: the pristine references, likewise.
-        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a pointwise distance (l2,
-            cosine or angular).
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a distance that has a
+            map: l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
         per_layer: return each tap's map beside the ``"score"``.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first; the map is as small as what is left.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
+from torchmetrics_fmiqa.distances import DISTRIBUTION, DIVERGENCES, MAPS, Distance, instead_of, zsiqa
+from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.tokens import TokenChoice, Tokens
@@ -27,24 +28,33 @@ class Distances:
     """What a comparator measured for one recipe.
 
     Args:
-        per_tap: for each distance ``(N, L)``, one column a tap.
+        per_tap: for each distance ``(N, L)``, one column a tap; of a recipe that joins distances for the joint one.
         labels: for each distance the names of its columns: taps, in the recipe's order.
         weights: for each distance the weight of each column in the score.
+        singles: for each distance that is joined ``(N, L)``, with the columns of the joint one.
     """
 
     per_tap: dict[str, Tensor]
     labels: dict[str, tuple[str, ...]]
     weights: dict[str, tuple[float, ...]]
+    singles: dict[str, Tensor] = field(default_factory=dict)
 
     def joined(self, others: Sequence[Distances], order: Sequence[int]) -> Distances:
         """These images and those of others, in another order."""
-        parts = (self, *others)
-        per_tap = {name: torch.cat([part.per_tap[name] for part in parts])[list(order)] for name in self.per_tap}
-        return Distances(per_tap, self.labels, self.weights)
+        parts, places = (self, *others), list(order)
+
+        def join(of: str) -> dict[str, Tensor]:
+            return {name: torch.cat([getattr(one, of)[name] for one in parts])[places] for name in getattr(self, of)}
+
+        return Distances(join("per_tap"), self.labels, self.weights, join("singles"))
 
     def scores(self) -> dict[str, Tensor]:
         """The score ``(N,)`` of each distance; higher is more different."""
         return {name: combine(values, self.weights[name]) for name, values in self.per_tap.items()}
+
+    def by_tap(self) -> dict[str, Tensor]:
+        """What each tap says ``(N,)``, by :func:`tap_columns`."""
+        return tap_columns({**self.per_tap, **self.singles}, self.labels)
 
 
 @dataclass(frozen=True)
@@ -53,26 +63,53 @@ class Scoring:
 
     Args:
         columns: for each distance the labels of its columns, and the jobs that fill them.
-        weights: for each distance the weight of each column in the score.
+        weights: for each distance that is a score the weight of each column in it.
+        joint: how the distances are joined into one score, ``None`` where each is one.
     """
 
     columns: Columns
     weights: dict[str, tuple[float, ...]]
+    joint: Joint | None = None
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]:
-        """For each distance the names of its columns."""
-        return {name: labels for name, (labels, _) in self.columns.items()}
+        """For each distance that is a score the names of its columns."""
+        labels = {name: labels for name, (labels, _) in self.columns.items()}
+        return labels if self.joint is None else {self.joint.name: labels[self.joint.names[0]]}
 
     def result(self, sums: Sequence[Tensor]) -> Distances:
-        """The distances, from each job's sums over the tiles of images, ``(N,)``."""
+        """The distances, from each job's sums over the tiles of images, ``(N,)``.
+
+        Distances are joined here, where each is one number for an image and a tap: whatever tiles, pieces or a mask
+        made of it, the joint one follows.
+        """
         per_tap = {name: torch.stack([sums[job] for job in jobs], 1) for name, (_, jobs) in self.columns.items()}
-        return Distances(per_tap, self.labels, self.weights)
+        if self.joint is None:
+            return Distances(per_tap, self.labels, self.weights)
+        joined = self.joint.score([per_tap[name] for name in self.joint.names])
+        return Distances({self.joint.name: joined}, self.labels, self.weights, per_tap)
 
 
 def column_name(distance: str, tap: str, several: bool) -> str:
     """Name of a tap's column in a result: with the distance in front where there are several."""
     return f"{distance}/{tap}" if several else tap
+
+
+def tap_columns(columns: Mapping[str, Tensor], labels: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
+    """Columns ``(..., L)`` one by one, by the name of their tap: with a distance in front where there are several.
+
+    A distance that is not among the labels is joined with others: it has their taps, and its own name in front.
+
+    >>> columns = {"l2+cosine": torch.ones(3, 1), "l2": torch.zeros(3, 1)}
+    >>> list(tap_columns(columns, {"l2+cosine": ("stem",)}))
+    ['stem', 'l2/stem']
+    """
+    joint = next(iter(labels.values()))
+    return {
+        column_name(name, label, len(labels) > 1 or name not in labels): values[..., place]
+        for name, values in columns.items()
+        for place, label in enumerate(labels.get(name, joint))
+    }
 
 
 def combine(values: Tensor, weights: Sequence[float]) -> Tensor:
@@ -90,7 +127,7 @@ class Job:
     tokens: TokenChoice | Literal["summary"]
 
     def measure(self, preds: Sequence[Tokens], target: Sequence[Tokens], protocol: str) -> Tensor:
-        """The distance, ``(n, T)`` if it is pointwise, else ``(n,)``; of features in at least float32."""
+        """The distance, ``(n, T)`` if it has a map, else ``(n,)``; of features in at least float32."""
         one, other = [[raised(tokens) for tokens in side] for side in (preds, target)]
         if protocol == "zsiqa":
             name = str(self.distance)
@@ -101,12 +138,17 @@ class Job:
             pair = (one[0].select(self.tokens), other[0].select(self.tokens))
         if callable(self.distance):
             return _checked(self.distance(*pair), self.distance, one[0].values.shape[0])
-        return {**POINTWISE, **DISTRIBUTION}[self.distance](*pair)
+        return {**DISTRIBUTION, **MAPS}[self.distance](*pair)
 
     @property
-    def pointwise(self) -> bool:
-        """Whether the distance compares position by position."""
-        return isinstance(self.distance, str) and self.distance in POINTWISE
+    def has_map(self) -> bool:
+        """Whether the distance says what each position adds to it."""
+        return isinstance(self.distance, str) and self.distance in MAPS
+
+    @property
+    def is_divergence(self) -> bool:
+        """Whether each position's term hangs on all the others, by a softmax over them."""
+        return isinstance(self.distance, str) and self.distance in DIVERGENCES
 
 
 def raised(tokens: Tokens) -> Tokens:
@@ -170,14 +212,15 @@ def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str
         own = [1.0 if given is None else given[label] for label in labels]
         total = sum(own) if recipe.protocol == "fmiqa" else 1.0
         weights[name] = tuple(weight / total for weight in own)
-    return weights
+    joint = recipe.joint
+    return weights if joint is None else {joint.name: weights[joint.names[0]]}
 
 
-def check_maskable(jobs: Sequence[Job], protocol: str, who: str = "`mask` weighs") -> None:
-    """Raise a ValueError that names the first distance whose positions cannot be told apart, and who asks for them."""
+def check_maskable(jobs: Sequence[Job], protocol: str) -> None:
+    """Raise a ValueError that names the first distance whose positions a mask cannot weigh, if there is one."""
     for job in jobs:
-        if not job.pointwise or protocol != "fmiqa":
+        if not job.has_map or protocol != "fmiqa":
             raise ValueError(
-                f"{who} positions, which {distance_name(job.distance)!r} does not keep: "
-                f"take distance={' or '.join(map(repr, POINTWISE))}"
+                f"`mask` weighs positions, which {distance_name(job.distance)!r} does not keep: "
+                f"{instead_of(job.distance, protocol)}"
             )

@@ -92,7 +92,8 @@ class FeatureDistanceLoss(PairLoss):
     (float64 for float64 images).
 
     Args:
-        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with one distance.
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with one distance or several
+            that are joined.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first.
@@ -134,8 +135,11 @@ class FeatureDistanceLoss(PairLoss):
         **overrides: Any,
     ) -> None:
         self.recipe = as_recipe(recipe, **overrides)
-        if len(self.recipe.distances) != 1:
-            raise ValueError(f"a loss has one `distance`, got {self.recipe.distance!r}: add up several losses")
+        if len(self.recipe.results) != 1:
+            raise ValueError(
+                f"a loss has one `distance`, got {self.recipe.distance!r}: join them by their weights, such as "
+                "distance={'cosine': 1, 'l2': 1}, or add up several losses"
+            )
         comparator = FeatureComparator(self.recipe, precision, grad_checkpointing, tile_batch)
         super().__init__(comparator, reduction, data_range, crop_border, random_shift, validate)
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.distances import DIVERGENCES
+from torchmetrics_fmiqa.distances.divergence import Totals
 from torchmetrics_fmiqa.features.pieces import Piece, Reach, measure_reach, plan_pieces
 from torchmetrics_fmiqa.features.tiles import TilePlan
 from torchmetrics_fmiqa.features.tokens import Tokens
@@ -38,7 +40,8 @@ class Pieces(NamedTuple):
 class PiecewiseForward:
     """Runs tiles through the network in pieces where they are large and the network and all distances allow it.
 
-    That takes a convolutional network that sees no farther than 512 pixels, and pointwise distances.
+    That takes a convolutional network that sees no farther than 512 pixels, and distances that have maps. Divergences
+    take a second run through the network: what a softmax divides by is known when every position has been seen.
 
     Args:
         forward: what runs a piece.
@@ -46,6 +49,10 @@ class PiecewiseForward:
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
+        # Numbers of the jobs that need nothing but their own positions, and of the others.
+        self._local = [number for number, job in enumerate(forward.jobs) if not job.is_divergence]
+        self._divergences = [number for number, job in enumerate(forward.jobs) if job.is_divergence]
+        self._run = forward.of([forward.jobs[number] for number in self._local])
 
     @cached_property
     def reach(self) -> Reach | None:
@@ -61,7 +68,7 @@ class PiecewiseForward:
     def pieces(self, plan: TilePlan) -> Pieces | None:
         """The pieces of each tile of a plan, or ``None`` where tiles go as they are."""
         height, width = plan.rows.padded, plan.cols.padded
-        if height * width <= _SMALL or torch.compiler.is_compiling() or not self._pointwise:
+        if height * width <= _SMALL or torch.compiler.is_compiling() or not self._in_pieces:
             return None
         pixels = int(BUDGET / self.bytes_per_pixel)
         if height * width <= pixels or self.reach is None:
@@ -82,6 +89,7 @@ class PiecewiseForward:
             pieces: from :meth:`pieces`.
         """
         jobs = self._forward.jobs
+        totals = self._totals(preds, target, dtype, pieces)
         rows: dict[int, list[list[Tensor]]] = {number: [] for number in range(len(jobs))}
         sums: dict[int, Tensor] = {}
         counts: dict[int, int] = {}
@@ -97,13 +105,19 @@ class PiecewiseForward:
                 total = raised(kept).values.sum(1, keepdim=True)
                 sums[index] = total + sums.get(index, 0)
                 counts[index] = counts.get(index, 0) + kept.values.shape[1]
+                for number in self._divergences:
+                    if jobs[number].taps[0] == index:
+                        one, other = raised(kept).values.chunk(2)
+                        values = DIVERGENCES[str(jobs[number].distance)](one, other, totals[index].chunk())
+                        rows[number][-1].append(values.unflatten(1, kept.grid))
                 return kept
 
-            def collect(number: int, values: Tensor, tokens: Tokens) -> None:
+            def collect(place: int, values: Tensor, tokens: Tokens) -> None:
+                number = self._local[place]
                 if jobs[number].tokens != "summary":
                     rows[number][-1].append(values.unflatten(1, tokens.grid))
 
-            self._forward(piece.cut(preds), piece.cut(target), dtype, collect, inner=inner)
+            self._run(piece.cut(preds), piece.cut(target), dtype, collect, inner=inner)
         means = {index: Tokens(total / counts[index], (1, 1), 0, is_map=True).chunk() for index, total in sums.items()}
         take = exact_zero(preds, target, take)
         for number, job in enumerate(jobs):
@@ -117,12 +131,30 @@ class PiecewiseForward:
             for index, (_, other) in means.items():
                 see(index, other)
 
+    def _totals(self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, pieces: Pieces) -> dict[int, Totals]:
+        """What the softmax of each tap that a divergence reads divides by, of both sides."""
+        found: dict[int, Totals] = {}
+        read = {self._forward.jobs[number].taps[0] for number in self._divergences}
+        if not read:
+            return found
+        run = self._forward.of([])
+        for piece in pieces.rectangles:
+
+            def inner(index: int, tokens: Tokens, piece: Piece = piece) -> Tokens:
+                if index in read:
+                    own = Totals.of(raised(piece.inner(tokens, pieces.strides[index])).values)
+                    found[index] = found[index].joined(own) if index in found else own
+                return tokens
+
+            run(piece.cut(preds), piece.cut(target), dtype, lambda number, values, tokens: None, inner=inner)
+        return found
+
     @cached_property
-    def _pointwise(self) -> bool:
+    def _in_pieces(self) -> bool:
         forward = self._forward
         if forward.protocol != "fmiqa" or forward.backbone.network.transformer:
             return False
-        return all(len(job.taps) == 1 and job.pointwise and job.tokens != "prefix" for job in forward.jobs)
+        return all(len(job.taps) == 1 and job.has_map and job.tokens != "prefix" for job in forward.jobs)
 
     def _peak(self, rows: int) -> int:
         pair = torch.zeros(1, 3, rows, _NARROW, dtype=torch.float32, device="cpu")

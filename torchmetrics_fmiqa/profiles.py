@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.distances import MAPS, POINTWISE
 from torchmetrics_fmiqa.features.backbone import Backbone
-from torchmetrics_fmiqa.jobs import Job, check_maskable
-from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.jobs import Job
+from torchmetrics_fmiqa.recipes import Recipe, distance_name
 from torchmetrics_fmiqa.tally import Tally
 
 #: ``(preds, target, mask)`` at the working size, in [0, 1], to ``(N, K)`` numbers about them.
@@ -23,12 +24,12 @@ class Profile:
     """A request for more than distances. It shares a forward pass with recipes and other profiles of its trunk.
 
     Args:
-        recipe: what to measure with; one pointwise distance, all taps in patches. Its tap weights and its choice of
-            tokens say nothing here.
+        recipe: what to measure with; one distance of l2, cosine and angular, all taps in patches. Its tap weights and
+            its choice of tokens say nothing here.
         of_images: what to take of the images themselves, as the network sees them but for tiles and normalisation.
 
     Raises:
-        ValueError: for a recipe with several distances, or one that is not pointwise.
+        ValueError: for a recipe with several distances, joined or not, or one of another kind.
     """
 
     recipe: Recipe
@@ -37,7 +38,17 @@ class Profile:
     def __post_init__(self) -> None:
         if self.recipe.protocol != "fmiqa" or len(self.recipe.distances) != 1:
             raise ValueError(f"a profile takes one `distance` by the fmiqa protocol, got {self.recipe}")
-        check_maskable([Job((), self.recipe.distances[0], "patch")], self.recipe.protocol, "a profile needs")
+        distance = self.recipe.distances[0]
+        if not isinstance(distance, str) or distance not in MAPS:
+            raise ValueError(
+                f"a profile needs positions, which {distance_name(distance)!r} does not keep: "
+                f"take distance={' or '.join(map(repr, POINTWISE))}"
+            )
+        if distance not in POINTWISE:
+            raise ValueError(
+                "a profile needs a distance of two tokens, since it compares what stands for the whole scene too; "
+                f"{distance_name(distance)!r} compares many: take distance={' or '.join(map(repr, POINTWISE))}"
+            )
 
     @property
     def digest(self) -> str:

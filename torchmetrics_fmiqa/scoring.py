@@ -78,17 +78,19 @@ class DistanceScorer:
         self._comparator, self._layers = comparator, layers
         self.tile_batch = comparator.tile_batch
         labels = comparator.labels()
+        joint = comparator.recipes[0].joint
         several = len(labels) > 1
         self.names = tuple(f"score_{name}" for name in labels) if several else ("score",)
-        taps = tuple(column_name(name, tap, several) for name, names in labels.items() for tap in names)
+        taps = [column_name(name, tap, several) for name, names in labels.items() for tap in names]
+        if joint is not None:
+            taps += [column_name(name, tap, True) for name in joint.names for tap in labels[joint.name]]
         self.columns = (*self.names, *taps) if layers else self.names
 
     def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
         """Measure pairs."""
         measured: Distances = self._comparator(preds, target, crop_border=crop_border)[0]
         scores = list(measured.scores().values())
-        taps = [tap for values in measured.per_tap.values() for tap in values.unbind(1)]
-        return [*scores, *taps] if self._layers else scores
+        return [*scores, *measured.by_tap().values()] if self._layers else scores
 
 
 class FusedScorer:

@@ -14,7 +14,7 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Precision, Request
 from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
 from torchmetrics_fmiqa.jobs import Distances
 from torchmetrics_fmiqa.profiles import Profiled
-from torchmetrics_fmiqa.recipes import Recipe, distance_name
+from torchmetrics_fmiqa.recipes import Recipe
 
 
 class Member(Protocol):
@@ -63,9 +63,8 @@ class RecipeMember:
 
     def __init__(self, name: str, recipe: Recipe, precision: Precision) -> None:
         self.request, self._precision = recipe, precision
-        several = len(recipe.distances) > 1
-        distances = [distance_name(distance) for distance in recipe.distances]
-        self._names = {distance: f"{name}/{distance}" if several else name for distance in distances}
+        several = len(recipe.results) > 1
+        self._names = {distance: f"{name}/{distance}" if several else name for distance in recipe.results}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ import typer
 
 from torchmetrics_fmiqa.cli.console import out_console, plain, report_problems, show_notes, track_pairs
 from torchmetrics_fmiqa.cli.options import (
+    CombineOption,
     DeviceOption,
+    DistanceOption,
     MatchOption,
     PrecisionOption,
     RecipeOption,
@@ -22,6 +24,7 @@ from torchmetrics_fmiqa.cli.options import (
     load_comparator,
     read_recipe,
     recipe_files,
+    with_distance,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ def draw_map(
     ] = None,
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
+    distance: DistanceOption = None,
+    combine: CombineOption = None,
     suffix: SuffixOption = "",
     crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
     match: MatchOption = None,
@@ -65,6 +70,7 @@ def draw_map(
     out = _picture_path(out, folders)
     pairs, problems, notes = find_pairs(ref, dist, suffix)
     how = check_match(match)
+    overrides = with_distance(overrides, distance, combine)
     chosen = read_recipe(recipe, overrides)
     pictures = [out / Path(pair.dist).with_suffix(".png") if folders else out for pair in pairs]
     images = (path for pair in pairs for path in (pair.ref_path, pair.dist_path))

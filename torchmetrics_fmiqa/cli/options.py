@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,14 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the recipe; the value is YAML. Repeatable."),
 ]
+DistanceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Distance of the recipe: l2, several (l2,cosine), or several joined by weights (cosine=1,symmetric_kl=2).",
+    ),
+]
+CombineOption = Annotated[str | None, typer.Option(help="How distances are joined: mean or geometric.")]
 LowLevelOption = Annotated[
     str | None,
     typer.Option(
@@ -55,6 +64,44 @@ def read_recipe(name: str, overrides: Sequence[str] | None) -> Recipe:
     from torchmetrics_fmiqa.recipes import as_recipe
 
     return as_recipe(name, **read_fields("--set", overrides))
+
+
+def with_distance(overrides: Sequence[str] | None, distance: str | None, combine: str | None) -> list[str]:
+    """The overrides of ``--set``, and those that ``--distance`` and ``--combine`` stand for.
+
+    Args:
+        overrides: fields of the recipe, each ``KEY=VALUE``.
+        distance: what ``--distance`` was given: a name, several, or several with weights.
+        combine: what ``--combine`` was given.
+
+    Raises:
+        ValueError: for what names no distances, gives only some of them weights, or is given by ``--set`` too.
+
+    >>> with_distance(None, "cosine=1,symmetric_kl=2", "geometric")
+    ['distance={"cosine": 1.0, "symmetric_kl": 2.0}', 'combine="geometric"']
+    """
+    added = {}
+    if distance is not None:
+        added["distance"] = _read_distance(distance)
+    if combine is not None:
+        added["combine"] = combine
+    for key in added:
+        if any(item.partition("=")[0] == key for item in overrides or ()):
+            raise ValueError(f"`--{key}` and `--set {key}` say the same: leave out one of them")
+    return [*(overrides or ()), *(f"{key}={json.dumps(value)}" for key, value in added.items())]
+
+
+def _read_distance(text: str) -> str | list[str] | dict[str, float]:
+    pairs = [name.partition("=") for name in split_names(text)]
+    names = [name.strip() for name, _, _ in pairs]
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise ValueError(f"`--distance` takes one or more different names such as l2 or cosine=1,l2=2; got {text!r}")
+    if not any(separator for _, separator, _ in pairs):
+        return names[0] if len(names) == 1 else names
+    try:
+        return {name: float(weight) for name, (_, _, weight) in zip(names, pairs, strict=True)}
+    except ValueError:
+        raise ValueError(f"`--distance` takes a number as weight of each name or of none; got {text!r}") from None
 
 
 def recipe_files(name: str, recipe: Recipe) -> list[str]:
@@ -149,5 +196,9 @@ def check_match(match: str | None) -> Match | None:
 
 
 def split_names(text: str) -> list[str]:
-    """Names between commas; commas within brackets do not count."""
-    return [name.strip() for name in re.split(r",(?![^\[]*\])", text) if name.strip()]
+    """Names between commas; commas within brackets and braces do not count.
+
+    >>> split_names("psnr, vit-tiny:distance={l2: 1, cosine: 2}, vit-tiny:taps=[2, 5]")
+    ['psnr', 'vit-tiny:distance={l2: 1, cosine: 2}', 'vit-tiny:taps=[2, 5]']
+    """
+    return [name.strip() for name in re.split(r",(?![^\[]*\])(?![^{]*\})", text) if name.strip()]

@@ -45,7 +45,7 @@ def recipes(
             "" if facts.memory is None else f"{facts.memory:.0f}",
             *("" if value is None else f"{value:.3f}".removeprefix("0") for value in agreement),
             entry.licence,
-            ", ".join(map(str, entry.recipe.distances)),
+            ", ".join(entry.recipe.results),
             entry.note,
         )
     wide = Console(width=max(out_console.width, 200)) if not out_console.is_terminal else out_console

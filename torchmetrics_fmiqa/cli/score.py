@@ -12,7 +12,9 @@ from rich.table import Table
 
 from torchmetrics_fmiqa.cli.console import err_console, out_console, plain, report_problems, show_notes, track_pairs
 from torchmetrics_fmiqa.cli.options import (
+    CombineOption,
     DeviceOption,
+    DistanceOption,
     LowLevelOption,
     MatchOption,
     PrecisionOption,
@@ -28,6 +30,7 @@ from torchmetrics_fmiqa.cli.options import (
     read_recipe,
     read_taps,
     recipe_files,
+    with_distance,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ def score(
     ] = None,
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
+    distance: DistanceOption = None,
+    combine: CombineOption = None,
     layers: Annotated[bool, typer.Option("--layers", help="Give each tap's distance too.")] = False,
     spips: Annotated[
         bool, typer.Option("--spips", help="Score by SPIPS: the recipe's features and PSNR, SSIM and MS-SSIM in one.")
@@ -102,6 +107,7 @@ def score(
     _check_spips(spips, {"--head": head, "--low-level": low_level, "--semantic": semantic, "--output": output}, layers)
     quality = output == "quality"
     scorer: PairScorer
+    overrides = with_distance(overrides, distance, combine)
     chosen = read_recipe(recipe, overrides)
     if out is not None:
         images = (path for pair in found for path in (pair.ref_path, pair.dist_path))

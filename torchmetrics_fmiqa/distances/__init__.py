@@ -1,8 +1,9 @@
 """Distances between two sets of tokens: pure functions ``(N, T, C), (N, T, C) -> (N,)``, zero for equal inputs.
 
-*Pointwise* distances compare position by position and have a map ``(N, T)``; *distribution* distances compare each
-channel's values over positions, wherever in the image they are. All are non-negative, have finite gradients everywhere
-and expect at least float32 (the comparator raises half types).
+*Pointwise* distances compare position by position; *distribution* distances compare each channel's values over
+positions. Pointwise ones and the divergences among the others have a map ``(N, T)``, whose mean is the distance.
+The Wasserstein distances have none: they compare sorted values, and a value that has been sorted has lost its place.
+All are non-negative, have finite gradients everywhere and expect at least float32 (the comparator raises half types).
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances.divergence import jensen_shannon, symmetric_kl
+from torchmetrics_fmiqa.distances.divergence import (
+    jensen_shannon,
+    jensen_shannon_map,
+    symmetric_kl,
+    symmetric_kl_map,
+)
 from torchmetrics_fmiqa.distances.pointwise import angular_map, cosine_map, l2_map, mean_over_positions
 from torchmetrics_fmiqa.distances.transport import sliced_wasserstein, wasserstein
 
@@ -29,22 +35,53 @@ DISTRIBUTION: dict[str, Distance] = {
     "symmetric_kl": symmetric_kl,
 }
 
+#: Maps ``(N, T)`` of distributions over positions: each position's term times ``T``.
+DIVERGENCES: dict[str, Callable[..., Tensor]] = {
+    "jensen_shannon": jensen_shannon_map,
+    "symmetric_kl": symmetric_kl_map,
+}
+
+#: Every distance that has a map, as its map ``(N, T)``; the mean of it is the distance.
+MAPS: dict[str, Distance] = {**POINTWISE, **DIVERGENCES}
+
+
 l2 = mean_over_positions(l2_map, "l2")
 cosine = mean_over_positions(cosine_map, "cosine")
 angular = mean_over_positions(angular_map, "angular")
 
+
+def instead_of(distance: str | Distance, protocol: str) -> str:
+    """What to take instead of a distance without a map, and why it has none: the end of an error message.
+
+    >>> instead_of("wasserstein", "fmiqa").partition(" or 'symmetric_kl' ")[2]
+    '(it compares sorted values, and a sorted value has lost its place)'
+    """
+    if protocol != "fmiqa":
+        why = "the published distances are kept as they are"
+    elif isinstance(distance, str):
+        why = "it compares sorted values, and a sorted value has lost its place"
+    else:
+        why = "a callable gives one number an image"
+    return f"take distance={' or '.join(map(repr, MAPS))} ({why})"
+
+
 __all__ = [
     "DISTRIBUTION",
+    "DIVERGENCES",
+    "MAPS",
     "POINTWISE",
     "Distance",
     "angular",
     "angular_map",
     "cosine",
     "cosine_map",
+    "instead_of",
     "jensen_shannon",
+    "jensen_shannon_map",
     "l2",
     "l2_map",
     "sliced_wasserstein",
     "symmetric_kl",
+    "symmetric_kl_map",
     "wasserstein",
 ]

@@ -114,7 +114,8 @@ def plan_tiles(
         if spacing == "published" and tile is not None:
             return Axis(length, published_starts(length, tile), tile, tile, shared=False)
         side = length if tile is None else min(tile, length)
-        least: int = torch.sym_max(side, minimum)  # type: ignore[assignment]
+        # torch.compile does not know sym_max in all versions, nor torch.export max of a free side.
+        least: int = (max if torch.compiler.is_dynamo_compiling() else torch.sym_max)(side, minimum)  # type: ignore[assignment]
         padded = -(-least // multiple) * multiple
         return Axis(length, even_starts(length, side), side, padded)
 

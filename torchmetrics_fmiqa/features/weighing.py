@@ -33,7 +33,7 @@ class Weigher:
         self.plain = mask is None and not self.every and plan.whole
 
     def positions(self, values: Tensor, tokens: Tokens, choice: str) -> Tensor:
-        """Weigh pointwise values ``(n, T)`` of the chosen tokens into ``(n,)``."""
+        """Weigh values ``(n, T)`` of the chosen tokens into ``(n,)``."""
         if self.plain:
             return values.mean(1)
         if tokens.grid == (0, 0) or choice in ("prefix", "summary"):

@@ -24,7 +24,8 @@ class SpipsRecipe:
     """All that fixes what a SPIPS head is given.
 
     Args:
-        recipe: the backbone, and how it is read: weights, normalisation, resolution, one pointwise distance.
+        recipe: the backbone, and how it is read: weights, normalisation, resolution, one distance of
+            l2, cosine and angular.
         low_level: taps of the low-level stream; ``None`` for those of the recipe that are not in ``semantic``, and
             without that for the first half of them, the larger one.
         semantic: taps of the semantic stream; ``None`` for those of the recipe that are not in ``low_level``. They also
@@ -32,7 +33,7 @@ class SpipsRecipe:
 
     Raises:
         ValueError: for taps that the backbone does not have, a stream without taps, a tap in both streams, and a
-            distance that is not pointwise.
+            distance of another kind: it compares what stands for the whole scene too, one token.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> streams = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 6, 10, 11]))

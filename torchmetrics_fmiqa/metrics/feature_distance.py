@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.features.images import DataRange
 from torchmetrics_fmiqa.functional import Reduction
-from torchmetrics_fmiqa.jobs import Distances, column_name, combine
+from torchmetrics_fmiqa.jobs import Distances, combine, tap_columns
 from torchmetrics_fmiqa.metrics.finite import NanStrategy
 from torchmetrics_fmiqa.metrics.pairs import PairMetric, metric_options
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
@@ -29,7 +29,7 @@ class FeatureDistance(PairMetric):
     - ``preds``: images under test, ``(N, 3, H, W)``, floating point in ``data_range`` (they may leave it a little, as
       the output of a network does), uint8 or uint16; or a list of ``(3, H, W)``, each of its own size
     - ``target``: the pristine references, likewise, within ``data_range``
-    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0, for pointwise distances
+    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0, for distances with maps
     - ``sample_ids``: optional ``(N,)`` whole numbers of at least 0. A sample is counted once however often it comes,
       over all ranks: the padding of a ``DistributedSampler`` then does no harm
 
@@ -37,7 +37,8 @@ class FeatureDistance(PairMetric):
 
     - a 0-dim tensor, or with ``reduction="none"`` the ``(N,)`` values: in the order of ``sample_ids`` where they were
       given, else as they came, rank by rank
-    - with ``per_layer`` a dict of these by tap, with several distances by distance, with both by ``"distance/tap"``
+    - with ``per_layer`` a dict of these by tap, with several distances by distance, with both by ``"distance/tap"``;
+      of distances that are joined the joint one by tap, and each of them by ``"distance/tap"``
 
     The backbone is no submodule: it is in no ``state_dict`` and no checkpoint, is not trained, averaged or moved, and
     copies of the metric share it.
@@ -92,15 +93,17 @@ class FeatureDistance(PairMetric):
         self.recipe = as_recipe(recipe, **kwargs)
         self.per_layer = per_layer
         self.comparator = FeatureComparator(self.recipe, precision=precision, tile_batch=tile_batch)
-        labels = self.comparator.labels()
-        self._add_columns(self.recipe.digest, {name: len(taps) for name, taps in labels.items()})
+        widths = {name: len(taps) for name, taps in self.comparator.labels().items()}
+        if self.per_layer and self.recipe.joint is not None:
+            widths |= dict.fromkeys(self.recipe.joint.names, *widths.values())
+        self._add_columns(self.recipe.digest, widths)
 
     def settings(self) -> dict[str, Any]:
         """What fixes the metric's number, by name, as plain values."""
         return {**super().settings(), "per_layer": self.per_layer}
 
     def _columns(self, result: Distances) -> dict[str, Tensor]:
-        return result.per_tap
+        return {**result.per_tap, **result.singles} if self.per_layer else result.per_tap
 
     def scores_of(self, result: Distances) -> Tensor:
         """The score of each image, ``(N,)``, by the first distance."""
@@ -110,12 +113,7 @@ class FeatureDistance(PairMetric):
         if not self.per_layer:
             weights = self.comparator.weights()
             return {name: combine(values, weights[name]) for name, values in columns.items()}
-        several, labels = len(columns) > 1, self.comparator.labels()
-        return {
-            column_name(name, label, several): values[..., place]
-            for name, values in columns.items()
-            for place, label in enumerate(labels[name])
-        }
+        return tap_columns(columns, self.comparator.labels())
 
     @property
     def _keeps_names(self) -> bool:

@@ -51,8 +51,8 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
 
     Args:
         recipe: what to measure with: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a
-            :class:`~torchmetrics_fmiqa.fusion.recipe.SpipsRecipe`. Its distance must be pointwise. ``None`` takes what
-            the head's file was trained for, and without a file ``"default"``.
+            :class:`~torchmetrics_fmiqa.fusion.recipe.SpipsRecipe`. Its distance is l2, cosine or angular. ``None``
+            takes what the head's file was trained for, and without a file ``"default"``.
         head: a ``.safetensors`` file that ``fmiqa fit`` made for this recipe, a
             :class:`~torchmetrics_fmiqa.fusion.streams.SpipsHead`, or ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
 from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
+from torchmetrics_fmiqa.distances.joint import Combine
 
 Resolution = Literal["auto", "tile", "native", "resize"]
 Protocol = Literal["fmiqa", "zsiqa"]
@@ -92,8 +93,12 @@ def _can_divide(std: float) -> bool:
     return _LEAST_STD < std < math.inf
 
 
-def checked_distance(given: Any, protocol: Protocol) -> str | Distance | tuple[str | Distance, ...]:
-    """Return the distance, or several of them as a tuple; each must be one that the protocol takes."""
+def checked_distance(
+    given: Any, protocol: Protocol
+) -> str | Distance | tuple[str | Distance, ...] | dict[str | Distance, float]:
+    """Return the distance, several of them as a tuple, or their weights; each must be one that the protocol takes."""
+    if isinstance(given, Mapping):
+        return _checked_weights(given, protocol)
     single = isinstance(given, str) or callable(given)
     distances = (given,) if single else tuple(given) if isinstance(given, Sequence) else (None,)
     if not all(isinstance(distance, str) or callable(distance) for distance in distances):
@@ -111,3 +116,45 @@ def checked_distance(given: Any, protocol: Protocol) -> str | Distance | tuple[s
         if not isinstance(distance, str) and protocol == "zsiqa":
             raise ValueError("the zsiqa protocol takes its published distances by name, no callables")
     return given if single else distances
+
+
+def _checked_weights(given: Mapping[Any, Any], protocol: Protocol) -> dict[str | Distance, float]:
+    """Return the weights of distances that are joined, by name of the distance, whatever order they came in."""
+    if protocol != "fmiqa":
+        raise ValueError(
+            f"`distance` {shown(dict(given))} joins distances, which the {protocol} protocol does not: name one of "
+            "its published distances, or leave out the protocol"
+        )
+    if len(given) < 2:
+        alone = f"distance={distance_name(next(iter(given)))!r}" if given else "distance='cosine'"
+        raise ValueError(
+            f"`distance` joins two or more distances by their weights, got {shown(dict(given))}: take {alone} for one"
+        )
+    checked_distance(list(given), protocol)
+    weights = {}
+    for distance, weight in given.items():
+        try:
+            number = math.nan if isinstance(weight, (bool, str)) else float(weight)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise ValueError(
+                f"`distance` gives {distance_name(distance)!r} the weight {shown(weight)}: weights are finite numbers "
+                "above 0; leave out a distance that does not count"
+            )
+        weights[distance] = number
+    return dict(sorted(weights.items(), key=lambda item: distance_name(item[0])))
+
+
+def checked_combine(given: Any, distance: Any) -> Combine | None:
+    """Return how distances are joined: ``None`` where they are not, and ``"mean"`` where nothing is said."""
+    joined = isinstance(distance, Mapping)
+    if given is None:
+        return "mean" if joined else None
+    check_choice("combine", given, get_args(Combine))
+    if not joined:
+        raise ValueError(
+            f"`combine={given!r}` joins several distances by their weights: give distance={{'cosine': 1, "
+            f"'symmetric_kl': 1}} with it or leave it out; got distance={shown(distance)}"
+        )
+    return given  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from torch import nn
 
 from torchmetrics_fmiqa.arguments import shown, truth
 from torchmetrics_fmiqa.distances import Distance
+from torchmetrics_fmiqa.distances.joint import Combine, Joint
 from torchmetrics_fmiqa.features.identity import content_of
 from torchmetrics_fmiqa.features.network import UserModule, network_identity
 from torchmetrics_fmiqa.features.tokens import TokenChoice
@@ -28,6 +29,7 @@ from torchmetrics_fmiqa.recipes.fields import (
     Resolution,
     Taps,
     check_choice,
+    checked_combine,
     checked_distance,
     checked_normalization,
     checked_pixels,
@@ -63,10 +65,10 @@ class Recipe:
         taps: where features are read: ``"all"`` stages, or a list of stage indices (negative ones count from the end)
             and module names.
         tap_weights: weight of each tap by its index or name, ``None`` for equal weights.
-        distance: a name, a callable ``(N, T, C), (N, T, C) -> (N,)``, or several of them. Names are ``l2``,
-            ``cosine``, ``angular`` (pointwise, with a map), ``wasserstein``, ``sliced_wasserstein``,
-            ``jensen_shannon`` and ``symmetric_kl``; under the ``zsiqa`` protocol ``l2``, ``cos``, ``jsd``, ``skld``,
-            ``wsd`` and ``swd``.
+        distance: a name, a callable ``(N, T, C), (N, T, C) -> (N,)``, a list of them (each gives a score), or a mapping
+            of them to weights (joined into one score). Names are ``l2``, ``cosine``, ``angular``, ``jensen_shannon``
+            and ``symmetric_kl``, which have maps, ``wasserstein`` and ``sliced_wasserstein``, which have none; under
+            the ``zsiqa`` protocol ``l2``, ``cos``, ``jsd``, ``skld``, ``wsd`` and ``swd``.
         tokens: ``"patch"`` positions, ``"prefix"`` tokens (CLS, registers) or ``"all"``.
         normalization: ``"model"`` for the network's own input mean and standard deviation, ``"none"`` for raw [0, 1],
             or a pair ``(mean, std)`` of three values each.
@@ -79,10 +81,13 @@ class Recipe:
         protocol: ``"fmiqa"``, or ``"zsiqa"`` for the published sums, windows and distances (:meth:`zsiqa`).
         pooling: how positions make one number: their ``"mean"``, or weighed by the ``"information"`` of the target
             there (:func:`~torchmetrics_fmiqa.features.information.information`): an even sky counts less than a face.
-            Distances without positions weigh whole tiles so. With ``"information"`` the score is not symmetric: swap
+            Distances without a map weigh whole tiles so. With ``"information"`` the score is not symmetric: swap
             preds and target, and other places count.
         clamp_target: clamp references to their range first, where they may leave it: reflectance slightly above 1, or
             the overshoot of a resize.
+        combine: how a mapping of distances is joined at each tap, ``"mean"`` (the default for a mapping) or
+            ``"geometric"``, see :class:`~torchmetrics_fmiqa.distances.joint.Joint`. Of the weights only their
+            proportions count.
 
     Raises:
         ValueError: for a value that no field takes, naming the field and what it takes.
@@ -90,6 +95,8 @@ class Recipe:
     >>> recipe = Recipe("vit_tiny_patch16_224", weights="random:0", distance="l2")
     >>> recipe.replace(taps=[0, 5, -1]).taps
     (0, 5, -1)
+    >>> recipe.replace(distance={"cosine": 2, "symmetric_kl": 1}, combine="geometric").results
+    ('cosine+symmetric_kl',)
     >>> recipe.digest == Recipe.from_yaml(recipe.to_yaml()).digest
     True
     """
@@ -98,7 +105,8 @@ class Recipe:
     weights: str | Path = PRETRAINED
     taps: Taps = "all"
     tap_weights: Mapping[str | int, float] | None = None
-    distance: str | Sequence[str | Distance] | Distance = "cosine"
+    # The mapping first: a parser of configurations (jsonargparse) takes any other for the arguments of a callable.
+    distance: str | Mapping[str | Distance, float] | Sequence[str | Distance] | Distance = "cosine"
     tokens: TokenChoice = "patch"
     normalization: Normalization = "model"
     resolution: Resolution = "auto"
@@ -108,6 +116,7 @@ class Recipe:
     protocol: Protocol = "fmiqa"
     pooling: Pooling = "mean"
     clamp_target: bool = False
+    combine: Combine | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.backbone, nn.Module):
@@ -138,6 +147,7 @@ class Recipe:
             normalization=checked_normalization(self.normalization),
             distance=checked_distance(self.distance, self.protocol),
         )
+        self._set(combine=checked_combine(self.combine, self.distance))
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -151,9 +161,23 @@ class Recipe:
 
     @property
     def distances(self) -> tuple[str | Distance, ...]:
-        """The distances as a tuple, whether one was given or several."""
-        several = isinstance(self.distance, Sequence) and not isinstance(self.distance, str)
+        """The distances as a tuple, whether one was given or several, joined or not."""
+        several = isinstance(self.distance, (Sequence, Mapping)) and not isinstance(self.distance, str)
         return tuple(self.distance) if several else (self.distance,)  # type: ignore[arg-type, return-value]
+
+    @cached_property
+    def joint(self) -> Joint | None:
+        """How the distances are joined into one, ``None`` where each is a score of its own."""
+        if not isinstance(self.distance, Mapping):
+            return None
+        total = sum(self.distance.values())
+        weights = tuple(weight / total for weight in self.distance.values())
+        return Joint(tuple(map(distance_name, self.distance)), weights, self.combine)  # type: ignore[arg-type]
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of the scores that the recipe gives: of each distance, or of the joint one."""
+        return tuple(map(distance_name, self.distances)) if self.joint is None else (self.joint.name,)
 
     @property
     def trunk(self) -> tuple[Any, ...]:
@@ -170,14 +194,16 @@ class Recipe:
             ValueError: if ``weights`` is a file that is not there.
         """
         fields = {**self.plain(), "version": _VERSION}
-        for later, before in (("pooling", "mean"), ("clamp_target", False)):
+        for later, before in (("pooling", "mean"), ("clamp_target", False), ("combine", None)):
             if fields[later] == before:  # a field that came later: recipes of before keep their digests
                 del fields[later]
         if isinstance(self.backbone, UserModule):
             fields["backbone"] = self.backbone.identity
         else:
             fields["weights"] = network_identity(self.backbone, str(self.weights))
-        fields["distance"] = [d if isinstance(d, str) else _callable_identity(d) for d in self.distances]
+        distances = [d if isinstance(d, str) else _callable_identity(d) for d in self.distances]
+        joint = self.joint
+        fields["distance"] = distances if joint is None else dict(zip(distances, joint.weights, strict=True))
         return fields
 
     @cached_property
@@ -194,7 +220,7 @@ class Recipe:
 
         def plain(value: Any) -> Any:
             if isinstance(value, Mapping):
-                return {str(key) if isinstance(key, int) else key: plain(item) for key, item in value.items()}
+                return {str(key) if isinstance(key, int) else plain(key): plain(item) for key, item in value.items()}
             if isinstance(value, (tuple, list)):
                 return [plain(item) for item in value]
             return distance_name(value) if callable(value) else value
@@ -207,6 +233,8 @@ class Recipe:
 
     def replace(self, **overrides: Any) -> Recipe:
         """Return a copy with other fields. Another ``backbone`` resets whatever belongs to a backbone to its defaults.
+
+        A ``distance`` that is not joined resets ``combine``.
 
         >>> Recipe("resnet18", weights="random:0", distance="l2").replace(backbone="vgg11")
         Recipe(backbone='vgg11', distance='l2')
@@ -226,7 +254,12 @@ class Recipe:
             own = own_fields(self.backbone)
             brought = {field.name: field.default for field in dataclasses.fields(self) if field.name in own}
             gone = {name: value for name, value in brought.items() if getattr(self, name) == own[name]}
-            overrides = {**gone, **backbone_defaults(overrides["backbone"]), **overrides}
+            defaults = {**gone, **backbone_defaults(overrides["backbone"])}
+            if "distance" in overrides:
+                defaults.pop("combine", None)
+            overrides = {**defaults, **overrides}
+        if not isinstance(overrides.get("distance", {}), Mapping):
+            overrides = {"combine": None, **overrides}
         return dataclasses.replace(self, **overrides)
 
     def to_yaml(self) -> str:
