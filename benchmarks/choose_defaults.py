@@ -7,8 +7,9 @@ The rule, written before the first run:
 
 1. A choice (network, input, resolution, pooling, distance, taps) is judged by the mean over the four sets of the worse
    of two numbers: SRCC over all images, and the mean of the SRCC within each reference.
-2. Of the choices whose judgement lies within .003 of the best, the simplest is taken: fewer distances, then mean before
-   information pooling, then native before tiles (one forward pass of each pixel), then fewer taps, then the better one.
+2. Of the choices whose judgement lies within .003 of the best, the simplest is taken: fewer distances, then an
+   arithmetic mean of them before a geometric one (near 0 wherever one of them is), then mean before information
+   pooling, then native before tiles (one forward pass of each pixel), then fewer taps, then the better one.
 3. It is taken only if picking like that generalises: 200 times, half of each set's references pick by 1 and 2, the
    other half judge. If what was picked does worse there than the default so far, the default stays.
 
@@ -133,14 +134,21 @@ class Choice:
     base: str
     distances: tuple[str, ...]
     taps: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"`{self.base}` {' x '.join(self.distances)} at {', '.join(self.taps)}"
+    combine: str = ""
 
     @property
-    def complexity(self) -> tuple[int, bool, bool, int]:
+    def joint(self) -> str:
+        """The distances, and how they are joined."""
+        return (" x " if self.combine == "geometric" else " + ").join(self.distances)
+
+    def __str__(self) -> str:
+        return f"`{self.base}` {self.joint} at {', '.join(self.taps)}"
+
+    @property
+    def complexity(self) -> tuple[int, bool, bool, bool, int]:
         """What makes it less simple, by weight."""
-        return len(self.distances), "/information" in self.base, "/tile/" in self.base, len(self.taps)
+        pooled, tiled = "/information" in self.base, "/tile/" in self.base
+        return len(self.distances), self.combine == "geometric", pooled, tiled, len(self.taps)
 
 
 def tap_sets(taps: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -182,20 +190,25 @@ class Judged:
             bases.setdefault(base, []).append(distance)
         for base, distances in bases.items():
             taps = tuple(table.taps[f"{base}/{distances[0]}"])
-            for count in (1, 2):
-                for chosen in itertools.combinations(distances, count):
-                    yield from (Choice(base, chosen, some) for some in tap_sets(taps))
+            joints: list[tuple[tuple[str, ...], str]] = [((one,), "") for one in distances]
+            joints += [(two, how) for two in itertools.combinations(distances, 2) for how in ("geometric", "mean")]
+            yield from (Choice(base, chosen, some, how) for chosen, how in joints for some in tap_sets(taps))
 
     def _columns(self, table: ScoredTable) -> Floats:
         """Distances ``(n, choices)``."""
-        joint: dict[tuple[str, tuple[str, ...], str], Floats] = {}
+        joint: dict[tuple[str, tuple[str, ...], str, str], Floats] = {}
 
         def at(choice: Choice, tap: str) -> Floats:
-            key = choice.base, choice.distances, tap
+            key = choice.base, choice.distances, choice.combine, tap
             if key not in joint:
                 values = [table.taps[f"{choice.base}/{distance}"][tap] for distance in choice.distances]
-                logs = np.mean([np.log1p(np.maximum(value, 0) / LEAST) for value in values], axis=0)
-                joint[key] = values[0] if len(values) == 1 else LEAST * np.expm1(logs)
+                if choice.combine == "mean":  # each by its mean over all images: the weights of the recipe
+                    sizes = [self.size(f"{choice.base}/{distance}") for distance in choice.distances]
+                    values = [np.mean([value / size for value, size in zip(values, sizes, strict=True)], axis=0)]
+                elif choice.combine == "geometric":
+                    logs = np.mean([np.log1p(np.maximum(value, 0) / LEAST) for value in values], axis=0)
+                    values = [LEAST * np.expm1(logs)]
+                joint[key] = values[0]
             return joint[key]
 
         columns = [
@@ -203,6 +216,10 @@ class Judged:
             for choice in self.choices
         ]
         return np.stack(columns, 1)
+
+    def size(self, name: str) -> float:
+        """The mean of a distance over taps and all images of all sets."""
+        return float(np.mean([np.mean(list(table.taps[name].values())) for table in self.tables.values()]))
 
     @staticmethod
     def _quality(table: ScoredTable, choice: Choice) -> Floats:
@@ -277,9 +294,11 @@ def choose(folder: Path, network: str, splits: bool) -> None:
         print(*map(judged.row, best), sep="\n")
         return
     picked = judged.pick(found)
+    for distance in judged.choices[picked].distances if judged.choices[picked].combine == "mean" else ():
+        print(f"- weight of {distance}: 1 / {judged.size(f'{judged.choices[picked].base}/{distance}'):.3g}")
     print(judged.row(picked), "| best of all:" + " |" * (len(SETS) + 1), judged.row(int(best[0])), sep="\n")
     for label, value in (
-        ("distances", lambda one: " x ".join(one.distances)),
+        ("distances", lambda one: one.joint),
         ("base", lambda one: one.base),
         ("number of taps", lambda one: len(one.taps)),
     ):
