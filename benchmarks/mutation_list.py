@@ -64,7 +64,7 @@ MUTATIONS = (
     Mutation("half tokens are not raised to float32", "jobs.py", "return tokens._replace(values=values.float()) if values.dtype in (torch.float16, torch.bfloat16) else tokens", "return tokens", ("metric", "loss", "distances", "training_loss")),
     Mutation("a distance of the wrong shape is accepted", "jobs.py", "if not isinstance(value, Tensor) or value.shape != (count,):", "if False:", ("recipes", "metric")),
     Mutation("the maps leave out the overlap of tiles", "maps.py", "* self.shares[[tile for _, tile in picks]]", "* 1", ("metric", "tiles", "plots", "cli")),
-    Mutation("the maps do not weigh taps", "maps.py", "painted * self.weights[distance][column]", "painted", ("metric", "tiles", "cli")),
+    Mutation("the maps do not weigh taps", "maps.py", "painted * self.weights[name][column]", "painted", ("metric", "tiles", "cli")),
     # distances
     Mutation("l2 sums where it should average", "distances/pointwise.py", ".square().mean(-1)", ".square().sum(-1)", _DISTANCES),
     Mutation("cosine is not halved", "distances/pointwise.py", "return 0.5 * (_direction", "return (_direction", _DISTANCES),
@@ -126,7 +126,7 @@ MUTATIONS = (
     Mutation("members with other ranges share a forward pass", "metrics/collection.py", "images = (metric.data_range, metric.crop_border, metric.validate)", "images = ()", ("metric", "spips", "nan")),
     Mutation("members with other ranges share a forward pass", "metrics/collection.py", "images = (data_limits(metric.data_range), metric.crop_border, metric.validate)", "images = ()", ("metric", "spips", "nan")),
     Mutation("opinions for some images only are accepted", "metrics/agreement.py", "if 0 < missing < len(ids):", "if False:", ("agreement",)),
-    Mutation("per_layer takes the taps in reverse", "metrics/feature_distance.py", "enumerate(labels[name])", "enumerate(reversed(labels[name]))", ("metric", "recipes")),
+    Mutation("per_layer takes the taps in reverse", "jobs.py", "enumerate(labels.get(name, joint))", "enumerate(reversed(labels.get(name, joint)))", ("metric", "recipes")),
     # losses
     Mutation("the loss shifts in evaluation mode", "losses.py", "if self.training and self.random_shift:", "if self.random_shift:", _LOSS),
     Mutation("the loss never shifts", "losses.py", "if self.training and self.random_shift:", "if False:", _LOSS),
