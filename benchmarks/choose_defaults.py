@@ -40,7 +40,7 @@ ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[2] / "shared
 #: Sets, and whether a higher opinion is worse or better.
 SETS = {"live58": -1, "sr4kiqa_dev": 1, "srij_dev": 1, "live_dev": -1}
 OPINION = {"sr4kiqa_dev": "mos"}
-DISTANCES = ("cosine", "l2", "symmetric_kl", "jensen_shannon", "wasserstein")
+DISTANCES = ("cosine", "symmetric_kl", "jensen_shannon", "l2")
 BASELINES = ("psnr", "ssim", "ms_ssim", "lpips-squeeze")
 #: SqueezeNet's taps: what each fire module gives.
 FIRES = [f"features.{place}" for place in (3, 4, 6, 7, 9, 10, 11, 12)]
@@ -58,7 +58,6 @@ def networks(efficientnet: str | None) -> dict[str, dict[str, Recipe]]:
         "embedded": Recipe("embedded", taps="all"),
         "embedded-random": Recipe("embedded", "random:0", taps="all"),
         "squeezenet": Recipe("torchvision/squeezenet1_1", str(ASSETS / "weights/squeezenet1_1.safetensors"), FIRES),
-        "squeezenet-random": Recipe("torchvision/squeezenet1_1", "random:0", FIRES),
         "vit-tiny": Recipe("vit_tiny_patch16_224", str(ASSETS / "weights/vit_tiny_patch16_224.safetensors")),
     }
     if efficientnet:
@@ -78,8 +77,7 @@ def networks(efficientnet: str | None) -> dict[str, dict[str, Recipe]]:
                 normalization=norm, resolution=resolution, pooling=pooling, distance=list(distances)
             )
             for number, (norm, resolution, pooling) in enumerate(bases)
-            # Transport has no places to weigh, and sorting costs more than all else.
-            for distances in (DISTANCES if number == 0 else DISTANCES[:-1],)
+            for distances in (DISTANCES if number == 0 else DISTANCES[:3],)
         }
         if name in FINAL:
             found[name] |= _finals(name, recipe, size)
