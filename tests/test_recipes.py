@@ -20,7 +20,7 @@ from tests.conftest import make_pair
 from torchmetrics_fmiqa import RECIPES, FeatureComparator, FeatureDistance, Recipe, feature_distance
 from torchmetrics_fmiqa.features.embedded import EMBEDDED, EmbeddedNetwork
 from torchmetrics_fmiqa.recipes import as_recipe, named
-from torchmetrics_fmiqa.recipes.facts import FACTS
+from torchmetrics_fmiqa.recipes.facts import FACTS, SETS
 
 VIT = Recipe("vit_tiny_patch16_224", weights="random:0")
 
@@ -411,7 +411,11 @@ def test_the_cost_of_a_recipe_is_what_the_table_says(name: str) -> None:
 def test_figures_of_the_table_are_correlations_or_unknown() -> None:
     assert set(FACTS) == set(RECIPES) - {"default", "accurate"}
     for facts in FACTS.values():
-        for value in (facts.live58, facts.sr4kiqa, facts.tid2013, facts.live):
+        assert set(facts.people) <= set(SETS)
+        for one in facts.people.values():
+            assert 0.5 < one.low < one.srcc < one.high < 1
+            assert 0.5 < one.within < 1
+        for value in (facts.tid2013, facts.live):
             assert value is None or 0.5 < value < 1
 
 

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Agreement(NamedTuple):
+    """Agreement with people on a data set, images at a long side of at most 960.
+
+    Args:
+        srcc: Spearman's rank correlation over all images, in [-1, 1].
+        low: lower end of its 95 % interval, by bootstrap over references.
+        high: upper end.
+        within: mean of the correlation within each reference.
+    """
+
+    srcc: float
+    low: float
+    high: float
+    within: float
 
 
 @dataclass(frozen=True)
@@ -11,8 +29,9 @@ class Facts:
 
     Args:
         gmacs: thousand millions of multiplications for a pair of 512 x 512.
-        live58: SRCC with people on 58 images of LIVE Release 2 (blur, JPEG, noise).
-        sr4kiqa: SRCC with people on 133 super-resolved images of SR4KIQA, shrunk to a long side of 960.
+        people: agreement by data set: ``live58``, 58 images of LIVE Release 2 (blur, JPEG, noise; 5 references);
+            ``live_dev``, 149 of it (blur, JPEG; 17 references); ``sr4kiqa``, 133 super-resolved images of SR4KIQA
+            (7 references of 4K); ``srij``, 228 of SRIJ (12 references, grey).
         tid2013: SRCC on the 3,000 images of TID2013, of the scores that ZS-IQA published for the network and the
             distance: by its own protocol, whichever the recipe's.
         live: the same on the 779 images of LIVE Release 2.
@@ -21,17 +40,19 @@ class Facts:
     """
 
     gmacs: float
-    live58: float | None = None
-    sr4kiqa: float | None = None
+    people: Mapping[str, Agreement] = field(default_factory=dict)
     tid2013: float | None = None
     live: float | None = None
     memory: float | None = None
 
 
-#: By recipe. Costs are from ``benchmarks/recipe_costs.py``; agreement from docs/embedded.md, docs/findings.md and
-#: docs/published.
+#: Data sets of ``people``, and the folders of ``FMIQA_ASSETS/iqa`` that they were measured on.
+SETS = {"live58": "live58", "live_dev": "live_dev", "sr4kiqa": "sr4kiqa_dev", "srij": "srij_dev"}
+
+#: By recipe. Costs are from ``benchmarks/recipe_costs.py``; ``people`` from
+#: ``python -m train.embedded.evaluate``, which prints it; ``tid2013`` and ``live`` from docs/published.
 FACTS: dict[str, Facts] = {
-    "embedded": Facts(2.5, live58=0.898, sr4kiqa=0.927, memory=388),
+    "embedded": Facts(2.5, memory=388),
     "clip-vit-b32": Facts(79.4, tid2013=0.758, live=0.965, memory=251),
     "openclip-vit-b32": Facts(79.4, memory=251),
     "vit-b16": Facts(316.1, tid2013=0.757, live=0.961),
@@ -42,8 +63,8 @@ FACTS: dict[str, Facts] = {
     "dinov3-vit-b16": Facts(322.8),
     "siglip2-vit-b16": Facts(314.5),
     "dinov2-vit-s14": Facts(110.2, memory=490),
-    "vit-tiny": Facts(22.6, live58=0.962, sr4kiqa=0.911, memory=219),
-    "squeezenet": Facts(2.9, live58=0.921, sr4kiqa=0.923, memory=469),
+    "vit-tiny": Facts(22.6, memory=219),
+    "squeezenet": Facts(2.9, memory=469),
     "vgg16": Facts(160.4, memory=1816),
     "zsiqa-clip-vit-b32": Facts(79.4, tid2013=0.793, live=0.968),
     "zsiqa-clip-rn50": Facts(96.6),

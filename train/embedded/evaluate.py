@@ -103,6 +103,10 @@ def main() -> None:
     for row in table:
         shown = (f"{value:.3f}" if isinstance(value, float) else value for value in row.values())
         print("| " + " | ".join(shown) + " |")
+    print("mean over these sets of the SRCC within a reference:")
+    for metric in dict.fromkeys(row["metric"] for row in table):
+        within = [float(row["within a reference"]) for row in table if row["metric"] == metric]
+        print(f"| {metric} | {sum(within) / len(within):.3f} |")
     if given.out:
         with given.out.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(table[0]))
