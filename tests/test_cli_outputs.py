@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,12 @@ def test_notes_that_nobody_reads_are_passed_over(monkeypatch, folders, capfd):
     os.close(reader)
     (folders[1] / "2.png").unlink()
     monkeypatch.setattr(sys, "argv", ["fmiqa", "score", *map(str, folders), *VIT])
-    with os.fdopen(writer, "w") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        with pytest.raises(SystemExit) as end:
-            main()
+    stream = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stderr", stream)
+    with pytest.raises(SystemExit) as end:
+        main()
+    with suppress(BrokenPipeError):  # what another library left unsaid
+        stream.close()
     assert end.value.code == 1
     assert "1.png" in capfd.readouterr().out
 

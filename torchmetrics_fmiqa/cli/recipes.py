@@ -51,7 +51,7 @@ def recipes(
             ", ".join(entry.recipe.results),
             entry.note,
         )
-    wide = Console(width=max(out_console.width, 260)) if not out_console.is_terminal else out_console
+    wide = Console(width=max(out_console.width, 400)) if not out_console.is_terminal else out_console
     wide.print(table)
     wide.print("`default` downloads nothing. What each column is: `fmiqa recipes --help`.", style="dim")
 

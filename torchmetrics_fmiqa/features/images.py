@@ -183,7 +183,7 @@ def check_values(
     """
     preds, target = plain(preds), plain(target)
     limits = torch.stack([torch.stack(images.detach().aminmax()) for images in (preds, target)])
-    (preds_low, preds_high), (target_low, target_high) = limits.tolist()  # a NaN anywhere makes both ends NaN
+    (preds_low, preds_high), (target_low, target_high) = plain(limits).tolist()  # a NaN anywhere makes both ends NaN
     low, high = data_limits(data_range)
 
     def own(*values: float) -> str:

@@ -36,6 +36,7 @@ class StatefulMetric(Metric):
     def __init__(self, **options: Any) -> None:
         self._lock = CopiedLock()
         super().__init__(**options)
+        self._device = torch.get_default_device()  # torchmetrics before 1.9 says it is the CPU
 
     def settings(self) -> dict[str, Any]:
         """What fixes the metric's number, by name, as plain values. The states of metrics that differ do not add up."""
