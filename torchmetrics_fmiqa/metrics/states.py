@@ -100,7 +100,9 @@ class StatefulMetric(Metric):
 
         return alone
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "", recurse: bool = True) -> Any:
+    def _apply(  # type: ignore[override]  # torchmetrics' has another second parameter
+        self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "", recurse: bool = True
+    ) -> Any:
         """Follow moves between devices, not casts. ``to_empty`` says ``recurse``, which torchmetrics does not take."""
         if self.device.type == "meta":
             try:
