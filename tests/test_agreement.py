@@ -123,6 +123,9 @@ def test_what_cannot_be_computed_is_nan_with_a_warning():
     [
         (([1.0, 2.0], [1.0]), "`scores` must be 1 numbers, one for each opinion"),
         (([1.0], [[1.0]]), "`opinion` must be one column"),
+        ((["good"], [1.0]), r"`scores` must be numbers, one for each image, got \['good'\]"),
+        (([1.0, 2.0], [1.0, None]), r"`opinion` must be numbers, one for each image, got \[1.0, None\]"),
+        (([1.0, 2.0], [[1.0], [2.0, 3.0]]), "`opinion` must be numbers, one for each image"),
         (([1.0, 2.0], [1.0, float("nan")]), "`opinion` must be finite, got nan"),
         (([1.0, 2.0], [1.0, 2.0], [1.0, 2.0]), "`reference` must be 2 whole numbers, got float64"),
         (([1.0, 2.0], [1.0, 2.0], [0, 1, 2]), "`reference` must be 2 whole numbers"),

@@ -197,6 +197,14 @@ def bomb() -> str:
     return "\n".join(lines)
 
 
+def test_numbers_as_python_writes_them_are_numbers_in_yaml() -> None:
+    assert read_yaml("[1e3, 1e-05, -.5E+2, 1.e2]", "numbers") == [1000, 1e-05, -50, 100]
+    assert read_yaml("[1e3a, e3, 1e, 0x1e3]", "words") == ["1e3a", "e3", "1e", 0x1E3]
+    recipe = Recipe.from_yaml("recipe: default\ndistance: {cosine: 1e-05, l2: 1}")
+    assert recipe.distance == {"cosine": 1e-05, "l2": 1}
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+
+
 def test_yaml_that_unfolds_is_refused(tmp_path: Path) -> None:
     for text, why in ((bomb(), "unfolds to more than"), ("a: &a [*a]", "refers to itself")):
         with pytest.raises(ValueError, match=why) as error:

@@ -456,6 +456,13 @@ def test_a_printed_recipe_reads_back_equal(name):
     assert Recipe.from_yaml(fmiqa("recipes", name).output) == RECIPES[name].recipe
 
 
+def test_the_recipe_of_a_file_is_printed_whole(tmp_path):
+    recipe = Recipe.from_yaml("recipe: default\ndistance: {cosine: 1, jensen_shannon: 2}\ncombine: geometric")
+    path = tmp_path / "own.yaml"
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert Recipe.from_yaml(fmiqa("recipes", path).output) == recipe
+
+
 def test_a_recipe_file_scores_as_its_fields(pair, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("backbone: vit_tiny_patch16_224\nweights: random:0\ntaps: [0, 1]\n")

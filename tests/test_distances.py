@@ -184,6 +184,18 @@ def test_small_distances_keep_their_digits_in_float32(name: str, noise: float) -
     torch.testing.assert_close(measure(name, one, other).double(), exact, rtol=1e-2, atol=0)
 
 
+@each_distance
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_a_network_could_not_compute_is_not_taken_for_equal(name: str, value: float) -> None:
+    """Half precision overflows beyond 65504."""
+    one, other = tokens((2, 6, 4), 0)
+    one[1, 2, 3] = value
+    found = measure(name, one, other)
+    assert found[0].isfinite()
+    assert not found[1].isfinite()
+    assert not measure(name, other, one)[1].isfinite()
+
+
 def test_small_cosine_beats_one_minus_cosine_similarity() -> None:
     one, step = tokens((4, 49, 64), 5)
     other = one + 1e-4 * step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,26 @@ class TestGraphs:  # and tests/test_export.py
         loss = FeatureDistanceLoss(validate=False)
         compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
         preds, target = make_pair(2, 50, 64)
+        one, other = (image.requires_grad_() for image in (preds.clone(), preds.clone()))
+        for run, image in ((loss, one), (compiled, other)):
+            run(image, target).backward()
+        assert one.grad is not None
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=1e-4)
+
+    def test_a_loss_compiles_for_free_sizes(self) -> None:
+        loss = FeatureDistanceLoss()
+        torch.compiler.reset()
+        compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend="eager")
+        for pair in (make_pair(2, 33, 47), make_pair(1, 64, 40)):
+            torch.testing.assert_close(compiled(*pair), loss(*pair))
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor needs a compiler of C++ on a CPU")
+    def test_inductor_compiles_the_backward_pass(self) -> None:
+        """The backend that ``torch.compile`` takes by itself; it lays memory out in its own way."""
+        loss = FeatureDistanceLoss()
+        compiled = torch.compile(loss, fullgraph=True)
+        preds, target = make_pair(1, 33, 47)
         one, other = (image.requires_grad_() for image in (preds.clone(), preds.clone()))
         for run, image in ((loss, one), (compiled, other)):
             run(image, target).backward()

@@ -145,6 +145,17 @@ def test_a_suffix_is_suggested_where_all_names_have_one(two):
         find_pairs(two[0] / "a.png", two[0] / "a.png", "_x4")
 
 
+def test_names_that_do_not_pair_are_not_hidden_by_a_file_that_is_not_read(two):
+    touch(two[0] / "render.exr")
+    (two[1] / "a.png").rename(two[1] / "a_x4.png")
+    with pytest.raises(ValueError, match=r"give --suffix _x4, or .* besides, \S*render\.exr: \.exr files are not read"):
+        find_pairs(*two)
+    (two[0] / "a.png").unlink()
+    touch(two[1] / "other.exr")
+    with pytest.raises(ValueError, match=r"other\.exr: \.exr files are not read: convert it \(and 1 more\)"):
+        find_pairs(*two)
+
+
 def save(path, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)

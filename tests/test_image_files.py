@@ -244,6 +244,7 @@ def test_what_is_not_read_is_refused_by_its_true_name(tmp_path):
     grey, frames = noise(16, 0), [Image.fromarray(noise(seed=seed)) for seed in (0, 1)]
     tifffile.imwrite(tmp_path / "float.tif", grey.astype(np.float32))
     tifffile.imwrite(tmp_path / "signed.tif", (grey // 2).astype(np.int16))
+    tifffile.imwrite(tmp_path / "signed8.tif", grey.astype(np.int8))
     tifffile.imwrite(tmp_path / "wide.tif", grey.astype(np.uint32))
     tifffile.imwrite(tmp_path / "cmyk16.tif", noise(16, 4), photometric="separated")
     for bits in (8, 16):
@@ -259,6 +260,7 @@ def test_what_is_not_read_is_refused_by_its_true_name(tmp_path):
         "float.tif": "floating-point",
         "a.pfm": "floating-point",
         "signed.tif": "signed integers of 16 bits",
+        "signed8.tif": "signed integers of 8 bits",
         "wide.tif": "integers of 32 bits",
         "cmyk16.tif": "CMYK of 16 bits",
         "x8.tif": "channel of unknown meaning",

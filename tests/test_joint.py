@@ -162,6 +162,7 @@ def test_digests_of_before_stay() -> None:
         ({"distance": {}}, r"two or more distances.*got \{\}: take distance='cosine'"),
         ({"distance": {"l2": 1}}, "two or more distances.*take distance='l2' for one"),
         ({"distance": {"cosine": 1, "cosin": 1}}, "'cosin' is not known.*which has l2, cosine"),
+        ({"distance": {"cosine": 1e308, "l2": 1e308}}, "has weights without a finite sum: only proportions count"),
         ({"distance": {"cosine": 0, "l2": 1}}, "gives 'cosine' the weight 0: weights are finite numbers above 0"),
         ({"distance": {"cosine": -1, "l2": 1}}, "gives 'cosine' the weight -1"),
         ({"distance": {"cosine": math.nan, "l2": 1}}, "'cosine' the weight nan"),

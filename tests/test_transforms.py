@@ -73,6 +73,23 @@ def test_states_are_on_the_device_that_a_metric_is_built_on(metric: Callable[...
     torch.testing.assert_close(metric()(preds, target), metric()(preds, target))
 
 
+@pytest.mark.parametrize("move", ["to", "to_empty", "parent"])
+def test_a_metric_built_on_the_meta_device_measures_once_it_is_moved(move: str) -> None:
+    preds, target = make_pair(2, 48, 48)
+    with torch.device("meta"):
+        built = FeatureDistance()
+    with pytest.raises(ValueError, match=r"meta device.*metric\.to\('cpu'\)"):
+        built.update(preds, target)
+    if move == "parent":
+        nn.Sequential(built).to_empty(device="cpu")
+    else:
+        getattr(built, move)(device="cpu")
+    built.update(preds, target)
+    assert built.device == torch.device("cpu")
+    torch.testing.assert_close(built.compute(), FeatureDistance()(preds, target))
+    assert built.double().device == torch.device("cpu")
+
+
 @pytest.mark.parametrize(
     "fields",
     [

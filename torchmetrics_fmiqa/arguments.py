@@ -61,4 +61,6 @@ def _is_truth(value: Any) -> bool:
 
 def as_python(value: Any) -> Any:
     """A NumPy array or scalar, or a tensor, as Python's own numbers and lists; all else as it is."""
+    if type(value) in (int, float):  # as most are; torch.compile could not ask a symbol for its attributes
+        return value
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "shape") else value

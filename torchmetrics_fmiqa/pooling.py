@@ -80,8 +80,8 @@ def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _root(squares: Tensor) -> Tensor:
-    """Square root with a zero (not an infinite) gradient at zero."""
-    positive = squares > 0
+    """Square root with a zero (not an infinite) gradient at zero. NaN stays NaN."""
+    positive = squares != 0  # or NaN
     return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
 
 

@@ -55,7 +55,7 @@ class Tally:
             if number in self._values:
                 self._values[number].append(value.to(self.images.dtype))
                 if not weigh.plain:
-                    self._weights[number].append(weigh.patches(tokens.grid))
+                    self._weights[number].append(weigh.patches(tokens.grid).expand(value.shape[0], -1))
             value = weigh.positions(value, tokens, job.tokens) if value.ndim == 2 else weigh.tiles(value)
             self.sums[number] = self.sums[number] + weigh.to_images(value.to(self.images.dtype))
 

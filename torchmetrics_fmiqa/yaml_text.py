@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 # More values than any recipe, table of metrics or list of options holds.
 _MOST = 10_000
+# YAML 1.1, which PyYAML reads, takes a number without a point or a sign of its exponent for a word: 1e-05 of Python.
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
 class NoYamlError(ValueError):
@@ -26,6 +29,8 @@ def read_yaml(text: str, name: str) -> Any:
 
     >>> read_yaml("taps: [0, norm]", "the recipe")
     {'taps': [0, 'norm']}
+    >>> read_yaml("1e-3", "the weight")
+    0.001
     """
     import yaml
 
@@ -56,6 +61,7 @@ def read_yaml(text: str, name: str) -> Any:
                 raise ValueError(f"{name} has the key {twice[:80]!r} twice: leave out one of them")
             return super().construct_mapping(node, deep)
 
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
     try:
         return yaml.load(text, Loader)
     except yaml.YAMLError as error:

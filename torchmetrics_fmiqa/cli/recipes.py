@@ -12,7 +12,9 @@ from torchmetrics_fmiqa.cli.console import out_console
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Print this recipe as YAML, to start one of your own.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Print this recipe, or that of a file, as YAML to start one of your own.")
+    ] = None,
 ) -> None:
     """List the named recipes: size and licence of their weights, cost, agreement with people.
 
@@ -23,11 +25,11 @@ def recipes(
     most 960, with 95 % intervals by bootstrap over references; TID2013 and LIVE of the scores that ZS-IQA published for
     the network and the distance.
     """
-    from torchmetrics_fmiqa.recipes import RECIPES, named
+    from torchmetrics_fmiqa.recipes import RECIPES, as_recipe
     from torchmetrics_fmiqa.recipes.facts import SETS
 
     if name is not None:
-        out_console.print(named(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)
+        out_console.print(as_recipe(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)
         return
     right = ("M params", "MB", "GMAC", "MB/MP", *SETS, "TID2013", "LIVE")
     table = Table("recipe", "backbone", box=None, pad_edge=False)

@@ -18,6 +18,7 @@ from torchmetrics_fmiqa.data.wide import is_netpbm_scaled, is_wide, read_netpbm,
 
 _ORIENTATION = 0x0112  # the tag of EXIF
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 284, 338, 339  # tags of TIFF
+_SIGNED = 2  # a sample format of TIFF
 _DEPTHS = {"AVIF": avif_bits, "JPEG2000": jpeg2000_bits, "JXL": jpegxl_bits}
 _GREY16 = ("I;16", "I;16B", "I;16L", "I;16N")
 
@@ -145,7 +146,7 @@ def _plain(picture: Any) -> tuple[npt.NDArray[Any], str]:
         return _with_alpha(_grey16(np.array(picture), tags), "L", clear)
     if mode == "I" and picture.format == "PPM":
         return np.asarray(picture).astype(np.uint16), "L"
-    if mode not in _MODES:
+    if mode not in _MODES or _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
         raise ValueError(_refusal(mode, tags))
     if mode == "P":
         mode = "PA" if clear is not None else "P"
@@ -201,8 +202,9 @@ def _lab_to_rgb(picture: Any) -> Any:
 def _refusal(mode: str, tags: dict[int, Any]) -> str:
     if mode == "F":
         return "it holds floating-point values: save it with 8 or 16 bits"
-    if mode == "I":
-        bits, signed = tags.get(_BITS_PER_SAMPLE, (32,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == 2
+    signed = _SIGNED in tags.get(_SAMPLE_FORMAT, ())
+    if mode == "I" or signed:
+        bits = tags.get(_BITS_PER_SAMPLE, (32,))[0]
         return f"it holds {'signed ' if signed else ''}integers of {bits} bits: save it with 8 or 16 bits, unsigned"
     if mode == "RGBX":
         return "it is RGB with a fourth channel of unknown meaning: save it as RGB"

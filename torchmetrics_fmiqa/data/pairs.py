@@ -58,16 +58,9 @@ def find_pairs(ref: Path, dist: Path, suffix: str = "") -> tuple[list[Pair], lis
             raise ValueError(f"{str(ref)!r} and {str(dist)!r} must be two files or two folders")
     refs, dists = list_folder(ref), list_folder(dist)
     matched, problems, left = match_names(refs, dists, suffix)
-    problems = [*refs.problems, *dists.problems, *problems]
     if not matched:
-        ambiguous = [problem.reason for problem in problems if "has no partner" not in problem.reason]
-        if ambiguous:
-            raise ValueError(ambiguous[0])
-        hint = _suffix_hint(refs, dists)
-        raise ValueError(
-            f"no image in {str(ref)!r} has the name of one in {str(dist)!r}{suffix and f' without {suffix!r}'}: "
-            f"{hint}give a table with --pairs"
-        )
+        raise ValueError(_why_none(refs, dists, suffix, problems))
+    problems = [*refs.problems, *dists.problems, *problems]
     pairs = [Pair(str(one.relative_to(ref)), str(two.relative_to(dist)), one, two) for one, two in matched]
     notes = [
         f"left out in {str(folder.path)!r}, by {'its name' if len(files) == 1 else 'their names'} {what}: {few(files)}"
@@ -79,6 +72,22 @@ def find_pairs(ref: Path, dist: Path, suffix: str = "") -> tuple[list[Pair], lis
         if files
     ]
     return pairs, problems, notes
+
+
+def _why_none(refs: Folder, dists: Folder, suffix: str, problems: Sequence[Problem]) -> str:
+    """Why two folders have no pair, from what kept their names from being paired."""
+    ambiguous = [problem.reason for problem in problems if "has no partner" not in problem.reason]
+    if ambiguous:
+        return ambiguous[0]
+    others = ""
+    for one in (*dists.problems, *refs.problems)[:1]:
+        more = len(refs.problems) + len(dists.problems) - 1
+        first = one.reason if one.name in one.reason else f"{one.name}: {one.reason}"
+        others = f"; besides, {first}{f' (and {more} more)' if more else ''}"
+    return (
+        f"no image in {str(refs.path)!r} has the name of one in {str(dists.path)!r}"
+        f"{suffix and f' without {suffix!r}'}: {_suffix_hint(refs, dists)}give a table with --pairs{others}"
+    )
 
 
 def few(files: Sequence[Path], most: int = 5) -> str:

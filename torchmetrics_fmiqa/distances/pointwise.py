@@ -67,7 +67,7 @@ def _direction(tokens: Tensor) -> Tensor:
 
 
 def _length(tokens: Tensor) -> Tensor:
-    """Euclidean length over channels with a zero (not an infinite) gradient at zero."""
+    """Euclidean length over channels with a zero (not an infinite) gradient at zero. NaN stays NaN."""
     squares = tokens.square().sum(-1)
-    positive = squares > 0
+    positive = squares != 0  # or NaN
     return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)

@@ -146,5 +146,14 @@ class Layer(nn.Module):
         """What is left of them before the threshold."""
         kernel = self.weight.shape[-1]
         if kernel > 1:
-            values = F.pad(values, (1, 1, 1, 1), mode="replicate")
+            values = _with_edges(values)
         return F.conv2d(values, self.weight, self.bias, stride=2 if kernel == 4 else 1)
+
+
+def _with_edges(values: Tensor) -> Tensor:
+    """Features with one pixel more on each side, that repeats the outermost one."""
+    if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return F.pad(values, (1, 1, 1, 1), mode="replicate")
+    # Inductor takes the gradient of that padding to lie in memory otherwise than it does, and stops.
+    values = torch.cat([values[:, :, :1], values, values[:, :, -1:]], 2)
+    return torch.cat([values[..., :1], values, values[..., -1:]], 3)

@@ -49,7 +49,7 @@ def data_limits(data_range: DataRange) -> tuple[float, float]:
         low, high = (math.nan if isinstance(end, (bool, str)) else float(end) for end in ends)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         low = high = math.nan
-    if not (low < high and math.isfinite(high - low)):
+    if not 0 < high - low < math.inf:
         raise ValueError(f"`data_range` must be a positive number or a pair (low, high), got {shown(data_range)}")
     return low, high
 

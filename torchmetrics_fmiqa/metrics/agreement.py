@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
 
+from torchmetrics_fmiqa.arguments import shown
 from torchmetrics_fmiqa.metrics.states import StatefulMetric, whole_numbers
 from torchmetrics_fmiqa.statistics import agreement
 
@@ -143,7 +144,10 @@ class HumanAgreement(StatefulMetric):
 
     def _column(self, values: Tensor | Sequence[float], name: str, count: int | None) -> Tensor:
         # By way of numpy, which reads a list in float64.
-        column = (values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))).detach()
+        try:
+            column = (values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))).detach()
+        except (TypeError, ValueError, RuntimeError):  # words, None, lists of several lengths
+            raise ValueError(f"`{name}` must be numbers, one for each image, got {shown(values)}") from None
         if column.is_complex() or column.dtype == torch.bool or column.ndim != 1 or count not in (None, len(column)):
             wanted = "one column (N,)" if count is None else f"{count} numbers, one for each opinion"
             raise ValueError(f"`{name}` must be {wanted}, got {column.dtype} of shape {tuple(column.shape)}")

@@ -75,7 +75,18 @@ class StatefulMetric(Metric):
         return self._plot(val, ax)
 
     def _wrap_update(self, update: Callable[..., Any]) -> Callable[..., Any]:
-        return self._alone(super()._wrap_update(update))
+        wrapped = super()._wrap_update(update)
+
+        @functools.wraps(update)
+        def held(*args: Any, **kwargs: Any) -> Any:
+            if self.device.type == "meta":
+                raise ValueError(
+                    "this metric is on the meta device, which holds no numbers: move it to the device of the images "
+                    "first, such as metric.to('cpu')"
+                )
+            return wrapped(*args, **kwargs)
+
+        return self._alone(held)
 
     def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
         return self._alone(super()._wrap_compute(compute))
@@ -90,8 +101,15 @@ class StatefulMetric(Metric):
 
         return alone
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
-        """Follow moves between devices, not casts."""
+    def _apply(  # type: ignore[override]  # torchmetrics' has another second parameter
+        self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "", recurse: bool = True
+    ) -> Any:
+        """Follow moves between devices, not casts. ``to_empty`` says ``recurse``, which torchmetrics does not take."""
+        if self.device.type == "meta":
+            try:
+                fn(torch.zeros(1, device="meta"))
+            except NotImplementedError:  # ``to`` copies no meta tensor, but this metric has nothing to copy
+                self._device = torch.device("cpu")
         super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])
 
         def move(state: Any) -> Any:

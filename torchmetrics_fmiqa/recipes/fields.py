@@ -143,6 +143,8 @@ def _checked_weights(given: Mapping[Any, Any], protocol: Protocol) -> dict[str |
                 "above 0; leave out a distance that does not count"
             )
         weights[distance] = number
+    if sum(weights.values()) == math.inf:
+        raise ValueError(f"`distance` {shown(dict(given))} has weights without a finite sum: only proportions count")
     return dict(sorted(weights.items(), key=lambda item: distance_name(item[0])))
 
 
