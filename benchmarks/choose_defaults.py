@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
-from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.recipes import Recipe, as_recipe
 from torchmetrics_fmiqa.statistics.correlation import srcc_by_group, srcc_columns
 
 ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
@@ -55,8 +55,8 @@ Floats = npt.NDArray[np.float64]
 def networks(efficientnet: str | None) -> dict[str, dict[str, Recipe]]:
     """Recipes to score, by network and by name ``network/input/resolution/pooling``."""
     plain = {
-        "embedded": Recipe("embedded", taps="all"),
-        "embedded-random": Recipe("embedded", "random:0", taps="all"),
+        "embedded": as_recipe("embedded", taps="all"),
+        "embedded-random": as_recipe("embedded", weights="random:0", taps="all"),
         "squeezenet": Recipe("torchvision/squeezenet1_1", str(ASSETS / "weights/squeezenet1_1.safetensors"), FIRES),
         "vit-tiny": Recipe("vit_tiny_patch16_224", str(ASSETS / "weights/vit_tiny_patch16_224.safetensors")),
     }
