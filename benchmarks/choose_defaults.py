@@ -10,6 +10,9 @@ The rule, written before the first run:
 2. Of the choices whose judgement lies within .003 of the best, the simplest is taken: fewer distances, then an
    arithmetic mean of them before a geometric one (near 0 wherever one of them is), then mean before information
    pooling, then native before tiles (one forward pass of each pixel), then fewer taps, then the better one.
+   Not among them are divergences alone and geometric means with them: they give any two even images 0, or nearly.
+   (Written after the first look, when black was found equal to white. Without this line the embedded network would
+   have got Jensen-Shannon at stages.1, and ViT-Tiny at blocks.1.)
 3. It is taken only if picking like that generalises: 200 times, half of each set's references pick by 1 and 2, the
    other half judge. If what was picked does worse there than the default so far, the default stays.
 
@@ -151,6 +154,11 @@ class Choice:
         return f"`{self.base}` {self.joint} at {', '.join(self.taps)}"
 
     @property
+    def sees_light(self) -> bool:
+        """Whether two even images of other light differ."""
+        return bool({"cosine", "l2"} & set(self.distances)) and self.combine != "geometric"
+
+    @property
     def complexity(self) -> tuple[int, bool, bool, bool, int]:
         """What makes it less simple, by weight."""
         pooled, tiled = "/information" in self.base, "/tile/" in self.base
@@ -257,6 +265,7 @@ class Judged:
 
     def pick(self, judged: Floats) -> int:
         """The rule's second step."""
+        judged = np.where([choice.sees_light for choice in self.choices], judged, -np.inf)
         near = np.flatnonzero(judged >= judged.max() - NEAR)
         return int(min(near, key=lambda i: (self.choices[i].complexity, -judged[i])))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torchmetrics_fmiqa.comparator import Precision
-from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
+from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe, plain_recipe
 from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
 from torchmetrics_fmiqa.fusion.streams import check_parts
 from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
@@ -77,7 +77,7 @@ class AskedSpips:
         name = fields.get("recipe", "default")
         if not isinstance(name, str):
             raise ValueError(f"`recipe` must be the name of a recipe or a YAML file, got {name!r}")
-        return cls(as_recipe(name)).replace(**{key: value for key, value in fields.items() if key != "recipe"})
+        return cls(plain_recipe(name)).replace(**{key: value for key, value in fields.items() if key != "recipe"})
 
     def replace(self, **fields: Any) -> AskedSpips:
         """Return a copy with other fields, of this or of the recipe.

@@ -18,6 +18,15 @@ from torchmetrics_fmiqa.recipes.backbones import own_fields
 # Part of every digest: raise it when the same fields start to mean other inputs of a head.
 _VERSION = 1
 
+# Named recipes that have one tap, or several distances, where SPIPS takes two streams of taps by one distance.
+_EMBEDDED = {"taps": (0, 1), "distance": "cosine"}
+_NAMED: dict[str, dict[str, Any]] = {
+    "default": _EMBEDDED,
+    "embedded": _EMBEDDED,
+    "squeezenet": {"taps": "all", "distance": "cosine", "pooling": "mean"},
+    "vit-tiny": {"taps": "all", "pooling": "mean"},
+}
+
 
 @dataclass(frozen=True)
 class SpipsRecipe:
@@ -137,4 +146,17 @@ def as_spips_recipe(
     ignored = [name for name in ("tokens", "tap_weights") if overrides.get(name) is not None]
     if ignored:
         raise ValueError(f"`{ignored[0]}` would do nothing: SPIPS takes patches and the scene as a whole; leave it out")
-    return SpipsRecipe(as_recipe(recipe, **overrides), low_level, semantic)
+    return SpipsRecipe(plain_recipe(recipe, **overrides), low_level, semantic)
+
+
+def plain_recipe(recipe: Recipe | str | Path = "default", **overrides: Any) -> Recipe:
+    """The recipe that SPIPS splits into streams: of a named one with a single tap or several distances, its own form.
+
+    >>> plain_recipe("embedded").taps, plain_recipe("embedded").distance
+    ((0, 1), 'cosine')
+
+    Raises:
+        ValueError: as :func:`~torchmetrics_fmiqa.recipes.as_recipe`.
+    """
+    own = _NAMED.get(recipe, {}) if isinstance(recipe, str) and "backbone" not in overrides else {}
+    return as_recipe(recipe, **{**own, **overrides})

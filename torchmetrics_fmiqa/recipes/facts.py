@@ -52,7 +52,7 @@ SETS = {"live58": "live58", "live_dev": "live_dev", "sr4kiqa": "sr4kiqa_dev", "s
 #: By recipe. Costs are from ``benchmarks/recipe_costs.py``; ``people`` from
 #: ``python -m train.embedded.evaluate``, which prints it; ``tid2013`` and ``live`` from docs/published.
 FACTS: dict[str, Facts] = {
-    "embedded": Facts(2.5, memory=388),
+    "embedded": Facts(2.6, memory=392),
     "clip-vit-b32": Facts(79.4, tid2013=0.758, live=0.965, memory=251),
     "openclip-vit-b32": Facts(79.4, memory=251),
     "vit-b16": Facts(316.1, tid2013=0.757, live=0.961),
@@ -63,8 +63,8 @@ FACTS: dict[str, Facts] = {
     "dinov3-vit-b16": Facts(322.8),
     "siglip2-vit-b16": Facts(314.5),
     "dinov2-vit-s14": Facts(110.2, memory=490),
-    "vit-tiny": Facts(22.6, memory=219),
-    "squeezenet": Facts(2.9, memory=469),
+    "vit-tiny": Facts(7.9, memory=223),
+    "squeezenet": Facts(1.4, memory=282),
     "vgg16": Facts(160.4, memory=1816),
     "zsiqa-clip-vit-b32": Facts(79.4, tid2013=0.793, live=0.968),
     "zsiqa-clip-rn50": Facts(96.6),

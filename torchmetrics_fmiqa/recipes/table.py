@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import Any
 
 from torchmetrics_fmiqa.features.embedded import EMBEDDED
-from torchmetrics_fmiqa.recipes.backbones import own_fields
+from torchmetrics_fmiqa.recipes.backbones import joint, own_fields
 from torchmetrics_fmiqa.recipes.facts import FACTS, Facts
 from torchmetrics_fmiqa.recipes.recipe import Recipe
 
@@ -52,6 +53,12 @@ _ROWS = (
     ("squeezenet", "torchvision/squeezenet1_1", 1.2, "bsd-3-clause", "LPIPS-squeeze's trunk"),
     ("vgg16", "torchvision/vgg16", 138.4, "bsd-3-clause", "LPIPS-vgg's trunk"),
 )
+# Where a named recipe departs from what its backbone starts from: chosen by benchmarks/choose_defaults.py with the
+# weights that it names (docs/findings.md).
+_CHOSEN: dict[str, dict[str, Any]] = {
+    "vit-tiny": {"taps": (0, 1, 2, 3), "pooling": "information"},
+    "squeezenet": {"taps": ("features.6",), **joint(90)},
+}
 # Those that ZS-IQA was published for.
 _PUBLISHED = (
     "clip-vit-b32",
@@ -70,7 +77,9 @@ def _table() -> dict[str, NamedRecipe]:
         return NamedRecipe(recipe, parameters, licence, note, size, FACTS[name])
 
     table = {
-        name: entry(name, Recipe(backbone, **own_fields(backbone)), parameters, licence, note)
+        name: entry(
+            name, Recipe(backbone, **{**own_fields(backbone), **_CHOSEN.get(name, {})}), parameters, licence, note
+        )
         for name, backbone, parameters, licence, note in _ROWS
     }
     table = {"default": table["embedded"], "accurate": table["dino-vit-b16"], **table}
