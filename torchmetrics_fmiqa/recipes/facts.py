@@ -52,7 +52,16 @@ SETS = {"live58": "live58", "live_dev": "live_dev", "sr4kiqa": "sr4kiqa_dev", "s
 #: By recipe. Costs are from ``benchmarks/recipe_costs.py``; ``people`` from
 #: ``python -m train.embedded.evaluate``, which prints it; ``tid2013`` and ``live`` from docs/published.
 FACTS: dict[str, Facts] = {
-    "embedded": Facts(2.6, memory=392),
+    "embedded": Facts(
+        2.6,
+        people={
+            "live58": Agreement(0.961, 0.925, 0.986, 0.967),
+            "live_dev": Agreement(0.962, 0.949, 0.976, 0.979),
+            "sr4kiqa": Agreement(0.948, 0.923, 0.968, 0.950),
+            "srij": Agreement(0.822, 0.742, 0.890, 0.870),
+        },
+        memory=392,
+    ),
     "clip-vit-b32": Facts(79.4, tid2013=0.758, live=0.965, memory=251),
     "openclip-vit-b32": Facts(79.4, memory=251),
     "vit-b16": Facts(316.1, tid2013=0.757, live=0.961),
@@ -63,8 +72,26 @@ FACTS: dict[str, Facts] = {
     "dinov3-vit-b16": Facts(322.8),
     "siglip2-vit-b16": Facts(314.5),
     "dinov2-vit-s14": Facts(110.2, memory=490),
-    "vit-tiny": Facts(7.9, memory=223),
-    "squeezenet": Facts(1.4, memory=282),
+    "vit-tiny": Facts(
+        7.9,
+        people={
+            "live58": Agreement(0.965, 0.947, 0.980, 0.963),
+            "live_dev": Agreement(0.969, 0.959, 0.978, 0.981),
+            "sr4kiqa": Agreement(0.913, 0.891, 0.950, 0.941),
+            "srij": Agreement(0.804, 0.747, 0.874, 0.868),
+        },
+        memory=223,
+    ),
+    "squeezenet": Facts(
+        1.4,
+        people={
+            "live58": Agreement(0.963, 0.940, 0.979, 0.971),
+            "live_dev": Agreement(0.966, 0.955, 0.976, 0.976),
+            "sr4kiqa": Agreement(0.952, 0.926, 0.966, 0.941),
+            "srij": Agreement(0.848, 0.778, 0.911, 0.895),
+        },
+        memory=282,
+    ),
     "vgg16": Facts(160.4, memory=1816),
     "zsiqa-clip-vit-b32": Facts(79.4, tid2013=0.793, live=0.968),
     "zsiqa-clip-rn50": Facts(96.6),
