@@ -63,7 +63,7 @@ def main() -> None:
         target = torch.from_numpy(getattr(skimage.data, name)()).permute(2, 0, 1)[None].float() / 255
         copies = distort(target)
         for kind, preds in copies.items():
-            ours.setdefault(kind, []).append(float(comparator(preds, target)[0].scores()["cosine"]))
+            ours.setdefault(kind, []).append(float(next(iter(comparator(preds, target)[0].scores().values()))))
             psnr = float(peak_signal_noise_ratio(preds, target, data_range=1.0))
             ssim = float(structural_similarity_index_measure(preds, target, data_range=1.0))
             usual.setdefault(kind, []).append((psnr, ssim))
@@ -73,7 +73,7 @@ def main() -> None:
     for kind, scores in ours.items():
         psnr, ssim = (sum(values) / len(values) for values in zip(*usual[kind], strict=True))
         table.add_row(kind, *(f"{score:.4f}" for score in scores), f"{psnr:.1f}", f"{ssim:.3f}")
-    console.print("Perceptual distance (cosine of the embedded network's features): lower is closer, 0 is equal.")
+    console.print("Perceptual distance (by the embedded network's features): lower is closer, 0 is equal.")
     console.print(table)
     console.print(f"pictures: {folder}/demo.png, {folder}/jpeg.png", highlight=False)
 
@@ -81,7 +81,7 @@ def main() -> None:
 def draw(comparator: FeatureComparator, target: Tensor, copies: dict[str, Tensor], folder: Path) -> None:
     """One picture of four distortions on one scale, and one with all taps of the strongest blur."""
     shown = ("blur, sigma 1", "noise, sigma 0.1", "JPEG, quality 10", "bicubic x4")
-    maps = {kind: comparator.maps(copies[kind], target, per_layer=True)["cosine"] for kind in shown}
+    maps = {kind: next(iter(comparator.maps(copies[kind], target, per_layer=True).values())) for kind in shown}
     top = max(float(torch.quantile(heats["score"].flatten(), 0.995)) for heats in maps.values())
     figure = new_figure(15.2, 4.5)
     grid = figure.subplots(2, 5)
@@ -92,7 +92,7 @@ def draw(comparator: FeatureComparator, target: Tensor, copies: dict[str, Tensor
         title = f"distance {float(heats['score'].mean()):.3f}"
         shades = show_heat(grid[1, column], copies[kind][0], heats["score"][0, 0], title, top)
     bar = grid[1, 0].inset_axes((0.72, 0.0, 0.06, 1.0))
-    figure.colorbar(shades, cax=bar, label="cosine distance").ax.yaxis.set_ticks_position("left")
+    figure.colorbar(shades, cax=bar, label="distance").ax.yaxis.set_ticks_position("left")
     bar.yaxis.set_label_position("left")
     figure.savefig(folder / "demo.png", dpi=110)
     heats = dict(maps["JPEG, quality 10"])
@@ -105,7 +105,7 @@ def draw(comparator: FeatureComparator, target: Tensor, copies: dict[str, Tensor
         per_tap,
         float(score.mean()),
         "JPEG at quality 10 (embedded)",
-        "cosine",
+        "distance",
     ).savefig(folder / "jpeg.png", dpi=110)
 
 

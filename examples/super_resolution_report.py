@@ -72,7 +72,9 @@ class Judges:
     def measure(self, preds: Tensor, target: Tensor) -> dict[str, float]:
         """All measures of one pair, a border of the scale cut off as super-resolution papers do."""
         preds, target = crop(preds, SCALE), crop(target, SCALE)
-        distances = {name: judge(preds, target)[0].scores()["cosine"] for name, judge in self.features.items()}
+        distances = {
+            name: next(iter(judge(preds, target)[0].scores().values())) for name, judge in self.features.items()
+        }
         values = {
             "psnr": peak_signal_noise_ratio(preds, target, data_range=1.0),
             "ssim": structural_similarity_index_measure(preds, target, data_range=1.0),
