@@ -15,7 +15,11 @@ from torchmetrics_fmiqa import SPIPS, FeatureDistance, FeatureMetricCollection, 
 
 #: A metric, another one that must not be joined with it, and what the error names.
 PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
-    "distance": (FeatureDistance, lambda: FeatureDistance(distance="l2"), r"distance is \['cosine'\].*\['l2'\]"),
+    "distance": (
+        lambda: FeatureDistance(distance="cosine"),
+        lambda: FeatureDistance(distance="l2"),
+        r"distance is \['cosine'\].*\['l2'\]",
+    ),
     "taps": (FeatureDistance, lambda: FeatureDistance(taps=[0]), "taps is"),
     "data_range": (FeatureDistance, lambda: FeatureDistance(data_range=(-1, 1)), r"data_range is .*\[-1.0, 1.0\]"),
     "crop_border": (FeatureDistance, lambda: FeatureDistance(crop_border=2), "crop_border is 0 .* and 2 "),
@@ -30,7 +34,7 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
         "members is 'a' on rank 0 and 'a, psnr' on rank 1",
     ),
     "of_members": (
-        lambda: FeatureMetricCollection({"a": FeatureDistance()}),
+        lambda: FeatureMetricCollection({"a": FeatureDistance(distance="cosine")}),
         lambda: FeatureMetricCollection({"a": FeatureDistance(distance="l2")}),
         r"a: distance is \['cosine'\] on rank 0",
     ),

@@ -15,7 +15,7 @@ from tests.conftest import make_pair
 from tests.test_benchmark_scores import refusal
 from tests.test_benchmark_scoring import MSE, dataset, run_to_end
 from tests.test_cli import fmiqa, picture, save
-from torchmetrics_fmiqa import RECIPES, FeatureComparator, Recipe, SpipsRecipe, feature_distance, spips
+from torchmetrics_fmiqa import FeatureComparator, Recipe, SpipsRecipe, feature_distance, spips
 from torchmetrics_fmiqa.benchmark.asked_spips import AskedSpips
 from torchmetrics_fmiqa.benchmark.changes import parse_changes
 from torchmetrics_fmiqa.benchmark.names import parse_metrics
@@ -25,11 +25,12 @@ from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated import read_rated_csv
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
 from torchmetrics_fmiqa.fusion.head import FusionHead, OpinionScale
+from torchmetrics_fmiqa.fusion.recipe import plain_recipe
 from torchmetrics_fmiqa.fusion.saving import save_head, save_spips
 from torchmetrics_fmiqa.fusion.streams import SpipsHead
 
 BASELINES = ("psnr", "ssim")
-VIT = RECIPES["vit-tiny"].recipe.replace(weights="random:0", taps=[0, 1, 2, 3], tile=32)
+VIT = plain_recipe("vit-tiny", weights="random:0", taps=[0, 1, 2, 3], tile=32)
 FIELDS = {"recipe": "vit-tiny", "weights": "random:0", "taps": [0, 1, 2, 3], "tile": 32}
 NAME = "spips:recipe=vit-tiny:weights=random:0:taps=[0,1,2,3]:tile=32"
 LABEL = "spips:recipe=vit-tiny:weights=random:0:taps=[0 1 2 3]:tile=32"
@@ -69,7 +70,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_name_is_the_default_recipe_with_fixed_weights() -> None:
-    assert parse_metrics(["spips"], BASELINES) == {"spips": AskedSpips(Recipe.from_yaml("recipe: default\n"))}
+    assert parse_metrics(["spips"], BASELINES) == {"spips": AskedSpips(plain_recipe())}
 
 
 def test_fields_of_a_name_are_of_spips_or_of_the_recipe(head: Path) -> None:
@@ -118,7 +119,7 @@ def test_files_name_spips_beside_recipes_and_paths_count_from_them(
     assert found["trained"].recipe.distance == "l2"
     assert Path(found["trained"].recipe.weights) == folder / "w.safetensors"
     assert Path(found["trained"].head) == Path(found["alone"].head) == folder / "head.safetensors"
-    assert found["early"] == AskedSpips(Recipe.from_yaml("recipe: default\n"), None, (0,), (1,), ("semantic",))
+    assert found["early"] == AskedSpips(plain_recipe(), None, (0,), (1,), ("semantic",))
 
 
 def test_fields_beside_a_file_are_for_all_of_it(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _gradient(loss: nn.Module, pair: tuple[Tensor, Tensor]) -> Tensor:
 def _forgetful() -> Callable[[tuple[Tensor, Tensor]], Any]:
     torch.manual_seed(0)
     metric = FeatureDistance(backbone=Forgetful(), taps=["first", "second"], normalization="none")
-    return lambda pair: metric.comparator(*pair)[0].per_tap["cosine"]
+    return lambda pair: next(iter(metric.comparator(*pair)[0].per_tap.values()))
 
 
 def _beside_its_clone() -> Callable[[tuple[Tensor, Tensor]], Any]:
@@ -70,7 +70,7 @@ def _beside_its_clone() -> Callable[[tuple[Tensor, Tensor]], Any]:
 
 def _cached() -> Callable[[tuple[Tensor, Tensor]], Any]:
     metric, cache = FeatureDistance(), ReferenceCache("1MB")
-    return lambda pair: metric.comparator(*pair, references=References(cache))[0].per_tap["cosine"]
+    return lambda pair: next(iter(metric.comparator(*pair, references=References(cache))[0].per_tap.values()))
 
 
 def _whole(metric: Any) -> Callable[[tuple[Tensor, Tensor]], Any]:
@@ -126,7 +126,8 @@ class Restorer(LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         preds = self.conv(batch[0])
-        self.found += [self.metric(preds, batch[1]), self.metric.comparator(preds, batch[1])[0].per_tap["cosine"]]
+        measured = self.metric.comparator(preds, batch[1])[0]
+        self.found += [self.metric(preds, batch[1]), next(iter(measured.per_tap.values()))]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)

@@ -23,8 +23,8 @@ _EMBEDDED = {"taps": (0, 1), "distance": "cosine"}
 _NAMED: dict[str, dict[str, Any]] = {
     "default": _EMBEDDED,
     "embedded": _EMBEDDED,
-    "squeezenet": {"taps": "all", "distance": "cosine", "pooling": "mean"},
-    "vit-tiny": {"taps": "all", "pooling": "mean"},
+    "squeezenet": {"taps": "all", "distance": "cosine"},
+    "vit-tiny": {"taps": "all"},
 }
 
 
