@@ -15,12 +15,12 @@ from torchmetrics_fmiqa.data.pairs import read_pairs
 
 
 def agreement(comparator: FeatureComparator) -> float:
-    """SRCC on live58, its images cut to the middle 224 x 224 to keep the test short."""
+    """SRCC on live58, every second image, cut to the middle 224 x 224 to keep the test short."""
     table = needs(ASSETS / "iqa" / "live58" / "pairs.csv")
     with table.open() as file:
-        opinions = [float(row["dmos"]) for row in csv.DictReader(file)]
+        opinions = [float(row["dmos"]) for row in csv.DictReader(file)][::2]
     preds, target = [], []
-    for pair in read_pairs(table):
+    for pair in read_pairs(table)[::2]:
         for side, path in ((preds, pair.dist_path), (target, pair.ref_path)):
             image = read_image(path)
             top, left = (image.shape[1] - 224) // 2, (image.shape[2] - 224) // 2
