@@ -117,7 +117,7 @@ def measured_of(preds: Tensor, target: Tensor, **fields: Any) -> Profiled:
 # By hand
 
 
-def test_the_fixed_score_is_the_mean_of_four_distances() -> None:
+def test_the_fixed_score_is_the_mean_of_three_distances_and_a_quarter_of_a_fourth() -> None:
     preds, target = make_pair(3, 70, 50)
     fields = {**VIT, "taps": [0, 1, 2, 3, 4]}
     patches, whole = (
@@ -129,11 +129,11 @@ def test_the_fixed_score_is_the_mean_of_four_distances() -> None:
     scene = sum(whole[f"blocks.{i}"] for i in (3, 4)) / 2
     structure = quality_maps(preds, target)["ms_ssim"].mean((1, 2, 3))
     expected = {
-        PARTS: (low + semantic + scene + structure) / 4,
+        PARTS: (low + semantic + scene + structure / 4) / 3.25,
         ("low_level",): low,
         ("semantic",): (semantic + scene) / 2,
         ("conventional",): structure,
-        ("conventional", "low_level"): (low + structure) / 2,
+        ("conventional", "low_level"): (low + structure / 4) / 1.25,
     }
     for parts, score in expected.items():
         assert_same(spips(preds, target, reduction="none", parts=parts, **fields), score)
