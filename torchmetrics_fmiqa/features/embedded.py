@@ -152,7 +152,7 @@ class Layer(nn.Module):
 
 def _with_edges(values: Tensor) -> Tensor:
     """Features with one pixel more on each side, that repeats the outermost one."""
-    if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+    if not torch.compiler.is_dynamo_compiling():
         return F.pad(values, (1, 1, 1, 1), mode="replicate")
     # Inductor takes the gradient of that padding to lie in memory otherwise than it does, and stops.
     values = torch.cat([values[:, :, :1], values, values[:, :, -1:]], 2)
