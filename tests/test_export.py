@@ -26,10 +26,6 @@ def test_an_exported_loss_gives_its_number_for_any_batch_and_size() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    Version(torch.__version__) < Version("2.13"),
-    reason="torch.export before 2.13 asks for sides that are multiples of 16",
-)
 def test_an_exported_loss_of_spips_gives_its_number_for_any_batch() -> None:
     loss = SpipsLoss(reduction="none").eval()
     free = {0: Dim("batch", min=1, max=64)}
