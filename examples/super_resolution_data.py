@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from torchmetrics_fmiqa import Recipe
-from torchmetrics_fmiqa.data.images import SUFFIXES, read_image
+from torchmetrics_fmiqa.data.formats import SUFFIXES
+from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.recipes import as_recipe
 
 SCALE = 4
