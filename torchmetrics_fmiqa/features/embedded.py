@@ -62,7 +62,7 @@ class EmbeddedNetwork(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.stem = Layer(3, channels[0], 4, generator)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_Block(other if number else one, between, other, generator) for number in range(blocks)))
+            Stage(one, between, other, blocks, generator)
             for one, between, other, blocks in zip(channels, squeezed, channels[1:], _BLOCKS, strict=False)
         )
         # What timm's networks say of themselves, so that taps="all" and normalization="model" work.
@@ -104,10 +104,10 @@ def network_of(weights: Mapping[str, Tensor], source: str) -> EmbeddedNetwork:
     Raises:
         ValueError: if they are another network's, naming ``source``.
     """
-    stages = range(sum(f"stages.{number}.0.squeeze.bias" in weights for number in range(len(_BLOCKS))))
-    squeezed = [len(weights[f"stages.{number}.0.squeeze.bias"]) for number in stages]
+    stages = range(sum(f"stages.{number}.layers.0.bias" in weights for number in range(len(_BLOCKS))))
+    squeezed = [len(weights[f"stages.{number}.layers.0.bias"]) for number in stages]
     try:
-        channels = [2 * len(weights[f"stages.{number}.0.wide.bias"]) for number in stages]
+        channels = [2 * len(weights[f"stages.{number}.layers.2.bias"]) for number in stages]
         network = EmbeddedNetwork(0, [len(weights["stem.bias"]), *channels], squeezed)
     except (KeyError, ValueError):
         network = EmbeddedNetwork()
@@ -115,18 +115,31 @@ def network_of(weights: Mapping[str, Tensor], source: str) -> EmbeddedNetwork:
     return network
 
 
-class _Block(nn.Module):
-    """Squeeze the channels, then widen them: half of the result sees a position, half of it 3 x 3 of them."""
+class Stage(nn.Module):
+    """Blocks that squeeze the channels, then widen them: half of the result sees a position, half of it 3 x 3.
 
-    def __init__(self, before: int, squeezed: int, channels: int, generator: Generator) -> None:
+    ``layers`` holds three of each block in turn: what squeezes, what sees a position, and what sees 3 x 3 of them.
+    """
+
+    def __init__(self, before: int, squeezed: int, channels: int, blocks: int, generator: Generator) -> None:
         super().__init__()
-        self.squeeze = Layer(before, squeezed, 1, generator)
-        self.narrow = Layer(squeezed, channels // 2, 1, generator)
-        self.wide = Layer(squeezed, channels // 2, 3, generator)
+        self.layers = nn.ModuleList()
+        for number in range(blocks):
+            self.layers.append(Layer(channels if number else before, squeezed, 1, generator))
+            self.layers.extend(Layer(squeezed, channels // 2, kernel, generator) for kernel in (1, 3))
 
     def forward(self, values: Tensor) -> Tensor:
-        values = self.squeeze(values)
-        return torch.cat([self.narrow(values), self.wide(values)], 1)
+        """What the last block gives."""
+        return self.blocks(values)[-1]
+
+    def blocks(self, values: Tensor) -> list[Tensor]:
+        """What each block gives."""
+        layers, found = iter(self.layers), []
+        for squeeze, narrow, wide in zip(layers, layers, layers, strict=True):
+            values = squeeze(values)
+            values = torch.cat([narrow(values), wide(values)], 1)
+            found.append(values)
+        return found
 
 
 class Layer(nn.Module):

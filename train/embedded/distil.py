@@ -81,18 +81,17 @@ class Pupil(EmbeddedNetwork):
         """What each block gives, shallow to deep; the last of a stage is its tap."""
         values, found = self.stem(images), []
         for stage in self.stages:
-            values = F.max_pool2d(values, 2)
-            found += [values := block(values) for block in stage]
+            found += stage.blocks(F.max_pool2d(values, 2))
+            values = found[-1]
         return found
 
     def scale_to(self, sizes: Sequence[Tensor]) -> None:
         """Let each block start at the size of what it should give: steps are too small to grow tenfold."""
         norms = dict(zip(self.names, self.norms, strict=True))
-        blocks = [name.removesuffix(".wide") for name in self.names if name.endswith(".wide")]
-        for block, size in zip(blocks, sizes, strict=True):
-            narrow, wide = (size + 1e-3).sqrt().chunk(2)
-            norms[f"{block}.narrow"].scale.copy_(narrow)
-            norms[f"{block}.wide"].scale.copy_(wide)
+        layers = iter([norm for name, norm in norms.items() if name.startswith("stages.")])
+        for _, narrow, wide, size in zip(layers, layers, layers, sizes, strict=True):
+            for half, scale in zip((narrow, wide), (size + 1e-3).sqrt().chunk(2), strict=True):
+                half.scale.copy_(scale)
 
     def folded(self) -> EmbeddedNetwork:
         """The network without normalisation, of equal results in evaluation."""
