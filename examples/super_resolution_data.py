@@ -48,10 +48,12 @@ def asset(name: str) -> Path | None:
 def local_recipe(name: str, **overrides: Any) -> Recipe:
     """A named recipe, with its weights from FMIQA_ASSETS where they are there.
 
-    Every field that moved a number in docs/training.md is fixed here, so that new defaults do not change them.
+    The judges keep every field that moved a number in docs/training.md, so that new defaults do not change them.
     """
-    weights = asset(f"weights/{LOCAL_WEIGHTS[name]}") if name in LOCAL_WEIGHTS else None
-    fields = {"distance": "cosine", "taps": "all", "normalization": "model", **overrides}
+    if name not in LOCAL_WEIGHTS:
+        return as_recipe(name, **overrides)
+    weights = asset(f"weights/{LOCAL_WEIGHTS[name]}")
+    fields = {"distance": "cosine", "taps": "all", "normalization": "model", "pooling": "mean", **overrides}
     return as_recipe(name, **({} if weights is None else {"weights": str(weights)}), **fields)
 
 
