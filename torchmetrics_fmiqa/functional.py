@@ -17,7 +17,7 @@ from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.reduction import Reduction, check_reduction, reduce
 from torchmetrics_fmiqa.spips_model.model import check_parts
 from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe, SpipsRecipe
-from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, content, recipe_for
+from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, head_key, recipe_for
 
 # Networks that calls in a row share. Few, since each may hold hundreds of megabytes; metrics hold their own.
 KEPT = 2
@@ -144,13 +144,13 @@ class _Given:
     """A head that equals others of its content: it may have been trained on between two calls, and its file too."""
 
     def __init__(self, head: Head) -> None:
-        self.head, self.content = head, content(head)
+        self.head, self.key = head, head_key(head)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Given) and self.content == other.content
+        return isinstance(other, _Given) and self.key == other.key
 
     def __hash__(self) -> int:
-        return hash(self.content)
+        return hash(self.key)
 
 
 @lru_cache(maxsize=KEPT)
