@@ -1,6 +1,6 @@
 """Perceptual image similarity from the intermediate features of frozen foundation models.
 
-Everything loads when it is first used: importing the package itself costs nothing.
+Names are loaded at first use, so that importing the package is cheap.
 """
 
 from __future__ import annotations

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from torchmetrics_fmiqa.cli.console import out_console
+
+if TYPE_CHECKING:
+    from torchmetrics_fmiqa.recipes.facts import Agreement
 
 
 def recipes(
@@ -47,7 +50,7 @@ def recipes(
             f"{entry.megabytes:.0f}",
             f"{facts.gmacs:.1f}",
             "" if facts.memory is None else f"{facts.memory:.0f}",
-            *("" if one is None else f"{_short(one.srcc)} [{_short(one.low)}, {_short(one.high)}]" for one in measured),
+            *("" if people is None else _with_interval(people) for people in measured),
             *("" if value is None else _short(value) for value in (facts.tid2013, facts.live)),
             entry.licence,
             ", ".join(entry.recipe.results),
@@ -56,6 +59,10 @@ def recipes(
     wide = Console(width=max(out_console.width, 400)) if not out_console.is_terminal else out_console
     wide.print(table)
     wide.print("`default` downloads nothing. What each column is: `fmiqa recipes --help`.", style="dim")
+
+
+def _with_interval(people: Agreement) -> str:
+    return f"{_short(people.srcc)} [{_short(people.low)}, {_short(people.high)}]"
 
 
 def _short(value: float) -> str:
