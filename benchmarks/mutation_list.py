@@ -107,7 +107,7 @@ MUTATIONS = (
     Mutation("the frozen network stays in training mode", "features/network.py", "net.eval().requires_grad_(False)", "net.requires_grad_(False)", ("backbone", "families", "loss", "metric")),
     Mutation("a user's network is shared, not copied", "features/network.py", "_freeze(copy.deepcopy(module).cpu())", "_freeze(module)", ("backbone", "metric", "loss")),
     Mutation("random weights change the global seed", "features/network.py", "with torch.random.fork_rng(devices=[]):\n        torch.manual_seed(int", "if True:\n        torch.manual_seed(int", ("backbone", "weights", "recipes")),
-    Mutation("random weights change the global seed", "features/building.py", 'return drawing(*args, **{**kwargs, "generator": self._of(device)})', "return func(*args, **kwargs)", ("backbone", "weights", "recipes", "random*", "building*", "threads*")),
+    Mutation("random weights change the global seed", "features/building.py", 'return overload(*args, **{**kwargs, "generator": self._generator(device)})', "return func(*args, **kwargs)", ("backbone", "weights", "recipes", "random*", "building*", "threads*")),
     Mutation("the cache takes more than its budget", "features/cache.py", "if self.size + size > self.budget:", "if False:", ("cache", "monitor")),
     Mutation("the cache finds tiles of any content", "features/cache.py", "pixels = tile.detach().cpu().flatten().numpy()", "pixels = tile.detach().cpu().flatten().numpy()[:1].copy()", ("cache", "monitor")),
     Mutation("the embedded network sees zeros beyond the edge", "features/embedded.py", 'mode="replicate"', 'mode="constant"', ("embedded", "embedded_recipe")),
@@ -147,7 +147,7 @@ MUTATIONS = (
     Mutation("the batch goes before the outputs", "callbacks/finding.py", "for place in (outputs, batch) if isinstance", "for place in (batch, outputs) if isinstance", _MONITOR),
     Mutation("share_outside is not weighted", "callbacks/account.py", "weight=preds.numel()", "weight=1", _MONITOR),
     # statistics
-    Mutation("PLCC ranks its scores", "statistics/correlation.py", "stats.pearsonr(one, other)", "stats.spearmanr(one, other)", _STATISTICS),
+    Mutation("PLCC ranks its scores", "statistics/correlation.py", "stats.pearsonr(x, y)", "stats.spearmanr(x, y)", _STATISTICS),
     Mutation("two distinct values correlate", "statistics/inputs.py", "FEWEST = 3", "FEWEST = 2", _STATISTICS),
     Mutation("ties have no mean rank in resamples", "statistics/bootstrap.py", "ranks -= 0.5 * tied", "pass", _STATISTICS),
     Mutation("an interval of 95 % is one of 90 %", "statistics/bootstrap.py", "[(1 - level) / 2, (1 + level) / 2]", "[1 - level, level]", _STATISTICS),

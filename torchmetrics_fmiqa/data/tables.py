@@ -13,8 +13,7 @@ from typing import Any
 from torchmetrics_fmiqa.safe_write import check_writable, printable, whole_file, write_text
 
 _ENDINGS = (".csv", ".json", ".parquet")
-# A text that a spreadsheet would run as a formula. Apostrophes before it do not matter: they get one more, undone
-# later.
+# A text that a spreadsheet would run as a formula, also after apostrophes: it gets one more, which reading removes.
 _FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠\t\r]")
 _MARKED = re.compile(r"'+\s*[=+\-@＝＋－＠\t\r]")
 _NO_UTF8 = re.compile(r"\\udc([89a-f][0-9a-f])")

@@ -79,7 +79,7 @@ def _share_far_outside(images: Tensor, span: Span, limits: tuple[float, float]) 
 
 
 def _is_unit_alone(preds: Tensor, spans: tuple[Span, Span], limits: tuple[float, float]) -> bool:
-    """Whether preds use only a unit range, [0, 1] of integers or [0, 1] of [-1, 1], and target uses more."""
+    """Whether preds use a unit range alone, such as [0, 1], while target uses more of a larger declared range."""
     (least, most), (darkest, brightest) = (_declared(span, limits) for span in spans)
     if limits[0] < 0:
         return limits == (-1.0, 1.0) and darkest < -0.75 and least >= -0.005 and 0.5 < most <= 1.005

@@ -55,7 +55,7 @@ def quality_maps(
     - ``ms_ssim``: one minus :math:`\prod_s cs_s^{\beta_s}\, l_M^{\beta_M}` of the luma, with :data:`SCALE_WEIGHTS`.
 
       - Each scale is half as large as the one before. The last row or column of an odd side is kept as it is.
-      - Coarser scales are interpolated bilinearly to the finest, in logarithms.
+      - A coarser scale is interpolated bilinearly to the next finer one, in logarithms.
       - A scale is used if its shorter side has at least 11 pixels: all five from 161 pixels, three at 64, one below 21.
         The weights of the scales in use are rescaled to a sum of 1.
       - Similarity below 0.001 counts as 0.001, so the worst value is 0.999.
