@@ -50,31 +50,26 @@ class ImageQualityMonitor(Callback):
             :class:`~torchmetrics_fmiqa.Recipe`), a list of these, or a dict of them by name. Members with the same
             backbone share its forward pass.
         preds: source of the images under test: a key of the step's output or else of the batch, the index of a tuple
-            batch, or a callable ``(outputs, batch) -> images``. The images are ``(N, 3, H, W)`` in ``data_range``, or a
-            list of ``(3, H, W)``.
+            batch, or a callable ``(outputs, batch) -> images``. Images are ``(N, 3, H, W)`` or a list of ``(3, H, W)``.
         target: source of the references, in the same forms.
         predict: ``callable(pl_module, batch) -> images`` for modules whose step returns no images. It runs in
             evaluation mode, without gradient, under the trainer's own precision.
         stages: ``"val"``, ``"test"`` or both.
         prefix: text before every name; ``{stage}`` in it becomes the stage.
         every_n_epochs: measure in every n-th epoch of training.
-        worst: number of worst images to show, over all ranks. Reference, prediction and heat map are drawn side by side
-            and sent to TensorBoard, Weights & Biases, MLflow or Comet, else written as PNG files in the logger's
-            folder.
+        worst: number of worst images to show, over all ranks: reference, prediction and heat map side by side. They go
+            to TensorBoard, Weights & Biases, MLflow or Comet, else to PNG files in the logger's folder.
         maps: draw the heat maps.
-        worst_by: name of the metric that ranks the images; by default the first that measures features, else the first
-            with a direction.
+        worst_by: metric that ranks the images; by default the first of features, else the first with a direction.
         worst_side: longest side of a shown image in pixels; larger ones are shrunk.
         crop_border: pixels to cut off each side before measuring, as is usual in super-resolution.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``. Metrics
             that are given as objects have a range of their own.
         nan_strategy: treatment of predictions with NaN or infinite values: ``"error"``, or ``"warn"`` or ``"ignore"``
             to leave them out and log ``<prefix>share_not_finite``.
-        cache_references: memory for the references' features, such as ``"8GiB"``; ``None`` for no cache. It pays off
-            if the backbone takes most of the validation time and the set fits, see the guide.
+        cache_references: memory for features of references, such as ``"8GiB"``; ``None`` for no cache; see the guide.
         cache_device: device that keeps these features.
-        cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` keeps them
-            exact.
+        cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` is exact.
         reference_version: a text that names the current state of the references. With it, features are looked up by
             sample and version, without reading the pixels. Use it on a GPU, and change it whenever a reference or its
             preparation changes. Without it the look-up is by pixels, so that no change is missed.
@@ -169,17 +164,14 @@ class ImageQualityMonitor(Callback):
         """Bind this monitor to a trainer.
 
         Raises:
-            ValueError: if two monitors log the same name, the ranks have different settings, or another trainer runs
-                with this monitor.
+            ValueError: if monitors log the same name, ranks differ in settings, or another trainer uses this monitor.
         """
         if self._trainer_binding.take(trainer) and stage == "fit":
             self.best = {}  # the old values are from another training
         names = ("stages", "prefix", "every_n_epochs", "worst", "worst_by", "crop_border", "data_range", "nan_strategy")
         settings = {name: getattr(self, name) for name in names} | {"maps": self._drawer is not None}
         all_ranks = enumerate(gather_objects(settings | self.metrics.settings()))
-        check_equal_settings(
-            {f"rank {rank}": rank_settings for rank, rank_settings in all_ranks}, "Give every rank the same monitor."
-        )
+        check_equal_settings({f"rank {rank}": own for rank, own in all_ranks}, "Give every rank the same monitor.")
         monitors = [callback for callback in trainer.callbacks if isinstance(callback, ImageQualityMonitor)]
         self._logged_by_others = names_of_others(self, monitors)
 

@@ -84,8 +84,7 @@ class Recipe:
         clamp_target: clamp references to their range first; for references that may leave it, such as reflectance
             slightly above 1 or the overshoot of a resize.
         combine: how a mapping of distances is joined at each tap, ``"mean"`` (the default for a mapping) or
-            ``"geometric"``, see :class:`~torchmetrics_fmiqa.distances.joint.Joint`. Only the proportions of the weights
-            matter.
+            ``"geometric"``, see :class:`~torchmetrics_fmiqa.distances.joint.Joint`. Weights count in proportion.
 
     Raises:
         ValueError: for an invalid value; the message names the field and its valid values.
