@@ -15,6 +15,10 @@ def recipes(
     name: Annotated[
         str | None, typer.Argument(help="Print this recipe, or that of a file, as YAML to start one of your own.")
     ] = None,
+    cite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Print one line to quote a result of this recipe, or of a file's, with."),
+    ] = None,
 ) -> None:
     """List the named recipes: size and licence of their weights, cost, agreement with people.
 
@@ -28,6 +32,12 @@ def recipes(
     from torchmetrics_fmiqa.recipes import RECIPES, as_recipe
     from torchmetrics_fmiqa.recipes.facts import SETS
 
+    if cite is not None:
+        recipe = as_recipe(cite)
+        names = [one for one, entry in RECIPES.items() if entry.recipe == recipe]
+        line = recipe.cite(names[-1] if names else None)
+        out_console.print(line, highlight=False, soft_wrap=True, markup=False)
+        return
     if name is not None:
         out_console.print(as_recipe(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)
         return

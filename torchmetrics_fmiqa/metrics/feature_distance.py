@@ -13,7 +13,7 @@ from torchmetrics_fmiqa.functional import Reduction
 from torchmetrics_fmiqa.jobs import Distances, combine, tap_columns
 from torchmetrics_fmiqa.metrics.finite import NanStrategy
 from torchmetrics_fmiqa.metrics.pairs import PairMetric, metric_options
-from torchmetrics_fmiqa.recipes import Recipe, as_recipe
+from torchmetrics_fmiqa.recipes import RECIPES, Recipe, as_recipe
 
 
 class FeatureDistance(PairMetric):
@@ -97,6 +97,15 @@ class FeatureDistance(PairMetric):
         if self.per_layer and self.recipe.joint is not None:
             widths |= dict.fromkeys(self.recipe.joint.names, *widths.values())
         self._add_columns(self.recipe.digest, widths)
+
+    def cite(self) -> str:
+        """Return one line to quote a result with: package, version, recipe, digest, distance and direction.
+
+        >>> FeatureDistance(distance="l2").cite().split(", ")[2:]
+        ['distance l2', 'lower is closer']
+        """
+        names = [name for name, entry in RECIPES.items() if entry.recipe == self.recipe]
+        return self.recipe.cite(names[-1] if names else None)  # the name of its own comes after "default"
 
     def settings(self) -> dict[str, Any]:
         """What fixes the metric's number, by name, as plain values."""

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from torch import nn
 
+from torchmetrics_fmiqa import __version__
 from torchmetrics_fmiqa.arguments import shown, truth
 from torchmetrics_fmiqa.distances import Distance
 from torchmetrics_fmiqa.distances.joint import Combine, Joint
@@ -261,6 +262,23 @@ class Recipe:
         if not isinstance(overrides.get("distance", {}), Mapping):
             overrides = {"combine": None, **overrides}
         return dataclasses.replace(self, **overrides)
+
+    def cite(self, name: str | None = None) -> str:
+        """Return one line to quote a result with: package, version, recipe, digest, distance and direction.
+
+        Args:
+            name: what to call the recipe; by default its backbone.
+
+        Raises:
+            ValueError: if ``weights`` is a file that is not there.
+
+        >>> Recipe("fmiqa/embedded", distance="l2").cite("mine").split(", ")[2:]
+        ['distance l2', 'lower is closer']
+        """
+        called = name or (self.backbone if isinstance(self.backbone, str) else type(self.backbone.module).__name__)
+        distances = " and ".join(self.results)
+        package = f"torchmetrics_fmiqa {__version__}"
+        return f"{package}, recipe {called} (digest {self.digest}), distance {distances}, lower is closer"
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML, with the fields that differ from the backbone's defaults.
