@@ -12,7 +12,10 @@ from torchmetrics_fmiqa import FeatureDistance, FeatureDistanceLoss, ImageQualit
 
 
 class Blur(LightningModule):
+    """A module whose validation knows nothing of image quality."""
+
     def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
+        """Give the images."""
         return {"preds": torch.nn.functional.avg_pool2d(batch[0], 3, 1, 1)}
 
 
@@ -34,7 +37,7 @@ def main() -> None:
 
     for name, image in (("reference", target[0]), ("restored", preds[0].detach())):
         Image.fromarray((255 * image).round().byte().permute(1, 2, 0).numpy()).save(f"{name}.png")
-    print(f"torchmetrics_fmiqa {torchmetrics_fmiqa.__version__} from {torchmetrics_fmiqa.__file__}: {float(wanted):.4f}")
+    print(f"{torchmetrics_fmiqa.__version__} from {torchmetrics_fmiqa.__file__}: {float(wanted):.4f}")
 
 
 if __name__ == "__main__":

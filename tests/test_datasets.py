@@ -13,10 +13,10 @@ from PIL import Image
 
 from tests.conftest import ASSETS, needs
 from tests.test_imports import loaded_after
+from torchmetrics_fmiqa.data.dataset_reader import Listing
 from torchmetrics_fmiqa.data.datasets import DATASETS, read_dataset
 from torchmetrics_fmiqa.data.images import match_sizes, read_image
-from torchmetrics_fmiqa.data.listing import Listing
-from torchmetrics_fmiqa.data.rated import RatedPairs, read_rated_csv
+from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
 
 
 def image(path: Path, value: int = 100, size: tuple[int, int] = (16, 16)) -> Path:

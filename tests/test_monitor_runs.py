@@ -26,9 +26,9 @@ from tests.lightning_tools import (
     trainer,
 )
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection, ImageQualityMonitor
-from torchmetrics_fmiqa.callbacks.sampling import together
-from torchmetrics_fmiqa.callbacks.showing import Show
-from torchmetrics_fmiqa.callbacks.worst import WorstImages
+from torchmetrics_fmiqa.callbacks.distributed_samples import together
+from torchmetrics_fmiqa.callbacks.image_logging import Show
+from torchmetrics_fmiqa.callbacks.worst_images import WorstImages
 
 
 @pytest.fixture(scope="module", autouse=True)

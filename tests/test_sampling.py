@@ -20,7 +20,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from torchmetrics_fmiqa.callbacks.sampling import Samples, flatten_loaders
+from torchmetrics_fmiqa.callbacks.distributed_samples import Samples, flatten_loaders
 
 quick = settings(max_examples=150, deadline=None)
 sizes = st.integers(1, 40)

@@ -14,20 +14,19 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.callbacks.monitor import ImageQualityMonitor
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
-    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map
-    from torchmetrics_fmiqa.fusion.functional import spips
-    from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
+    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map, spips
     from torchmetrics_fmiqa.losses import FeatureDistanceLoss, SpipsLoss
-    from torchmetrics_fmiqa.metrics.agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
+    from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
     "FeatureMetricCollection": "metrics.collection",
-    "HumanAgreement": "metrics.agreement",
+    "HumanAgreement": "metrics.human_agreement",
     "ScenePerceivedImagePerceptualScore": "metrics.spips",
     "SPIPS": "metrics.spips",
     "FeatureDistanceLoss": "losses",
@@ -35,12 +34,12 @@ _HOMES = {
     "ImageQualityMonitor": "callbacks.monitor",
     "FeatureComparator": "comparator",
     "Recipe": "recipes",
-    "SpipsRecipe": "fusion.recipe",
+    "SpipsRecipe": "spips_model.recipe",
     "RECIPES": "recipes",
     "WeightsUnavailableError": "features.weights",
     "feature_distance": "functional",
     "feature_distance_map": "functional",
-    "spips": "fusion.functional",
+    "spips": "functional",
 }
 
 __all__ = [

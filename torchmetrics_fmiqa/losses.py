@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
-from torchmetrics_fmiqa.features.images import DataRange, as_data_range, check_mask, check_pair, crop
+from torchmetrics_fmiqa.comparator.distance_terms import Distances
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.features.image_checks import DataRange, as_data_range, check_mask, check_pair, crop
 from torchmetrics_fmiqa.features.tiles import mirror_index
-from torchmetrics_fmiqa.functional import Reduction, check_reduction, reduce
-from torchmetrics_fmiqa.fusion.recipe import AnyRecipe
-from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer, recipe_for
-from torchmetrics_fmiqa.jobs import Distances
 from torchmetrics_fmiqa.misuse import WarnOnce
-from torchmetrics_fmiqa.profiles import Profiled
 from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.reduction import Reduction, check_reduction, reduce
+from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe
+from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, recipe_for
 
 
 class PairLoss(nn.Module):

@@ -1,19 +1,14 @@
-"""Parts of pages that are written from the package itself: the named recipes, and the options of a command.
-
-```{named-recipes}
-```
-```{fmiqa-command} score
-```
-"""
+"""Parts of pages that are written from the package itself: ``{named-recipes}`` and ``{fmiqa-command} NAME``."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, get_type_hints
 
-import typer
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from typer.models import ArgumentInfo
 
 from torchmetrics_fmiqa import RECIPES
 from torchmetrics_fmiqa.cli import app as command_line
@@ -39,29 +34,35 @@ class FmiqaCommand(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the paragraphs and the list of options."""
-        group = typer.main.get_command(command_line)
-        command = group.commands[self.arguments[0]]  # type: ignore[attr-defined]
-        context = command.make_context("fmiqa", [], resilient_parsing=True)
-        arguments = [one.make_metavar(context) for one in command.params if one.param_type_name == "argument"]
-        usage = " ".join(["fmiqa", self.arguments[0], *arguments, "[OPTIONS]"])
-        lines = ["```bash", usage, "```", "", str(command.help), ""]
-        for one in command.params:
-            if one.name != "help":
-                lines += [f"`{_name(one, context)}`", f": {_words(one)}", ""]
+        name = self.arguments[0]
+        (function,) = (one.callback for one in command_line.registered_commands if one.name == name)
+        hints = get_type_hints(function, include_extras=True)
+        params = inspect.signature(function).parameters.values()
+        # typer's own context has nothing to tell
+        given = [(one, hints[one.name].__metadata__[0]) for one in params if hasattr(hints[one.name], "__metadata__")]
+        arguments = [f"[{one.name.upper()}]" for one, info in given if isinstance(info, ArgumentInfo)]
+        usage = " ".join(["fmiqa", name, *arguments, "[OPTIONS]"])
+        lines = ["```bash", usage, "```", "", inspect.getdoc(function) or "", ""]
+        for one, info in given:
+            lines += [f"`{_name(one, info, hints[one.name])}`", f": {_words(one, info)}", ""]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
-def _name(one: Any, context: Any) -> str:
-    if one.param_type_name == "argument":
-        return str(one.make_metavar(context))
-    value = "" if one.is_flag else f" {one.make_metavar(context)}"
-    return ", ".join(one.opts + one.secondary_opts) + value
+def _name(one: inspect.Parameter, info: Any, hint: Any) -> str:
+    if isinstance(info, ArgumentInfo):
+        return one.name.upper()
+    written = ", ".join(info.param_decls or ()) or f"--{one.name.replace('_', '-')}"
+    if hint.__origin__ is bool:
+        return written
+    known = {"int": "N", "float": "X", "Path": "PATH"}
+    kind = next((value for word, value in known.items() if word in str(hint.__origin__)), "TEXT")
+    return f"{written} {info.metavar or kind}"
 
 
-def _words(one: Any) -> str:
-    text = " ".join((one.help or "").split())
-    shown = one.default is not None and one.default is not False and one.default != [] and not callable(one.default)
-    return f"{text} *Default: `{one.default}`.*" if shown and one.default != () else text
+def _words(one: inspect.Parameter, info: Any) -> str:
+    text = " ".join((info.help or "").split())
+    plain = isinstance(one.default, (str, int, float)) and one.default not in (False, "")
+    return f"{text} *Default: `{one.default}`.*" if plain else text
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -11,8 +11,10 @@ from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from torchmetrics_fmiqa.arguments import truth, whole_number
-from torchmetrics_fmiqa.callbacks.account import Account
-from torchmetrics_fmiqa.callbacks.finding import (
+from torchmetrics_fmiqa.callbacks.dataloader_evaluation import Account
+from torchmetrics_fmiqa.callbacks.distributed_samples import Samples, running_loaders, together
+from torchmetrics_fmiqa.callbacks.image_logging import Show
+from torchmetrics_fmiqa.callbacks.image_sources import (
     Source,
     as_pair,
     check_predict,
@@ -20,19 +22,16 @@ from torchmetrics_fmiqa.callbacks.finding import (
     find_images,
     predict_images,
 )
-from torchmetrics_fmiqa.callbacks.members import Metrics, as_collection, drawing_metric, ranking_metric
+from torchmetrics_fmiqa.callbacks.metric_arguments import Metrics, as_collection, drawing_metric, ranking_metric
 from torchmetrics_fmiqa.callbacks.options import STAGES, check_device, check_dtype, check_stages, check_text
 from torchmetrics_fmiqa.callbacks.ranks import gather_objects
-from torchmetrics_fmiqa.callbacks.sampling import Samples, running_loaders, together
 from torchmetrics_fmiqa.callbacks.serving import OneTrainer, names_of_others
-from torchmetrics_fmiqa.callbacks.showing import Show
-from torchmetrics_fmiqa.callbacks.worst import WorstImages
+from torchmetrics_fmiqa.callbacks.worst_images import WorstImages
 from torchmetrics_fmiqa.comparator import Images
-from torchmetrics_fmiqa.features.cache import ReferenceCache
-from torchmetrics_fmiqa.features.images import DataRange, data_limits
+from torchmetrics_fmiqa.features.image_checks import DataRange, data_limits
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_settings
-from torchmetrics_fmiqa.metrics.finite import NanStrategy, check_nan_strategy
-from torchmetrics_fmiqa.metrics.pairs import PairMetric
+from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric, check_nan_strategy
 
 
 class ImageQualityMonitor(Callback):

@@ -8,12 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
-from torchmetrics_fmiqa.features.images import DataRange
-from torchmetrics_fmiqa.functional import Reduction
-from torchmetrics_fmiqa.jobs import Distances, combine, tap_columns
-from torchmetrics_fmiqa.metrics.finite import NanStrategy
-from torchmetrics_fmiqa.metrics.pairs import PairMetric, metric_options
+from torchmetrics_fmiqa.comparator.distance_terms import Distances, combine, tap_columns
+from torchmetrics_fmiqa.features.image_checks import DataRange
+from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric, metric_options
 from torchmetrics_fmiqa.recipes import RECIPES, Recipe, as_recipe
+from torchmetrics_fmiqa.reduction import Reduction
 
 
 class FeatureDistance(PairMetric):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from torchmetrics_fmiqa.data.listing import Listing
+from torchmetrics_fmiqa.data.dataset_reader import Listing
 from torchmetrics_fmiqa.data.opening import open_file
-from torchmetrics_fmiqa.data.opinions import JndPair, JndPairs, Triplet, Triplets
 from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.data.rated_pairs import JndPair, JndPairs, Triplet, Triplets
 
 
 def read_bapps_2afc(data_dir: str | Path, split: str = "val", types: Sequence[str] | None = None) -> Triplets:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.data.gathering import Gathering
-from torchmetrics_fmiqa.data.listing import Listing
+from torchmetrics_fmiqa.data.dataset_reader import Gathering, Listing
 from torchmetrics_fmiqa.data.opening import open_file
-from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
 
 _COLUMNS = ("image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.gathering import Gathering, existing_file
-from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.dataset_reader import Gathering, existing_file
+from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import csv_rows, finite, need_columns
 
 #: Types of distortion by their number in the file name.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from torchmetrics_fmiqa.data.gathering import Gathering, existing_file
+from torchmetrics_fmiqa.data.dataset_reader import Gathering, existing_file
 from torchmetrics_fmiqa.data.opening import open_file
-from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite
 
 #: Folders in the order of the tables, and how many images each has.

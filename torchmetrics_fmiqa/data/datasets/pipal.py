@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from torchmetrics_fmiqa.data.gathering import Gathering
-from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.dataset_reader import Gathering
+from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from torchmetrics_fmiqa.data.dataset_reader import Gathering, existing_file
 from torchmetrics_fmiqa.data.datasets.tid import mos_and_name, read_stds
-from torchmetrics_fmiqa.data.gathering import Gathering, existing_file
-from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.gathering import Gathering, existing_file
-from torchmetrics_fmiqa.data.listing import Listing
-from torchmetrics_fmiqa.data.opinions import RatedPairs
+from torchmetrics_fmiqa.data.dataset_reader import Gathering, Listing, existing_file
+from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
 
 #: Types of distortion by their number in the file name; TID2008 has the first 17.
