@@ -27,7 +27,7 @@ exclude_patterns = ["_build", "_templates", "_static"]
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["deflist", "fieldlist"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 
 autodoc_typehints = "none"  # the signature has them, and each argument's default
 autodoc_preserve_defaults = True
@@ -37,6 +37,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 60
 add_module_names = False
+smartquotes = False  # of `--option` they make a dash
 
 html_theme = "furo"
 html_title = f"torchmetrics_fmiqa {release}"

@@ -51,7 +51,9 @@ class FmiqaCommand(SphinxDirective):
 def _name(one: inspect.Parameter, info: Any, hint: Any) -> str:
     if isinstance(info, ArgumentInfo):
         return one.name.upper()
-    written = ", ".join(info.param_decls or ()) or f"--{one.name.replace('_', '-')}"
+    # The first name that an option is given stands where its default would.
+    names = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]
+    written = ", ".join(names) or f"--{one.name.replace('_', '-')}"
     if hint.__origin__ is bool:
         return written
     known = {"int": "N", "float": "X", "Path": "PATH"}
@@ -61,7 +63,7 @@ def _name(one: inspect.Parameter, info: Any, hint: Any) -> str:
 
 def _words(one: inspect.Parameter, info: Any) -> str:
     text = " ".join((info.help or "").split())
-    plain = isinstance(one.default, (str, int, float)) and one.default not in (False, "")
+    plain = isinstance(one.default, (str, int, float)) and not isinstance(one.default, bool) and one.default != ""
     return f"{text} *Default: `{one.default}`.*" if plain else text
 
 
