@@ -49,7 +49,7 @@ def agreement() -> None:
     table = rows("findings.md", "SRCC (mean within a reference)")
     ours = next(name for name in table if name.startswith("embedded: cosine + symmetric KL"))
     shown = {"the default": table[ours]} | {n: table[n] for n in ("LPIPS-squeeze", "MS-SSIM", "SSIM", "PSNR")}
-    figure, panels = plt.subplots(1, 4, figsize=(9.6, 2.3), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 4, figsize=(8.4, 2.3), sharey=True, layout="constrained")
     for column, (axes, title) in enumerate(zip(panels, SETS, strict=True)):
         values = [numbers(cells[column])[0] for cells in shown.values()]
         colours = [STRONG, *[WEAK] * (len(values) - 1)]
@@ -68,7 +68,7 @@ def agreement() -> None:
 def intermediate() -> None:
     """By how much intermediate features are ahead of final ones, with intervals."""
     table = rows("findings.md", "intermediate (cosine, all blocks)")
-    figure, panels = plt.subplots(1, 2, figsize=(9.6, 2.5), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(8.4, 2.5), sharey=True, layout="constrained")
     for axes, title, column in zip(panels, ("TID2013", "LIVE"), (1, 4), strict=True):
         for place, cells in enumerate(table.values()):
             middle, low, high = numbers(cells[column])
@@ -85,7 +85,7 @@ def intermediate() -> None:
 
 def fusion() -> None:
     """What the parts of SPIPS are worth on published scores."""
-    figure, panels = plt.subplots(1, 2, figsize=(9.6, 2.5), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(8.4, 2.5), sharey=True, layout="constrained")
     for axes, title in zip(panels, ("TID2013", "LIVE"), strict=True):
         table = rows("spips.md", f"{title} | inputs")
         values = [numbers(cells[1])[0] for cells in table.values()]

@@ -2,9 +2,9 @@
 
     FMIQA_ASSETS=FOLDER python benchmarks/scale.py docs/scale.png
 
-Crops of photographs of scikit-image are damaged until the default distance is .01, .05, .1, .2 and .4, by bisection over
-the severity. Printed are the medians over the photographs: PSNR and LPIPS-squeeze there, and how long (L2) the gradient of
-the distance to the image is beside those of LPIPS and L1, which says what weights are alike.
+Crops of photographs of scikit-image are damaged until the default distance is .01, .05, .1, .2 and .4, by bisection
+over the severity. Printed are the medians over the photographs: PSNR and LPIPS-squeeze there, and how long (L2) the
+gradient of the distance to the image is beside those of LPIPS and L1, which says what weights are alike.
 """
 
 from __future__ import annotations
