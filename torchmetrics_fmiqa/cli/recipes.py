@@ -33,10 +33,9 @@ def recipes(
     from torchmetrics_fmiqa.recipes.facts import SETS
 
     if cite is not None:
-        recipe = as_recipe(cite)
-        names = [one for one, entry in RECIPES.items() if entry.recipe == recipe]
-        line = recipe.cite(names[-1] if names else None)
-        out_console.print(line, highlight=False, soft_wrap=True, markup=False)
+        from torchmetrics_fmiqa.recipes.cite import cite as line_of
+
+        out_console.print(line_of(as_recipe(cite)), highlight=False, soft_wrap=True, markup=False)
         return
     if name is not None:
         out_console.print(as_recipe(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)

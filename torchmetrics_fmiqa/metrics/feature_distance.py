@@ -13,7 +13,8 @@ from torchmetrics_fmiqa.comparator.distance_terms import Distances, combine, tap
 from torchmetrics_fmiqa.features.image_checks import DataRange
 from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric
 from torchmetrics_fmiqa.metrics.metric_fields import MetricFields, split_fields
-from torchmetrics_fmiqa.recipes import RECIPES, NamedRecipe, Recipe, as_recipe
+from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, as_recipe
+from torchmetrics_fmiqa.recipes.cite import cite
 from torchmetrics_fmiqa.reduction import Reduction
 
 
@@ -105,8 +106,7 @@ class FeatureDistance(PairMetric):
         >>> FeatureDistance(distance="l2").cite().split(", ")[2:]
         ['distance l2', 'lower is closer']
         """
-        names = [name for name, entry in RECIPES.items() if entry.recipe == self.recipe]
-        return self.recipe.cite(names[-1] if names else None)  # the name of its own comes after "default"
+        return cite(self.recipe)
 
     def settings(self) -> dict[str, Any]:
         """What fixes the metric's number, by name, as plain values."""

@@ -15,7 +15,6 @@ from typing import Any, get_args
 from torch import nn
 from typing_extensions import Unpack
 
-from torchmetrics_fmiqa import __version__
 from torchmetrics_fmiqa.arguments import shown, truth
 from torchmetrics_fmiqa.distances import Distance
 from torchmetrics_fmiqa.distances.joint import Combine, Joint
@@ -246,23 +245,6 @@ class Recipe:
         if not isinstance(fields.get("distance", {}), Mapping):
             fields = {"combine": None, **fields}
         return dataclasses.replace(self, **fields)
-
-    def cite(self, name: str | None = None) -> str:
-        """Return one line to quote a result with: package, version, recipe, digest, distance and direction.
-
-        Args:
-            name: what to call the recipe; by default its backbone.
-
-        Raises:
-            ValueError: if ``weights`` is a file that is not there.
-
-        >>> Recipe("fmiqa/embedded", distance="l2").cite("mine").split(", ")[2:]
-        ['distance l2', 'lower is closer']
-        """
-        called = name or (self.backbone if isinstance(self.backbone, str) else type(self.backbone.module).__name__)
-        distances = " and ".join(self.results)
-        package = f"torchmetrics_fmiqa {__version__}"
-        return f"{package}, recipe {called} (digest {self.digest}), distance {distances}, lower is closer"
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML, with the fields that differ from the backbone's defaults.
