@@ -39,6 +39,7 @@ doctest: $(READY)
 # Warnings are errors. The Python of the pages runs in tests/test_docs.py, which `make test` runs too.
 docs: $(READY)
 	$(RUN)/python -m pytest tests/test_docs.py -m "not slow"
+	rm -rf docs/reference/api
 	$(RUN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 

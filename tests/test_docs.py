@@ -16,7 +16,8 @@ import pytest
 import torchmetrics_fmiqa
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *DOCS.rglob("*.md")])
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -63,8 +64,17 @@ def test_the_links_of_a_page_lead_somewhere() -> None:
                 assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}, which is not there"
 
 
+def test_the_paths_that_pages_name_are_there() -> None:
+    for page in PAGES:
+        for path in re.findall(
+            r"`((?:torchmetrics_fmiqa|benchmarks|tests|train|examples|docs)/[\w./-]*)", page.read_text()
+        ):
+            if not re.search("[A-Z]{3}", path):  # FAMILY, NAME: for the reader to fill in
+                assert (ROOT / path).exists(), f"{page.relative_to(ROOT)} names {path}, which is not there"
+
+
 def test_the_reference_has_every_public_name() -> None:
-    page = (ROOT / "docs" / "reference" / "api.rst").read_text()
+    page = (DOCS / "reference" / "api.rst").read_text()
     for name in torchmetrics_fmiqa.__all__:
         assert re.search(rf"^ +{name}$|data:: {name}$", page, re.MULTILINE), name
 
