@@ -20,6 +20,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *DOCS.rglob("*.md")])
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PATH = re.compile(r"`((?:torchmetrics_fmiqa|benchmarks|tests|train|examples|docs)/[\w./-]*)")
 
 
 def blocks(page: Path) -> list[str]:
