@@ -18,6 +18,10 @@ def recipes(
     name: Annotated[
         str | None, typer.Argument(help="Print this recipe, or that of a file, as YAML to start one of your own.")
     ] = None,
+    cite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Print one line to quote a result of this recipe, or of a file's, with."),
+    ] = None,
 ) -> None:
     """List the named recipes: size and licence of their weights, cost, agreement with people.
 
@@ -31,6 +35,11 @@ def recipes(
     from torchmetrics_fmiqa.recipes import RECIPES, as_recipe
     from torchmetrics_fmiqa.recipes.facts import SETS
 
+    if cite is not None:
+        from torchmetrics_fmiqa.recipes.cite import cite as line_of
+
+        out_console.print(line_of(as_recipe(cite)), highlight=False, soft_wrap=True, markup=False)
+        return
     if name is not None:
         out_console.print(as_recipe(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)
         return

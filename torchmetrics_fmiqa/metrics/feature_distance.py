@@ -14,6 +14,7 @@ from torchmetrics_fmiqa.features.image_checks import DataRange
 from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric
 from torchmetrics_fmiqa.metrics.metric_fields import MetricFields, split_fields
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, as_recipe
+from torchmetrics_fmiqa.recipes.cite import cite
 from torchmetrics_fmiqa.reduction import Reduction
 
 
@@ -99,6 +100,14 @@ class FeatureDistance(PairMetric):
         if self.per_layer and self.recipe.joint is not None:
             widths |= dict.fromkeys(self.recipe.joint.names, *widths.values())
         self._add_columns(self.recipe.digest, widths)
+
+    def cite(self) -> str:
+        """Return one line to quote a result with: package, version, recipe, digest, distance and direction.
+
+        >>> FeatureDistance(distance="l2").cite().split(", ")[2:]
+        ['distance l2', 'lower is closer']
+        """
+        return cite(self.recipe)
 
     def settings(self) -> dict[str, Any]:
         """The settings that determine the metric's value, as plain values by name."""
