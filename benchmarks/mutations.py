@@ -100,7 +100,7 @@ def _run_one(mutation: Mutation, tree: Path, deselected: list[str], folder: Path
     log = io.StringIO()
     try:
         copy = folder / "copy"
-        for name in (PACKAGE, "tests"):
+        for name in (PACKAGE, "tests", "train"):  # some tests import the training of the embedded network
             shutil.copytree(tree / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(tree / "pyproject.toml", copy)
         broken = copy / PACKAGE / mutation.file
