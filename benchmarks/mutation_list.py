@@ -38,7 +38,7 @@ _SPIPS = ("spips_head", "spips", "quality_maps", "spips_training")
 
 MUTATIONS = (
     # comparator: preparation, the forward pass, sums over tiles
-    Mutation("recipes with other backbones share a forward pass", "comparator.py", "if other.trunk != first.trunk:", "if False:", ("recipes", "metric", *_CORRIDOR)),
+    Mutation("recipes with other backbones share a forward pass", "comparator.py", "if other.trunk != first.trunk:", "if False:", ("profiles", *_CORRIDOR)),
     Mutation("tile_batch=0 is accepted", "comparator.py", "tile_batch < 1", "tile_batch < 0", _CORRIDOR),
     Mutation("tile_batch=0 is accepted", "comparator.py", 'whole_number(tile_batch, "tile_batch", 1)', 'whole_number(tile_batch, "tile_batch", 0)', _CORRIDOR),
     Mutation("lists of images come back in another order", "comparator.py", "order = sorted(range(len(places)), key=places.__getitem__)", "order = list(range(len(places)))", _CORRIDOR),
