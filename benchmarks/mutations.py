@@ -110,7 +110,7 @@ def _run_one(mutation: Mutation, tree: Path, guard: str, deselected: list[str], 
     try:
         copy = folder / "copy"
         for name in (PACKAGE, "tests", "train"):  # some tests import the training of the embedded network
-            shutil.copytree(tree / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(tree / name, copy / name)
         shutil.copy(tree / "pyproject.toml", copy)
         broken = copy / PACKAGE / mutation.file
         text = broken.read_text() if broken.exists() else ""
@@ -122,7 +122,7 @@ def _run_one(mutation: Mutation, tree: Path, guard: str, deselected: list[str], 
             os.chdir(copy)
             os.environ["PYTHONPATH"] = str(copy)
             sys.path.insert(0, str(copy))
-            attempts = [[*tests, "-m", "not slow"], [*tests, "-m", "slow"]]
+            attempts = [*([one, "-m", "not slow"] for one in tests), [*tests, "-m", "slow"]]
             for chosen in [[guard], *attempts] if "::" in guard else attempts:
                 result = _outcome([*chosen, *(f"--deselect={one}" for one in deselected)], log)
                 if result["outcome"] == "caught":
