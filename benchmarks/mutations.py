@@ -12,6 +12,7 @@ caught it in the baseline is tried first, slow tests come last.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import io
 import json
@@ -101,6 +102,8 @@ def _import_libraries() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
 
 
 def _run_one(mutation: Mutation, tree: Path, guard: str, deselected: list[str], folder: Path) -> None:
