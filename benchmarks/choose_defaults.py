@@ -35,7 +35,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
 from torchmetrics_fmiqa.statistics.correlation import srcc_by_group, srcc_columns
 
@@ -116,11 +116,11 @@ def _distances(resolution: str, vit: bool, pooling: str) -> tuple[str, ...]:
 
 def score(work: tuple[str, str, Path, str | None]) -> str:
     """One set by one network, in its own folder."""
-    from torchmetrics_fmiqa.benchmark.baselines import make_baseline
-    from torchmetrics_fmiqa.benchmark.measures import Measure
-    from torchmetrics_fmiqa.benchmark.panel import Panel
-    from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun
-    from torchmetrics_fmiqa.data.rated import read_rated_csv
+    from torchmetrics_fmiqa.benchmark.metrics.baselines import make_baseline
+    from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+    from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
+    from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreRun
+    from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
 
     dataset, network, folder, efficientnet = work
     torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from torchmetrics_fmiqa.benchmark.network_baselines import lpips_network
+from torchmetrics_fmiqa.benchmark.metrics.network_baselines import lpips_network
 
 ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
 VIT_TINY = ASSETS / "weights" / "vit_tiny_patch16_224.safetensors"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from common import ASSETS
 
-from torchmetrics_fmiqa.benchmark.build import Asking, study_table
-from torchmetrics_fmiqa.benchmark.layers import layer_curves
+from torchmetrics_fmiqa.benchmark.analysis.layers import layer_curves
+from torchmetrics_fmiqa.benchmark.build_study import Asking, study_table
 from torchmetrics_fmiqa.benchmark.plots import plot_accuracy, plot_desirability, plot_layers, plot_outliers
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
-from torchmetrics_fmiqa.figures import new_figure
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
+from torchmetrics_fmiqa.plotting import new_figure
 
 SETS = {"live58": ("LIVE, 58 images", False), "sr4kiqa_dev": ("super-resolution, 133 images", True)}
 NETWORKS = {

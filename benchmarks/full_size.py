@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.scored import read_scored
+from torchmetrics_fmiqa.benchmark.scoring.score_table import read_scored
 from torchmetrics_fmiqa.statistics import agreement, compare
 
 if __name__ == "__main__":

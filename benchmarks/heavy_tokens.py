@@ -9,8 +9,8 @@ import torch
 from common import ASSETS, SQUEEZENET, VIT_TINY
 
 from torchmetrics_fmiqa import FeatureComparator, Recipe
-from torchmetrics_fmiqa.benchmark.scores import Reading
-from torchmetrics_fmiqa.data.rated import read_rated_csv
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
 
 NETWORKS = {
     "ViT-Tiny": Recipe("vit_tiny_patch16_224", weights=str(VIT_TINY)),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from common import ASSETS
 
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.statistics import compare, holm
 
 PUBLISHED = {

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from common import ASSETS
 
-from torchmetrics_fmiqa.benchmark.image_features import image_features
-from torchmetrics_fmiqa.benchmark.outliers import outlier_finding
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
+from torchmetrics_fmiqa.benchmark.analysis.image_properties import image_features
+from torchmetrics_fmiqa.benchmark.analysis.outliers import outlier_finding
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.statistics import agreement
 

@@ -18,8 +18,8 @@ from common import seconds_of
 from torch import Tensor
 
 from torchmetrics_fmiqa import FeatureDistance
-from torchmetrics_fmiqa.fusion.quality_maps import quality_maps
-from torchmetrics_fmiqa.pooling import pool_map
+from torchmetrics_fmiqa.comparator.pooling import pool_map
+from torchmetrics_fmiqa.spips_model.quality_maps import quality_maps
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.features.cache import ReferenceCache, References
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from torchmetrics_fmiqa import SPIPS, FeatureDistance, FeatureDistanceLoss, FeatureMetricCollection, SpipsLoss
-from torchmetrics_fmiqa.fusion.streams import SpipsHead
+from torchmetrics_fmiqa.spips_model.model import SpipsHead
 
 
 def main() -> None:

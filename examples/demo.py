@@ -19,7 +19,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from torchmetrics_fmiqa import FeatureComparator
-from torchmetrics_fmiqa.figures import comparison_figure, new_figure, show_heat, show_image
+from torchmetrics_fmiqa.plotting import comparison_figure, new_figure, show_heat, show_image
 from torchmetrics_fmiqa.recipes import as_recipe
 
 PHOTOGRAPHS = ("chelsea", "coffee", "astronaut")

@@ -17,10 +17,10 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from torchmetrics_fmiqa import FeatureComparator, WeightsUnavailableError
-from torchmetrics_fmiqa.benchmark.network_baselines import lpips_network
-from torchmetrics_fmiqa.features.images import crop
-from torchmetrics_fmiqa.figures import new_figure, show_image
-from torchmetrics_fmiqa.tables import write_table
+from torchmetrics_fmiqa.benchmark.metrics.network_baselines import lpips_network
+from torchmetrics_fmiqa.data.tables import write_table
+from torchmetrics_fmiqa.features.image_checks import crop
+from torchmetrics_fmiqa.plotting import new_figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from torchmetrics_fmiqa.benchmark.pair_run import PairRun
-from torchmetrics_fmiqa.fusion.training_module import HeadModule
+from torchmetrics_fmiqa.benchmark.scoring.pair_run import PairRun
+from torchmetrics_fmiqa.fitting.trainer import HeadModule
 
 
 @contextmanager

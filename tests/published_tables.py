@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 
 from tests.conftest import ASSETS, needs
-from torchmetrics_fmiqa.benchmark.analysis import Analysis, analyse
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
+from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis, analyse
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 
 
 @functools.cache

@@ -11,11 +11,11 @@ from scipy import stats
 from torch import Tensor
 
 from torchmetrics_fmiqa import SpipsRecipe
-from torchmetrics_fmiqa.fusion.calibration import calibrate
-from torchmetrics_fmiqa.fusion.conventional import CONVENTIONAL
-from torchmetrics_fmiqa.fusion.recipe import as_spips_recipe
-from torchmetrics_fmiqa.fusion.streams import SpipsHead
-from torchmetrics_fmiqa.profiles import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.fitting.calibration import calibrate
+from torchmetrics_fmiqa.spips_model.model import SpipsHead
+from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
+from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
 
 
 def random_profiled(taps: Sequence[str], channels: int, n: int, seed: int = 0) -> Profiled:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from tests.conftest import ASSETS, needs
-from torchmetrics_fmiqa.benchmark.accuracy import TOP_ONE, accuracy_finding, backbone_of
-from torchmetrics_fmiqa.benchmark.scored import read_scored
+from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import TOP_ONE, accuracy_finding, backbone_of
+from torchmetrics_fmiqa.benchmark.scoring.score_table import read_scored
 from torchmetrics_fmiqa.features.embedded import EMBEDDED
 from torchmetrics_fmiqa.recipes import RECIPES
 from torchmetrics_fmiqa.statistics import srcc

@@ -22,8 +22,8 @@ from torchmetrics_fmiqa import (
     feature_distance,
 )
 from torchmetrics_fmiqa.cli import app, main
-from torchmetrics_fmiqa.features.images import data_limits
-from torchmetrics_fmiqa.metrics.states import whole_numbers
+from torchmetrics_fmiqa.features.image_checks import data_limits
+from torchmetrics_fmiqa.metrics.float64_state import whole_numbers
 from torchmetrics_fmiqa.yaml_text import read_yaml
 
 PREDS, TARGET = make_pair(1, 32, 32)

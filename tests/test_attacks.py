@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tests.conftest import ASSETS, RANDOM_VIT, VIT_TINY, make_pair, needs
 from torchmetrics_fmiqa import feature_distance
-from torchmetrics_fmiqa.benchmark.attacks import AttackResult, attack, attack_metric
-from torchmetrics_fmiqa.benchmark.measures import Measure, Scorer
+from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult, attack, attack_metric
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer
 from torchmetrics_fmiqa.data.images import read_image
 
 #: Rounding of a float32 near 1: bounds cannot be kept closer.

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from tests.conftest import RANDOM_VIT, make_pair
 from torchmetrics_fmiqa import FeatureComparator, FeatureDistance, FeatureDistanceLoss, Recipe
-from torchmetrics_fmiqa.features.network import UserModule, load_network
+from torchmetrics_fmiqa.features.builders import UserModule
+from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.features.tokens import Tokens
 
 CPU = torch.device("cpu")

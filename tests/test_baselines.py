@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from tests.conftest import ASSETS, SQUEEZENET, make_pair, needs
 from tests.test_imports import loaded_after
-from torchmetrics_fmiqa.benchmark import network_baselines, pyiqa_baselines
-from torchmetrics_fmiqa.benchmark.baselines import baseline_names, baselines, make_baseline
-from torchmetrics_fmiqa.benchmark.measures import Measure, Skipped
-from torchmetrics_fmiqa.benchmark.network_baselines import lpips_network
+from torchmetrics_fmiqa.benchmark.metrics import network_baselines, pyiqa_baselines
+from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, baselines, make_baseline
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Skipped
+from torchmetrics_fmiqa.benchmark.metrics.network_baselines import lpips_network
 
 CALIBRATION = ASSETS / "iqa" / "tid2013_calib5"
 LIVE = ASSETS / "iqa" / "live58"
@@ -591,5 +591,5 @@ def test_several_are_told_apart_from_the_skipped(monkeypatch: pytest.MonkeyPatch
 
 
 def test_importing_loads_no_library_of_metrics() -> None:
-    loaded = loaded_after("from torchmetrics_fmiqa.benchmark.baselines import baseline_names; baseline_names()")
+    loaded = loaded_after("from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names; baseline_names()")
     assert not loaded & {"piq", "pyiqa", "lightning", "kornia", "pandas", "lpips", "timm", "jinja2"}

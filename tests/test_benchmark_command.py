@@ -16,7 +16,7 @@ from tests.test_benchmark_scores import refusal
 from tests.test_benchmark_scoring import dataset
 from tests.test_cli import fmiqa
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.tables import write_table
+from torchmetrics_fmiqa.data.tables import write_table
 
 QUICK = ("--attacked", "1", "--resamples", "50")
 METRICS = "vit-tiny:weights=random:0:taps=[0,1]:tile=32,psnr,ssim"

@@ -11,10 +11,10 @@ from pyarrow import parquet
 from tests.test_benchmark_scores import refusal
 from tests.test_benchmark_scoring import dataset
 from tests.test_cli import fmiqa
-from torchmetrics_fmiqa.benchmark.pair_run import PairRun
-from torchmetrics_fmiqa.benchmark.scored import read_scored
+from torchmetrics_fmiqa.benchmark.scoring.pair_run import PairRun
+from torchmetrics_fmiqa.benchmark.scoring.score_table import read_scored
+from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.one_writer import one_writer
-from torchmetrics_fmiqa.tables import write_table
 
 QUICK = ("--changes", "none", "--attacked", "0", "--resamples", "10")
 

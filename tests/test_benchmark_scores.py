@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from tests.conftest import ASSETS, needs
 from tests.test_cli import fmiqa
-from torchmetrics_fmiqa.benchmark.analysis import analyse
-from torchmetrics_fmiqa.benchmark.scored import read_scored
+from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
+from torchmetrics_fmiqa.benchmark.scoring.score_table import read_scored
 from torchmetrics_fmiqa.cli import app
 
 PUBLISHED = {"dinov1_l2": 0.7918, "fsim": 0.8509, "psnr": 0.6869, "lpips": 0.7687}

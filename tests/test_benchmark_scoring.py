@@ -15,16 +15,16 @@ from torch import Tensor
 
 from tests.conftest import RANDOM_VIT, make_pair
 from torchmetrics_fmiqa import FeatureDistance, Recipe, feature_distance
-from torchmetrics_fmiqa.benchmark.changes import parse_changes
-from torchmetrics_fmiqa.benchmark.columns import change_column, feature_column, parse_column, tap_column
-from torchmetrics_fmiqa.benchmark.layers import layer_curves
-from torchmetrics_fmiqa.benchmark.measures import Measure
-from torchmetrics_fmiqa.benchmark.names import parse_metrics
-from torchmetrics_fmiqa.benchmark.panel import Panel
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
-from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun, content_of
+from torchmetrics_fmiqa.benchmark.analysis.layers import layer_curves
+from torchmetrics_fmiqa.benchmark.distortions import parse_changes
+from torchmetrics_fmiqa.benchmark.metrics.columns import change_column, feature_column, parse_column, tap_column
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
+from torchmetrics_fmiqa.benchmark.metrics.spec import parse_metrics
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreRun, content_of
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.data.rated import RatedPairs, read_rated_csv
+from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
 
 BASELINES = ("psnr", "ssim")
 VIT = Recipe(**RANDOM_VIT)
@@ -144,7 +144,7 @@ def test_panel_measures_equal_its_columns() -> None:
 
 
 def test_panel_leaves_out_what_cannot_be_downloaded_and_what_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchmetrics_fmiqa.benchmark import panel as module
+    from torchmetrics_fmiqa.benchmark.metrics import panel as module
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
 
     def unavailable(*args: Any, **kwargs: Any) -> Any:

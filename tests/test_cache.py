@@ -13,8 +13,8 @@ from tests.conftest import RANDOM_VIT, make_pair
 from tests.lightning_tools import one_thread  # noqa: F401
 from torchmetrics_fmiqa import FeatureComparator, FeatureDistance, FeatureMetricCollection
 from torchmetrics_fmiqa.comparator import Images
-from torchmetrics_fmiqa.features.cache import ReferenceCache, References, parse_bytes
 from torchmetrics_fmiqa.features.network import load_network
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References, parse_bytes
 from torchmetrics_fmiqa.recipes import as_recipe
 
 #: Bytes of one image's features in float32: two taps of a class token and 2 x 2 patches, 192 channels each.
@@ -211,7 +211,9 @@ def test_names_are_believed_without_a_look_at_the_pixels(monkeypatch: pytest.Mon
     preds, target = pair()
     cache = ReferenceCache("1GiB")
     expected = measure(cache, preds, target, [("v1", i) for i in range(3)])
-    monkeypatch.setattr("torchmetrics_fmiqa.features.cache._content", lambda tile: pytest.fail("looked at the pixels"))
+    monkeypatch.setattr(
+        "torchmetrics_fmiqa.features.reference_cache._content", lambda tile: pytest.fail("looked at the pixels")
+    )
     other = target.flip(-1)
     torch.testing.assert_close(measure(cache, preds, other, [("v1", i) for i in range(3)]), expected, **EXACT)
     torch.testing.assert_close(

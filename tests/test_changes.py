@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from tests.conftest import ASSETS, needs
-from torchmetrics_fmiqa.benchmark.changes import CHANGES, parse_changes
+from torchmetrics_fmiqa.benchmark.distortions import CHANGES, parse_changes
 from torchmetrics_fmiqa.data.images import read_image
 
 SIZES = [(1, 1), (17, 40), (40, 17), (1, 9), (6, 1), (2, 2), (224, 333)]

@@ -25,16 +25,15 @@ from tests.test_benchmark_scores import refusal
 from tests.test_cli import fmiqa
 from tests.test_page import Reader, three
 from torchmetrics_fmiqa import feature_distance
-from torchmetrics_fmiqa.benchmark.choices import Choices, ChoiceScore, ChoiceStudy, analyse_choices
-from torchmetrics_fmiqa.benchmark.choices_report import write_choices, write_choices_html
-from torchmetrics_fmiqa.benchmark.choices_run import as_rated, benchmark_choices
-from torchmetrics_fmiqa.benchmark.measures import Measure
-from torchmetrics_fmiqa.benchmark.panel import Panel
-from torchmetrics_fmiqa.benchmark.run import Display
-from torchmetrics_fmiqa.benchmark.scores import Reading
+from torchmetrics_fmiqa.benchmark.analysis.preference import Choices, ChoiceScore, ChoiceStudy, analyse_choices
+from torchmetrics_fmiqa.benchmark.benchmark import Display, as_rated, benchmark_choices
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+from torchmetrics_fmiqa.benchmark.sections.preference import write_choices, write_choices_html
 from torchmetrics_fmiqa.data.datasets import read_bapps_2afc, read_bapps_jnd
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.data.rated import Triplets
+from torchmetrics_fmiqa.data.rated_csv import Triplets
 from torchmetrics_fmiqa.statistics import holm, jnd_map, two_afc
 
 SHARES = {"cnn": [0.0, 0.2, 0.4, 0.6, 1.0], "traditional": [0.8, 0.2, 1.0]}

@@ -23,12 +23,12 @@ from tests.test_cli import VIT, picture, save
 from tests.test_fit_images import VIT as FIT_VIT
 from tests.test_fit_images import rated
 from torchmetrics_fmiqa import __version__
-from torchmetrics_fmiqa.benchmark.pair_run import PairRun
+from torchmetrics_fmiqa.benchmark.scoring.pair_run import PairRun
 from torchmetrics_fmiqa.cli import app, main
 from torchmetrics_fmiqa.cli.console import plain
 from torchmetrics_fmiqa.cli.termination import Termination, keyboard_interrupt_on_termination
-from torchmetrics_fmiqa.fusion.training_module import HeadModule
-from torchmetrics_fmiqa.tables import text_of_csv
+from torchmetrics_fmiqa.data.tables import text_of_csv
+from torchmetrics_fmiqa.fitting.trainer import HeadModule
 
 
 @pytest.fixture

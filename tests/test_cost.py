@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark import cost as module
-from torchmetrics_fmiqa.benchmark.cost import measure_cost
-from torchmetrics_fmiqa.benchmark.measures import Measure
+from torchmetrics_fmiqa.benchmark.analysis import cost as module
+from torchmetrics_fmiqa.benchmark.analysis.cost import measure_cost
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
 
 PAIR = torch.zeros(1, 3, 100, 200), torch.ones(1, 3, 100, 200)
 

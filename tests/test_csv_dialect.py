@@ -7,8 +7,8 @@ import pytest
 
 from torchmetrics_fmiqa.data.csv_dialect import csv_records, plain_csv
 from torchmetrics_fmiqa.data.pairs import read_pairs
-from torchmetrics_fmiqa.data.rated import read_rated_csv
-from torchmetrics_fmiqa.tables import write_table
+from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
+from torchmetrics_fmiqa.data.tables import write_table
 
 ROWS = [["ref", "dist", "mos"], ["a.png", "b, c.png", "3.5"], ["a.png", "d.png", "-1e-2"]]
 DIALECTS = {

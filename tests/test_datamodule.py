@@ -10,15 +10,14 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
+from rated_pairs_batches import Epoch, RatedPairsDataset, SameSizeBatchSampler
+from rated_pairs_module import RatedPairsModule
 from torch import nn
 from torch.utils.data import DistributedSampler
 
 from tests.conftest import ASSETS, needs
 from tests.lightning_tools import QUIET
-from tests.test_imports import loaded_after
-from torchmetrics_fmiqa.data.batches import Epoch, RatedPairsDataset, SameSizeBatchSampler
-from torchmetrics_fmiqa.data.module import RatedPairsModule
-from torchmetrics_fmiqa.data.rated import RatedPair, RatedPairs, read_rated_csv
+from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs, read_rated_csv
 
 SIZES = ((16, 20), (16, 20), (24, 18), (24, 18), (16, 16))
 
@@ -375,10 +374,6 @@ def test_the_stages_of_a_trainer(rated):
     assert set(module.datasets) == {"val"}
     module.setup("test")
     assert set(module.datasets) == {"val", "test"}
-
-
-def test_only_the_module_loads_lightning():
-    assert "lightning" not in loaded_after("import torchmetrics_fmiqa.data.batches, torchmetrics_fmiqa.data.rated")
 
 
 def test_real_pairs():

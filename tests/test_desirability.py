@@ -14,11 +14,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ASSETS, needs
-from torchmetrics_fmiqa.benchmark.analysis import Robustness, analyse
-from torchmetrics_fmiqa.benchmark.cost import Cost
-from torchmetrics_fmiqa.benchmark.desirability import FACTORS, FLOOR, Desirability, desirability, factors_of
-from torchmetrics_fmiqa.benchmark.scored import read_scored
-from torchmetrics_fmiqa.benchmark.usefulness import Usefulness
+from torchmetrics_fmiqa.benchmark.analysis.agreement import Robustness, analyse
+from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
+from torchmetrics_fmiqa.benchmark.analysis.desirability import FACTORS, FLOOR, Desirability, desirability, factors_of
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness
+from torchmetrics_fmiqa.benchmark.scoring.score_table import read_scored
 from torchmetrics_fmiqa.statistics import Agreement, agreement
 
 DOCS = Path(__file__).parents[1] / "docs" / "desirability.md"

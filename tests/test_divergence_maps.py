@@ -19,8 +19,8 @@ from torchmetrics_fmiqa import (
     feature_distance,
     feature_distance_map,
 )
+from torchmetrics_fmiqa.comparator.tap_statistics import Profile
 from torchmetrics_fmiqa.distances import divergence
-from torchmetrics_fmiqa.profiles import Profile
 
 NAMES = list(distances.DIVERGENCES)
 each_divergence = pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
 import torchmetrics_fmiqa.features.network as networks
-import torchmetrics_fmiqa.recipes.backbones as backbones
+import torchmetrics_fmiqa.recipes.backbone_defaults as backbones
 from torchmetrics_fmiqa import (
     RECIPES,
     SPIPS,
@@ -27,10 +27,10 @@ from torchmetrics_fmiqa import (
     feature_distance_map,
 )
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.data.rated import read_rated_csv
+from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
 from torchmetrics_fmiqa.features.embedded import EMBEDDED, WEIGHTS, EmbeddedNetwork, load_embedded
-from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
 from torchmetrics_fmiqa.recipes import as_recipe
+from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 from torchmetrics_fmiqa.statistics import srcc
 
 from .conftest import ASSETS, make_pair, needs

@@ -20,21 +20,20 @@ from tests.test_benchmark_scoring import save
 from tests.test_choices import SHARES, bapps_2afc, bapps_jnd
 from tests.test_cli import fmiqa
 from torchmetrics_fmiqa import Recipe, spips
-from torchmetrics_fmiqa.benchmark import measured_panel
-from torchmetrics_fmiqa.benchmark.graded import GRADED
-from torchmetrics_fmiqa.benchmark.measured import Measured, Measurement, check_apart
-from torchmetrics_fmiqa.benchmark.measured_graded import VERSIONS, read_photographs
-from torchmetrics_fmiqa.benchmark.measured_inputs import SINGLE, single_inputs
-from torchmetrics_fmiqa.benchmark.measured_panel import SpipsPanel
-from torchmetrics_fmiqa.benchmark.measured_plan import plan_set
-from torchmetrics_fmiqa.benchmark.scores import Reading
+from torchmetrics_fmiqa.benchmark.distortions import GRADED
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.data.datasets import read_bapps_2afc
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.data.rated import Triplets, read_rated_csv
-from torchmetrics_fmiqa.fusion import training as spips_training
-from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe, as_spips_recipe
-from torchmetrics_fmiqa.fusion.saving import load_spips
-from torchmetrics_fmiqa.profiles import Profiled
+from torchmetrics_fmiqa.data.rated_csv import Triplets, read_rated_csv
+from torchmetrics_fmiqa.fitting import fit as spips_training
+from torchmetrics_fmiqa.fitting import measure as measured_panel
+from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS, read_photographs
+from torchmetrics_fmiqa.fitting.measure import Measured, Measurement, SpipsPanel, check_apart
+from torchmetrics_fmiqa.fitting.measure_plan import plan_set
+from torchmetrics_fmiqa.fitting.single_inputs import SINGLE, single_inputs
+from torchmetrics_fmiqa.spips_model.checkpoint import load_spips
+from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe, as_spips_recipe
 
 SPIPS_RECIPE = as_spips_recipe("vit-tiny", weights="random:0", taps=[0, 1])
 PANEL = SpipsPanel(SPIPS_RECIPE)

@@ -14,9 +14,9 @@ from scipy import stats
 from tests.conftest import ASSETS, needs
 from tests.test_benchmark_scores import refusal
 from tests.test_cli import fmiqa
-from torchmetrics_fmiqa.fusion.fitting import Training, check_folds, cross_validate, fit_head
-from torchmetrics_fmiqa.fusion.folds import grouped_folds
-from torchmetrics_fmiqa.fusion.saving import load_head
+from torchmetrics_fmiqa.fitting.fit_table import Training, check_folds, cross_validate, fit_head
+from torchmetrics_fmiqa.fitting.splits import grouped_folds
+from torchmetrics_fmiqa.spips_model.checkpoint import load_head
 
 QUICK = Training(hidden=(8,), epochs=25)
 NAMES = ["blur", "noise", "psnr"]

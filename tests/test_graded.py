@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from tests.conftest import ASSETS, make_pair, needs
-from torchmetrics_fmiqa.benchmark.graded import GRADED
+from torchmetrics_fmiqa.benchmark.distortions import GRADED
 from torchmetrics_fmiqa.data.images import read_image
 
 

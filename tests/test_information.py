@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import RANDOM_VIT, make_pair
 from torchmetrics_fmiqa import FeatureDistance, FeatureDistanceLoss, FeatureMetricCollection, Recipe
-from torchmetrics_fmiqa.features.information import information
+from torchmetrics_fmiqa.comparator.preprocess import information
 from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map
 
 INFORMED = {"pooling": "information"}

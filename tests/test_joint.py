@@ -27,12 +27,12 @@ from torchmetrics_fmiqa import (
     feature_distance,
     feature_distance_map,
 )
-from torchmetrics_fmiqa.benchmark.members import RecipeMember
+from torchmetrics_fmiqa.benchmark.metrics.panel import RecipeMember
 from torchmetrics_fmiqa.cli import app
 from torchmetrics_fmiqa.cli.options import split_names, with_distance
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.distances.joint import Joint
-from torchmetrics_fmiqa.features.cache import ReferenceCache, References
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 
 RULES = ["mean", "geometric"]
 each_rule = pytest.mark.parametrize("rule", RULES)

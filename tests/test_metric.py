@@ -16,7 +16,7 @@ from torchmetrics.wrappers import BootStrapper, MetricTracker, MinMaxMetric, Run
 from tests.conftest import RANDOM_VIT, make_pair
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection, feature_distance, feature_distance_map
 from torchmetrics_fmiqa.features.network import load_network
-from torchmetrics_fmiqa.metrics.pairs import served
+from torchmetrics_fmiqa.metrics.image_pair_metric import served
 
 TAPS = ("blocks.0", "blocks.1")
 CASTS = {

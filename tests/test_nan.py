@@ -15,9 +15,9 @@ from torchmetrics.image import PeakSignalNoiseRatio
 from tests.conftest import RANDOM_VIT, make_pair
 from tests.lightning_tools import one_thread  # noqa: F401
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
-from torchmetrics_fmiqa.features.images import finite_images
+from torchmetrics_fmiqa.features.image_checks import finite_images
 from torchmetrics_fmiqa.features.network import load_network
-from torchmetrics_fmiqa.metrics import finite as finite_module
+from torchmetrics_fmiqa.metrics import image_pair_metric as finite_module
 
 KEPT = [0, 2, 4]
 BAD = {1: float("nan"), 3: float("-inf")}

@@ -8,10 +8,10 @@ import pytest
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.opening import check_file, file_digest, open_file, read_bytes, read_text
 from torchmetrics_fmiqa.data.pairs import read_pairs
-from torchmetrics_fmiqa.data.rated import read_rated_csv
+from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
 from torchmetrics_fmiqa.features.weights import parse_weights
-from torchmetrics_fmiqa.fusion.saving import recipe_of
 from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.spips_model.checkpoint import recipe_of
 
 ODD = {
     "folder": "is a folder",

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from tests.conftest import ASSETS, RANDOM_VIT, needs
 from torchmetrics_fmiqa import FeatureComparator, Recipe
+from torchmetrics_fmiqa.benchmark.analysis.image_properties import image_features
+from torchmetrics_fmiqa.benchmark.analysis.outliers import OutlierFinding, RankSums, WorstCase, outlier_finding
 from torchmetrics_fmiqa.benchmark.gallery import gallery
-from torchmetrics_fmiqa.benchmark.image_features import image_features
-from torchmetrics_fmiqa.benchmark.outliers import OutlierFinding, RankSums, WorstCase, outlier_finding
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable, read_scored
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.statistics import Agreement, agreement, holm
 

@@ -17,22 +17,23 @@ from PIL import Image
 
 from tests.browser import Browser
 from tests.published_tables import tid2013
-from torchmetrics_fmiqa.benchmark.accuracy import AccuracyFinding
-from torchmetrics_fmiqa.benchmark.analysis import analyse
-from torchmetrics_fmiqa.benchmark.attacks import AttackResult
-from torchmetrics_fmiqa.benchmark.cost import Cost
-from torchmetrics_fmiqa.benchmark.desirability import Desirability, Factor
-from torchmetrics_fmiqa.benchmark.layers import LayerCurve
-from torchmetrics_fmiqa.benchmark.markdown import write_markdown
-from torchmetrics_fmiqa.benchmark.measures import Skipped
-from torchmetrics_fmiqa.benchmark.outliers import FeatureTest, OutlierFinding, WorstCase
-from torchmetrics_fmiqa.benchmark.page import pictures, scatter, write_html
-from torchmetrics_fmiqa.benchmark.page.named_points import named_points
-from torchmetrics_fmiqa.benchmark.page.scatter import scatter_data
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
+from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult
+from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
+from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability, Factor
+from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
+from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness
+from torchmetrics_fmiqa.benchmark.analysis.outliers import FeatureTest, OutlierFinding, WorstCase
+from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
+from torchmetrics_fmiqa.benchmark.sections import gallery as pictures
+from torchmetrics_fmiqa.benchmark.sections import scatter
+from torchmetrics_fmiqa.benchmark.sections.scatter import scatter_data
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
-from torchmetrics_fmiqa.benchmark.usefulness import Usefulness
+from torchmetrics_fmiqa.benchmark.study_report import write_html, write_markdown
 from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.report.svg import named_points
 
 HOSTILE = (
     "<script>boom()</script>",

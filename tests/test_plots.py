@@ -14,14 +14,14 @@ import pytest
 from tests.published_tables import tid2013
 from tests.test_imports import loaded_after
 from torchmetrics_fmiqa.benchmark import plots
-from torchmetrics_fmiqa.benchmark.accuracy import AccuracyFinding
-from torchmetrics_fmiqa.benchmark.analysis import Analysis, analyse
-from torchmetrics_fmiqa.benchmark.attacks import AttackResult
-from torchmetrics_fmiqa.benchmark.cost import Cost
-from torchmetrics_fmiqa.benchmark.desirability import Desirability, Factor
-from torchmetrics_fmiqa.benchmark.layers import LayerCurve
-from torchmetrics_fmiqa.benchmark.outliers import FeatureTest, OutlierFinding, WorstCase
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis, analyse
+from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult
+from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
+from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability, Factor
+from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
+from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
+from torchmetrics_fmiqa.benchmark.analysis.outliers import FeatureTest, OutlierFinding, WorstCase
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
 
 pytest.importorskip("matplotlib")
@@ -226,7 +226,7 @@ def test_no_window_system_is_chosen():
 import matplotlib
 before = dict.__getitem__(matplotlib.rcParams, "backend")
 from torchmetrics_fmiqa.benchmark.plots import plot_layers
-from torchmetrics_fmiqa.benchmark.layers import LayerCurve
+from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
 plot_layers([LayerCurve("ours", ("a", "b"), (0.1, 0.2), (0.0, 0.1), (0.2, 0.3), 0.2, 0.5)]).figure.savefig("/dev/null", format="png")
 import sys
 # torchmetrics itself may import pyplot; a backend is chosen only when one is asked for.

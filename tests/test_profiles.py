@@ -21,10 +21,10 @@ from torch.nn import functional as F
 from tests.conftest import RANDOM_VIT, make_pair
 from tests.lightning_tools import one_thread  # noqa: F401
 from torchmetrics_fmiqa import FeatureComparator, Recipe
-from torchmetrics_fmiqa.features.cache import ReferenceCache, References
+from torchmetrics_fmiqa.comparator.tap_statistics import Profile, Profiled
 from torchmetrics_fmiqa.features.network import load_network
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 from torchmetrics_fmiqa.features.tiles import plan_tiles, position_weights
-from torchmetrics_fmiqa.profiles import Profile, Profiled
 
 VIT: dict[str, Any] = {**RANDOM_VIT, "taps": [0, 2]}
 SQUEEZE: dict[str, Any] = {"backbone": "torchvision/squeezenet1_1", "weights": "random:0", "taps": [0, 2, 3]}

@@ -19,15 +19,15 @@ from torchmetrics.functional.image import (
 )
 
 from tests.conftest import ASSETS, make_pair, needs
+from torchmetrics_fmiqa.comparator.pooling import POOLED, pool_map
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.fusion.quality_maps import (
+from torchmetrics_fmiqa.spips_model.quality_maps import (
     QUALITY_MAPS,
     SCALE_WEIGHTS,
     count_scales,
     dissimilarity_scales,
     quality_maps,
 )
-from torchmetrics_fmiqa.pooling import POOLED, pool_map
 
 SIZES = [(64, 64), (161, 170), (37, 50), (22, 31), (10, 9), (5, 40), (2, 3), (1, 1), (1, 30)]
 few = settings(max_examples=15, deadline=None, derandomize=True)

@@ -41,19 +41,17 @@ from torchmetrics_fmiqa import (
     feature_distance,
     spips,
 )
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.features.cache import ReferenceCache, References
 from torchmetrics_fmiqa.features.network import load_network
-from torchmetrics_fmiqa.fusion.conventional import CONVENTIONAL, conventional
-from torchmetrics_fmiqa.fusion.fixed import FixedHead
-from torchmetrics_fmiqa.fusion.head import FusionHead
-from torchmetrics_fmiqa.fusion.quality_maps import quality_maps
-from torchmetrics_fmiqa.fusion.recipe import as_spips_recipe
-from torchmetrics_fmiqa.fusion.saving import load_spips, save_head, save_spips
-from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
-from torchmetrics_fmiqa.fusion.sets import MeasuredSet
-from torchmetrics_fmiqa.fusion.streams import INPUTS, PARTS, SpipsHead
-from torchmetrics_fmiqa.profiles import Profiled
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
+from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
+from torchmetrics_fmiqa.spips_model.checkpoint import load_spips, save_head, save_spips
+from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
+from torchmetrics_fmiqa.spips_model.model import INPUTS, PARTS, FixedHead, SpipsHead
+from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL, conventional, quality_maps
+from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
+from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 
 VIT: dict[str, Any] = {**RANDOM_VIT, "taps": [0, 1, 2]}
 SQUEEZE: dict[str, Any] = {"backbone": "torchvision/squeezenet1_1", "weights": "random:0", "taps": [0, 2, 3]}

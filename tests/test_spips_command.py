@@ -16,18 +16,17 @@ from tests.test_benchmark_scores import refusal
 from tests.test_benchmark_scoring import MSE, dataset, run_to_end
 from tests.test_cli import fmiqa, picture, save
 from torchmetrics_fmiqa import FeatureComparator, Recipe, SpipsRecipe, feature_distance, spips
-from torchmetrics_fmiqa.benchmark.asked_spips import AskedSpips
-from torchmetrics_fmiqa.benchmark.changes import parse_changes
-from torchmetrics_fmiqa.benchmark.names import parse_metrics
-from torchmetrics_fmiqa.benchmark.panel import Panel
-from torchmetrics_fmiqa.benchmark.scores import Reading, ScoreRun
+from torchmetrics_fmiqa.benchmark.distortions import parse_changes
+from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
+from torchmetrics_fmiqa.benchmark.metrics.spec import AskedSpips, parse_metrics
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreRun
 from torchmetrics_fmiqa.data.images import read_image
-from torchmetrics_fmiqa.data.rated import read_rated_csv
+from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
-from torchmetrics_fmiqa.fusion.head import FusionHead, OpinionScale
-from torchmetrics_fmiqa.fusion.recipe import plain_recipe
-from torchmetrics_fmiqa.fusion.saving import save_head, save_spips
-from torchmetrics_fmiqa.fusion.streams import SpipsHead
+from torchmetrics_fmiqa.spips_model.checkpoint import save_head, save_spips
+from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead, OpinionScale
+from torchmetrics_fmiqa.spips_model.model import SpipsHead
+from torchmetrics_fmiqa.spips_model.recipe import plain_recipe
 
 BASELINES = ("psnr", "ssim")
 VIT = plain_recipe("vit-tiny", weights="random:0", taps=[0, 1, 2, 3], tile=32)
@@ -268,7 +267,7 @@ def test_identities_change_with_what_the_numbers_depend_on_and_with_nothing_else
 
 
 def test_what_cannot_be_downloaded_is_left_out_with_its_whole_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchmetrics_fmiqa.fusion import recipe as module
+    from torchmetrics_fmiqa.spips_model import recipe as module
 
     whole = module.load_network
 

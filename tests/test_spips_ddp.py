@@ -15,7 +15,7 @@ from tests.processes import RANKS, Outcome
 from tests.spips_heads import recipe_of, trained
 from torchmetrics_fmiqa import SPIPS, FeatureDistance, FeatureMetricCollection, ScenePerceivedImagePerceptualScore
 from torchmetrics_fmiqa.features.network import load_network
-from torchmetrics_fmiqa.fusion.streams import SpipsHead
+from torchmetrics_fmiqa.spips_model.model import SpipsHead
 
 # Positions of images, by rank and update.
 Shards = tuple[tuple[tuple[int, ...], ...], ...]

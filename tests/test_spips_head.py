@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from scipy import stats
 
-from torchmetrics_fmiqa.fusion.calibration import calibrate
-from torchmetrics_fmiqa.fusion.folds import grouped_folds, leave_one_out
-from torchmetrics_fmiqa.fusion.head import FusionHead
-from torchmetrics_fmiqa.fusion.objectives import choice_loss, opinion_loss, plcc_loss, ranking_loss
-from torchmetrics_fmiqa.fusion.saving import load_head, save_head
+from torchmetrics_fmiqa.fitting.calibration import calibrate
+from torchmetrics_fmiqa.fitting.losses import choice_loss, opinion_loss, plcc_loss, ranking_loss
+from torchmetrics_fmiqa.fitting.splits import grouped_folds, leave_one_out
+from torchmetrics_fmiqa.spips_model.checkpoint import load_head, save_head
+from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -21,22 +21,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from torchmetrics_fmiqa.fusion.objectives import choice_loss, opinion_loss, ranking_loss
-from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
-from torchmetrics_fmiqa.fusion.saving import load_spips
-from torchmetrics_fmiqa.fusion.sets import MeasuredSet
-from torchmetrics_fmiqa.fusion.training import (
-    FittedSpips,
-    SpipsTraining,
-    SpipsValidation,
-    check_spips,
-    cross_validate_spips,
-    fit_spips,
-)
-from torchmetrics_fmiqa.fusion.training_examples import Examples, deal, examples, ordered_pairs
-from torchmetrics_fmiqa.fusion.training_split import deal_folds, inner_rows
-from torchmetrics_fmiqa.profiles import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.fitting.config import SpipsTraining
+from torchmetrics_fmiqa.fitting.dataset import Examples, MeasuredSet, deal, examples, ordered_pairs
+from torchmetrics_fmiqa.fitting.fit import FittedSpips, SpipsValidation, check_spips, cross_validate_spips, fit_spips
+from torchmetrics_fmiqa.fitting.losses import choice_loss, opinion_loss, ranking_loss
+from torchmetrics_fmiqa.fitting.splits import deal_folds, inner_rows
 from torchmetrics_fmiqa.recipes import Recipe
+from torchmetrics_fmiqa.spips_model.checkpoint import load_spips
+from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 from torchmetrics_fmiqa.statistics import two_afc
 
 RECIPE = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 2, 3]))
@@ -393,7 +386,7 @@ def test_opinions_are_turned_and_brought_to_one_scale() -> None:
 
 
 def test_each_kind_has_its_loss_and_its_agreement() -> None:
-    from torchmetrics_fmiqa.fusion.training_module import HeadModule
+    from torchmetrics_fmiqa.fitting.trainer import HeadModule
 
     sets = [rated(60, 6), chosen(60, 6), ranked(6)]
     parts = [examples(one) for one in sets]
@@ -435,7 +428,7 @@ def test_each_kind_has_its_loss_and_its_agreement() -> None:
 
 
 def test_decay_is_of_the_network_and_stronger_of_the_gate() -> None:
-    from torchmetrics_fmiqa.fusion.training_module import HeadModule
+    from torchmetrics_fmiqa.fitting.trainer import HeadModule
 
     sets = [examples(rated(60, 6))]
     head = fit_spips([rated(60, 6)], RECIPE, replace(QUICK, epochs=1)).head.requires_grad_(True)
@@ -504,7 +497,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(tmp_path: Path) 
 
 
 def test_an_epoch_that_was_cut_short_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchmetrics_fmiqa.fusion import training_module
+    from torchmetrics_fmiqa.fitting import trainer as training_module
 
     sets = [rated(120, 6)]
     training = replace(QUICK, epochs=5)
@@ -539,7 +532,7 @@ def test_finished_folds_are_read_back_and_an_unfinished_one_goes_on(
     rest: list[str] = []
     found = cross_validate_spips(sets, RECIPE, 3, training, tmp_path, rest.append)
     assert rest == seen[5:]
-    from torchmetrics_fmiqa.fusion import training_run
+    from torchmetrics_fmiqa.fitting import trainer as training_run
 
     monkeypatch.setattr(training_run, "run", None)
     back = cross_validate_spips(sets, RECIPE, 3, training, tmp_path)
@@ -655,7 +648,7 @@ def test_nothing_is_printed_warned_or_left_behind(
 
 
 def test_lightning_is_imported_only_to_train() -> None:
-    code = "import sys, torchmetrics_fmiqa.fusion.training as _; print('lightning' in sys.modules)"
+    code = "import sys, torchmetrics_fmiqa.fitting.fit as _; print('lightning' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -736,7 +729,7 @@ def crossed_series() -> MeasuredSet:
 def test_what_cannot_be_trained_is_refused_before_any_training(
     sets: list[MeasuredSet], folds: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchmetrics_fmiqa.fusion import training_run
+    from torchmetrics_fmiqa.fitting import trainer as training_run
 
     monkeypatch.setattr(training_run, "run", None)
     with pytest.raises(ValueError, match=message):

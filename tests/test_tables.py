@@ -6,7 +6,7 @@ import json
 import pytest
 from pyarrow import parquet
 
-from torchmetrics_fmiqa.tables import csv_text, text_of_csv, write_table
+from torchmetrics_fmiqa.data.tables import csv_text, text_of_csv, write_table
 
 FORMULAS = ["=1+1", "+cmd", "-lead.png", "@sum", "\tx", "\rx", " =1", "＝1", "'=1", "''-x"]
 PLAIN = ["a.png", "a=b", "'tis", "1.5", "-0.25", "1e-3", "", "ü", "10%"]

@@ -29,8 +29,8 @@ from torchmetrics_fmiqa import (
     spips,
 )
 from torchmetrics_fmiqa.features.building import OwnRandomNumbers, built_in_the_open
-from torchmetrics_fmiqa.features.cache import ReferenceCache, References
 from torchmetrics_fmiqa.features.network import load_network
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 
 THREADS = 4
 PAIRS = [make_pair(1, 32, 32, seed, 0.02 * (seed + 1)) for seed in range(8)]

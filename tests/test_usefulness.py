@@ -11,9 +11,9 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from tests.conftest import RANDOM_VIT, make_pair
-from torchmetrics_fmiqa.benchmark.graded import GRADED
-from torchmetrics_fmiqa.benchmark.measures import Measure
-from torchmetrics_fmiqa.benchmark.usefulness import Usefulness, usefulness
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness, usefulness
+from torchmetrics_fmiqa.benchmark.distortions import GRADED
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
 from torchmetrics_fmiqa.comparator import FeatureComparator
 from torchmetrics_fmiqa.recipes import Recipe
 

@@ -5,8 +5,9 @@ Everything loads when it is first used: importing the package itself costs nothi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from torchmetrics_fmiqa.lazy_names import lazy_names
 
 __version__ = "0.1.0"
 
@@ -14,20 +15,19 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.callbacks.monitor import ImageQualityMonitor
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
-    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map
-    from torchmetrics_fmiqa.fusion.functional import spips
-    from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
+    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map, spips
     from torchmetrics_fmiqa.losses import FeatureDistanceLoss, SpipsLoss
-    from torchmetrics_fmiqa.metrics.agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
+    from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
     "FeatureMetricCollection": "metrics.collection",
-    "HumanAgreement": "metrics.agreement",
+    "HumanAgreement": "metrics.human_agreement",
     "ScenePerceivedImagePerceptualScore": "metrics.spips",
     "SPIPS": "metrics.spips",
     "FeatureDistanceLoss": "losses",
@@ -35,12 +35,12 @@ _HOMES = {
     "ImageQualityMonitor": "callbacks.monitor",
     "FeatureComparator": "comparator",
     "Recipe": "recipes",
-    "SpipsRecipe": "fusion.recipe",
+    "SpipsRecipe": "spips_model.recipe",
     "RECIPES": "recipes",
     "WeightsUnavailableError": "features.weights",
     "feature_distance": "functional",
     "feature_distance_map": "functional",
-    "spips": "fusion.functional",
+    "spips": "functional",
 }
 
 __all__ = [
@@ -63,10 +63,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
-from torchmetrics_fmiqa.features.images import DataRange
-from torchmetrics_fmiqa.jobs import column_name
-from torchmetrics_fmiqa.recipes import Recipe, as_recipe
-
-Reduction = Literal["mean", "sum", "none"]
+from torchmetrics_fmiqa.comparator.distance_terms import column_name
+from torchmetrics_fmiqa.features.image_checks import DataRange
+from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
+from torchmetrics_fmiqa.reduction import Reduction, check_reduction, reduce
+from torchmetrics_fmiqa.spips_model.model import check_parts
+from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe, SpipsRecipe
+from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, content, recipe_for
 
 # Networks that calls in a row share. Few, since each may hold hundreds of megabytes; metrics hold their own.
 KEPT = 2
-
-
-def check_reduction(reduction: str | None) -> Reduction:
-    """Return the reduction (``None`` means ``"none"``, as in torchmetrics).
-
-    Raises:
-        ValueError: if it is none of the three.
-    """
-    reduction = "none" if reduction is None else reduction
-    if reduction not in get_args(Reduction):
-        raise ValueError(f"`reduction` must be one of {', '.join(get_args(Reduction))}; got {reduction!r}")
-    return reduction  # type: ignore[return-value]
-
-
-def reduce(values: Tensor, reduction: Reduction) -> Tensor:
-    """Reduce values ``(N,)`` over images."""
-    if reduction == "none":
-        return values
-    return values.mean() if reduction == "mean" else values.sum()
 
 
 @lru_cache(maxsize=KEPT)
@@ -57,7 +41,7 @@ def clear_cache() -> None:
 def feature_distance(
     preds: Images,
     target: Images,
-    recipe: Recipe | str | Path = "default",
+    recipe: Recipe | NamedRecipe | str | Path = "default",
     reduction: Reduction = "mean",
     per_layer: bool = False,
     mask: Images | None = None,
@@ -65,7 +49,7 @@ def feature_distance(
     crop_border: int = 0,
     precision: Precision = "float32",
     validate: bool = True,
-    **overrides: Any,
+    **overrides: Unpack[RecipeFields],
 ) -> Tensor | dict[str, Tensor]:
     """Perceptual distance between images by the intermediate features of a frozen network. Lower is better.
 
@@ -112,13 +96,13 @@ def feature_distance(
 def feature_distance_map(
     preds: Tensor,
     target: Tensor,
-    recipe: Recipe | str | Path = "default",
+    recipe: Recipe | NamedRecipe | str | Path = "default",
     per_layer: bool = False,
     data_range: DataRange = 1.0,
     crop_border: int = 0,
     precision: Precision = "float32",
     validate: bool = True,
-    **overrides: Any,
+    **overrides: Unpack[RecipeFields],
 ) -> Tensor | dict[str, Tensor]:
     """Where images differ perceptually: the distance of each pixel's patch. Its mean is the patch-token score.
 
@@ -154,3 +138,87 @@ def feature_distance_map(
         return scores if len(scores) > 1 else next(iter(scores.values()))
     several = len(maps) > 1
     return {column_name(name, label, several): value for name, drawn in maps.items() for label, value in drawn.items()}
+
+
+class _Given:
+    """A head that equals others of its content: it may have been trained on between two calls, and its file too."""
+
+    def __init__(self, head: Head) -> None:
+        self.head, self.content = head, content(head)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Given) and self.content == other.content
+
+    def __hash__(self) -> int:
+        return hash(self.content)
+
+
+@lru_cache(maxsize=KEPT)
+def _scorer(
+    recipe: SpipsRecipe, given: _Given, parts: tuple[str, ...] | None, precision: Precision, tile_batch: int
+) -> SpipsScorer:
+    return SpipsScorer(recipe, given.head, parts, precision, tile_batch=tile_batch)
+
+
+CLEARED.append(_scorer.cache_clear)
+
+
+def spips(
+    preds: Images,
+    target: Images,
+    recipe: AnyRecipe | None = None,
+    head: Head = None,
+    low_level: Taps | None = None,
+    semantic: Taps | None = None,
+    parts: str | Sequence[str] | None = None,
+    reduction: Reduction = "mean",
+    mask: Images | None = None,
+    data_range: DataRange = 1.0,
+    crop_border: int = 0,
+    precision: Precision = "float32",
+    tile_batch: int = 32,
+    validate: bool = True,
+    **overrides: Unpack[RecipeFields],
+) -> Tensor:
+    """SPIPS: one score from semantics, low-level features and conventional measures. Lower is better.
+
+    The functional twin of :class:`~torchmetrics_fmiqa.ScenePerceivedImagePerceptualScore`; differentiable with respect
+    to ``preds``. After Lao and Yu (arXiv 2504.17234, 2025); what is ours is told there.
+
+    Args:
+        preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``.
+        target: the pristine references, likewise.
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file or a SPIPS recipe; ``None`` for
+            what the head's file was trained for, and without one for ``"default"``.
+        head: a trained head or its file; ``None`` for fixed weights.
+        low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
+        semantic: taps of the semantic stream; ``None`` for the rest.
+        parts: which parts the fixed weights use; ``None`` for all.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        mask: ``(N, 1, H, W)`` weights of pixels; see the class for what it cannot reach.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        precision: ``"float32"``, ``"float64"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
+        tile_batch: tiles a side of the pair that go through the network at once.
+        validate: look at the values of images too.
+        overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
+
+    Returns:
+        0-dim, or ``(N,)`` with ``reduction="none"``; at least 0, and 0 for equal images.
+
+    Raises:
+        ValueError: for arguments, images, weights or a head that do not fit, naming the value and the fix.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> import torch
+    >>> from torchmetrics_fmiqa import spips
+    >>> target = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> spips(target, target)
+    tensor(0.)
+    >>> spips(0.9 * target, target, reduction="none").shape
+    torch.Size([2])
+    """
+    reduction = check_reduction(reduction)
+    found = recipe_for(recipe, head, low_level, semantic, **overrides)
+    scorer = _scorer(found, _Given(head), None if parts is None else check_parts(parts), precision, tile_batch)
+    return reduce(scorer(preds, target, mask, data_range, crop_border, validate), reduction)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.comparator import FeatureComparator
+from torchmetrics_fmiqa.comparator.distance_terms import Distances, column_name
 from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
 from torchmetrics_fmiqa.data.pairs import Pair
-from torchmetrics_fmiqa.features.images import share_outside
-from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
-from torchmetrics_fmiqa.jobs import Distances, column_name
+from torchmetrics_fmiqa.features.image_checks import share_outside
 from torchmetrics_fmiqa.memory import memory_of_a_pair
+from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 
 _READERS = 2
 _AHEAD = 4  # pairs in memory beyond those being scored; a 4K pair takes 50 MB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 # More values than any recipe, table of metrics or list of options holds.
@@ -68,3 +69,30 @@ def read_yaml(text: str, name: str) -> Any:
         raise NoYamlError(f"{name} is no YAML: {' '.join(str(error).split())[:400]}") from None
     except RecursionError:
         raise NoYamlError(f"{name} is no YAML that can be read: it is nested too deeply") from None
+
+
+def read_fields(option: str, items: Sequence[str] | None) -> dict[str, Any]:
+    """The fields that a repeatable option names, their values as YAML has them.
+
+    Args:
+        option: what it is called, such as ``"--set"``.
+        items: what it was given.
+
+    Raises:
+        ValueError: for what is no ``KEY=VALUE``, a key that comes twice, and YAML whose references unfold without end.
+
+    >>> read_fields("--set", ["split=train", "types=[cnn, color]", "realigned=true"])
+    {'split': 'train', 'types': ['cnn', 'color'], 'realigned': True}
+    """
+    fields: dict[str, Any] = {}
+    for item in items or ():
+        key, separator, text = item.partition("=")
+        if not separator or not key:
+            raise ValueError(f"`{option}` takes KEY=VALUE, got {item!r}")
+        if key in fields:
+            raise ValueError(f"`{option} {key}` is given twice")
+        try:
+            fields[key] = read_yaml(text, f"`{option} {key}`")
+        except NoYamlError:
+            fields[key] = text
+    return fields

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.outliers import OutlierFinding, WorstCase
+from torchmetrics_fmiqa.benchmark.analysis.outliers import OutlierFinding, WorstCase
 from torchmetrics_fmiqa.benchmark.study import GalleryItem
 
 

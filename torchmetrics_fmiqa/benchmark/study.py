@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from torchmetrics_fmiqa.benchmark.accuracy import AccuracyFinding
-from torchmetrics_fmiqa.benchmark.analysis import Analysis
-from torchmetrics_fmiqa.benchmark.attacks import AttackResult
-from torchmetrics_fmiqa.benchmark.cost import Cost
-from torchmetrics_fmiqa.benchmark.desirability import Desirability
-from torchmetrics_fmiqa.benchmark.layers import LayerCurve
-from torchmetrics_fmiqa.benchmark.measures import Skipped
-from torchmetrics_fmiqa.benchmark.outliers import OutlierFinding, WorstCase
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable
-from torchmetrics_fmiqa.benchmark.usefulness import Usefulness
+from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis
+from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult
+from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
+from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability
+from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
+from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness
+from torchmetrics_fmiqa.benchmark.analysis.outliers import OutlierFinding, WorstCase
+from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.data.pairs import Problem
 
 

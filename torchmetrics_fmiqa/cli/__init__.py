@@ -11,8 +11,8 @@ import typer
 from torchmetrics_fmiqa.cli.benchmark import benchmark as _benchmark
 from torchmetrics_fmiqa.cli.command import Command, Group
 from torchmetrics_fmiqa.cli.console import discard, err_console, one_line, prepare_streams
-from torchmetrics_fmiqa.cli.draw import draw_map as _map
 from torchmetrics_fmiqa.cli.fit import fit as _fit
+from torchmetrics_fmiqa.cli.map import draw_map as _map
 from torchmetrics_fmiqa.cli.recipes import recipes as _recipes
 from torchmetrics_fmiqa.cli.score import score as _score
 from torchmetrics_fmiqa.cli.termination import keyboard_interrupt_on_termination

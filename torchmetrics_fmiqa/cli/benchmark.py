@@ -36,8 +36,8 @@ from torchmetrics_fmiqa.cli.options import (
 from torchmetrics_fmiqa.cli.sources import read_source, refuse_ignored
 
 if TYPE_CHECKING:
-    from torchmetrics_fmiqa.benchmark.choices import ChoiceStudy
-    from torchmetrics_fmiqa.benchmark.panel import Panel
+    from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
+    from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
     from torchmetrics_fmiqa.benchmark.study import Study
 
 
@@ -115,11 +115,10 @@ def benchmark(
 
     Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments.
     """
-    from torchmetrics_fmiqa.benchmark.build import Asking, other_sets
-    from torchmetrics_fmiqa.benchmark.choices_run import benchmark_choices
-    from torchmetrics_fmiqa.benchmark.run import Display, benchmark_images, benchmark_table
-    from torchmetrics_fmiqa.benchmark.scores import Reading
-    from torchmetrics_fmiqa.data.rated import RatedPairs
+    from torchmetrics_fmiqa.benchmark.benchmark import Display, benchmark_choices, benchmark_images, benchmark_table
+    from torchmetrics_fmiqa.benchmark.build_study import Asking, other_sets
+    from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+    from torchmetrics_fmiqa.data.rated_csv import RatedPairs
 
     if sum(source is not None for source in (pairs, data, scores)) != 1:
         raise ValueError("give one of --pairs TABLE.csv, --data NAME=FOLDER and --scores TABLE")
@@ -173,10 +172,10 @@ def benchmark(
 
 
 def _panel(names: Sequence[str], device: str, precision: str) -> Panel:
-    from torchmetrics_fmiqa.benchmark.baselines import baseline_names, make_baseline
-    from torchmetrics_fmiqa.benchmark.measures import Measure, Skipped
-    from torchmetrics_fmiqa.benchmark.names import parse_metrics
-    from torchmetrics_fmiqa.benchmark.panel import Panel
+    from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, make_baseline
+    from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Skipped
+    from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
+    from torchmetrics_fmiqa.benchmark.metrics.spec import parse_metrics
 
     parsed = parse_metrics(names, (*baseline_names(), "lpips-alex"))
     with err_console.status("loading metrics ..."):

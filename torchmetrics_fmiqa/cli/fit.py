@@ -37,8 +37,8 @@ from torchmetrics_fmiqa.cli.options import (
 from torchmetrics_fmiqa.cli.sources import FIT, given, refuse_ignored
 
 if TYPE_CHECKING:
-    from torchmetrics_fmiqa.cli.fit_compared import Compared
-    from torchmetrics_fmiqa.fusion.recipe import SpipsRecipe
+    from torchmetrics_fmiqa.fitting.compare import Compared
+    from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 
 def fit(
@@ -145,8 +145,8 @@ def fit(
     trained: dict[str, Any] = {"linear": linear, "hidden": _widths(hidden), "epochs": epochs, "patience": patience}
     trained |= {"learning_rate": learning_rate, "seed": seed}
     if scores is not None:
-        from torchmetrics_fmiqa.cli.fitted import Asked
-        from torchmetrics_fmiqa.fusion.fitting import Training
+        from torchmetrics_fmiqa.fitting.fit_table import Training
+        from torchmetrics_fmiqa.fitting.pipeline_table import Asked
 
         refuse_ignored(context, "scores", FIT)
         if not features or opinion is None:
@@ -172,10 +172,10 @@ def fit(
     if leave_one_out and given(context, "folds"):
         raise ValueError("`--leave-one-out` has a fold for each reference: give it or --folds, not both")
 
-    from torchmetrics_fmiqa.benchmark.scores import Reading
-    from torchmetrics_fmiqa.cli.fit_images import AskedImages
-    from torchmetrics_fmiqa.cli.fit_sources import read_sets
-    from torchmetrics_fmiqa.fusion.training import SpipsTraining
+    from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+    from torchmetrics_fmiqa.fitting.config import SpipsTraining
+    from torchmetrics_fmiqa.fitting.pipeline import AskedImages
+    from torchmetrics_fmiqa.fitting.sources import read_sets
 
     sets, tested = read_sets(
         pairs or (),
@@ -205,7 +205,7 @@ def fit(
 
 
 def _fit_scores(scores: Path, out: Path, asked: Any) -> None:
-    from torchmetrics_fmiqa.cli.fitted import fit_table
+    from torchmetrics_fmiqa.fitting.pipeline_table import fit_table
 
     with telling() as tell:
         rows = fit_table(scores, out, asked, shlex.join(["fmiqa", *sys.argv[1:]]), tell)
@@ -220,8 +220,8 @@ def _fit_scores(scores: Path, out: Path, asked: Any) -> None:
 
 
 def _fit_images(asked: Any, out: Path) -> None:
-    from torchmetrics_fmiqa.benchmark.run import Display
-    from torchmetrics_fmiqa.cli.fit_images import fit_images
+    from torchmetrics_fmiqa.benchmark.benchmark import Display
+    from torchmetrics_fmiqa.fitting.pipeline import fit_images
 
     with going_on_in(out):
         found = fit_images(asked, out, shlex.join(["fmiqa", *sys.argv[1:]]), Display(telling, count_pairs))
@@ -233,7 +233,7 @@ def _fit_images(asked: Any, out: Path) -> None:
 
 def _show(one: Compared) -> None:
     """What is trained, what is not, and the best single input of each part."""
-    from torchmetrics_fmiqa.cli.fit_compared import short_list
+    from torchmetrics_fmiqa.fitting.compare import short_list
 
     name = plain(f"{one.measured.set.name} ({one.tested})")
     if one.measured.set.kind == "choice":
@@ -256,8 +256,8 @@ def _show(one: Compared) -> None:
 
 
 def _recipe(name: str, overrides: list[str] | None, low_level: str | None, semantic: str | None) -> SpipsRecipe:
-    from torchmetrics_fmiqa.cli.fields import read_fields
-    from torchmetrics_fmiqa.fusion.recipe import as_spips_recipe
+    from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
+    from torchmetrics_fmiqa.yaml_text import read_fields
 
     fields = read_fields("--set", overrides)
     taps = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
@@ -266,7 +266,7 @@ def _recipe(name: str, overrides: list[str] | None, low_level: str | None, seman
 
 
 def _parts(without: list[str] | tuple[str, ...], no_gate: bool) -> tuple[str, ...]:
-    from torchmetrics_fmiqa.fusion.streams import PARTS
+    from torchmetrics_fmiqa.spips_model.model import PARTS
 
     left_out = [name.replace("-", "_") for text in without for name in split_names(text)]
     for name in left_out:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from torchmetrics_fmiqa.cli.console import err_console, plain
-from torchmetrics_fmiqa.cli.fields import read_fields
+from torchmetrics_fmiqa.yaml_text import read_fields
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.data.images import Match
-    from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
     from torchmetrics_fmiqa.recipes import Recipe
+    from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
+
 
 #: That every generator of random numbers takes.
 LARGEST_SEED = 2**63 - 1
@@ -138,8 +139,8 @@ def load_spips(
     Raises:
         ValueError: for a recipe, taps or a head that do not fit.
     """
-    from torchmetrics_fmiqa.fusion.recipe import as_spips_recipe
-    from torchmetrics_fmiqa.fusion.scorer import SpipsScorer
+    from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
+    from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 
     fields = read_fields("--set", overrides)
     with err_console.status("loading SPIPS ..."):

@@ -89,8 +89,8 @@ def score(
     be written (the scores are printed then).
     """
     from torchmetrics_fmiqa.data.pairs import Problem, find_pairs, read_pairs
+    from torchmetrics_fmiqa.data.tables import check_table_path
     from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, score_pairs
-    from torchmetrics_fmiqa.tables import check_table_path
 
     if root is not None and pairs is None:
         raise ValueError("`--root` is for the paths of a table: give --pairs TABLE.csv too")
@@ -142,8 +142,8 @@ def score(
 
 def _write(out: Path, done: Sequence[Scored], columns: Sequence[str]) -> WriteError | None:
     """Write the scores and say so; where the system refuses, print them instead, and return the error."""
+    from torchmetrics_fmiqa.data.tables import format_csv, write_table
     from torchmetrics_fmiqa.safe_write import WriteError, printable
-    from torchmetrics_fmiqa.tables import format_csv, write_table
 
     names = ["ref", "dist", *columns]
     rows = [{"ref": one.pair.ref, "dist": one.pair.dist, **one.values} for one in done]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from torchmetrics_fmiqa.cli.fields import read_fields
+from torchmetrics_fmiqa.yaml_text import read_fields
 
 if TYPE_CHECKING:
-    from torchmetrics_fmiqa.data.rated import JndPairs, RatedPairs, Triplets
+    from torchmetrics_fmiqa.data.rated_csv import JndPairs, RatedPairs, Triplets
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def read_source(
         ValueError: for options that do not fit, and for what the readers raise.
     """
     from torchmetrics_fmiqa.data.datasets import read_dataset
-    from torchmetrics_fmiqa.data.rated import RatedPairs, read_rated_csv
+    from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
 
     if pairs is not None:
         refuse_ignored(context, "pairs")
@@ -141,6 +140,8 @@ def read_source(
 
 def _reader_options(name: str, given: Sequence[str] | None) -> dict[str, Any]:
     """What to give to the reader of a data set, checked against what it takes."""
+    from torchmetrics_fmiqa.data.datasets import check_option, reader_takes
+
     fields = read_fields("--data-option", given)
     takes = reader_takes(name)
     for key, value in fields.items():
@@ -149,25 +150,3 @@ def _reader_options(name: str, given: Sequence[str] | None) -> dict[str, Any]:
             raise ValueError(f"`--data-option {key}` means nothing to {name}: {known}")
         check_option(key, value, takes[key])
     return fields
-
-
-def reader_takes(name: str) -> dict[str, inspect.Parameter]:
-    """What the reader of a data set takes beside the folder.
-
-    Raises:
-        ValueError: for a name that is not known.
-    """
-    from torchmetrics_fmiqa.data.datasets import reader_of
-
-    # The first is the folder.
-    return dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])
-
-
-def check_option(key: str, value: object, takes: inspect.Parameter) -> None:
-    """Check the value of an option of a reader.
-
-    Raises:
-        ValueError: for a text where true or false is meant.
-    """
-    if isinstance(takes.default, bool) and not isinstance(value, bool):
-        raise ValueError(f"`--data-option {key}` must be true or false, got {value!r}")

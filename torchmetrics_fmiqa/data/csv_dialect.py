@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 
-from torchmetrics_fmiqa.tables import format_csv, text_of_csv
+from torchmetrics_fmiqa.data.tables import format_csv, text_of_csv
 
 _DELIMITERS = ",;\t"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
@@ -17,7 +17,7 @@ def csv_records(content: bytes, table: str) -> Iterator[tuple[int, list[str]]]:
     """The records of a CSV file, the names of its columns first, each with the number of its last line.
 
     What separates the fields is seen in the first line. Where that is a semicolon, ``3,5`` is the number 3.5.
-    Apostrophes before what would be a formula are taken away (:func:`~torchmetrics_fmiqa.tables.csv_text`).
+    Apostrophes before what would be a formula are taken away (:func:`~torchmetrics_fmiqa.data.tables.csv_text`).
 
     Args:
         content: of the file.

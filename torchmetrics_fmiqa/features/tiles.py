@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 #: ``even``: as few tiles as cover the axis, evenly spaced. ``published``: ZS-IQA's windows of 224 at stride 200.
 Spacing = Literal["even", "published"]
@@ -227,3 +228,26 @@ def add_tiles(canvas: Tensor, painted: Tensor, plan: TilePlan, picks: list[tuple
         y, x = plan.corners[number]
         canvas[image, y : y + plan.rows.tile, x : x + plan.cols.tile] += tile
     return canvas
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring images ``(N, 3, H, W)`` to ``size``, antialiased bicubic."""
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def shrink_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring a mask to the working size by area, so that a pixel's weight is the mean of what it covers."""
+    height, width = mask.shape[-2:]
+    if (height, width) == size:
+        return mask
+    return cells(size[0], height, height, mask) @ mask @ cells(size[1], width, width, mask).T
+
+
+def stretch_map(drawn: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring a map ``(N, h, w)`` to ``size`` by area: its mean stays what it was."""
+    if drawn.shape[-2:] == size:
+        return drawn
+    rows, cols = (cells(count, length, length, drawn) for count, length in zip(drawn.shape[-2:], size, strict=True))
+    return rows.T @ drawn @ cols

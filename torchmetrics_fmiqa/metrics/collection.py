@@ -14,13 +14,19 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
-from torchmetrics_fmiqa.features.cache import References
-from torchmetrics_fmiqa.features.images import data_limits
+from torchmetrics_fmiqa.features.image_checks import data_limits
+from torchmetrics_fmiqa.features.reference_cache import References
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks
-from torchmetrics_fmiqa.metrics.finite import finite_positions, select_finite
+from torchmetrics_fmiqa.metrics.float64_state import StatefulMetric, will_sync
 from torchmetrics_fmiqa.metrics.gradient import warn_of_lost_gradient
-from torchmetrics_fmiqa.metrics.pairs import Measured, PairMetric, check_ids, served
-from torchmetrics_fmiqa.metrics.states import StatefulMetric, will_sync
+from torchmetrics_fmiqa.metrics.image_pair_metric import (
+    Measured,
+    PairMetric,
+    check_ids,
+    finite_positions,
+    select_finite,
+    served,
+)
 from torchmetrics_fmiqa.misuse import WarnOnce
 
 
@@ -71,7 +77,7 @@ class FeatureMetricCollection(MetricCollection):
         """Update every member, with one forward pass for each backbone.
 
         With ``references`` the targets' features are looked up and kept, see
-        :class:`~torchmetrics_fmiqa.features.cache.References`.
+        :class:`~torchmetrics_fmiqa.features.reference_cache.References`.
         """
         with self._serving(preds, target, kwargs, references):
             super().update(preds, target, **kwargs)

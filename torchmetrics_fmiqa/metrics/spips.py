@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import Precision
-from torchmetrics_fmiqa.features.images import DataRange
-from torchmetrics_fmiqa.functional import Reduction
-from torchmetrics_fmiqa.fusion.recipe import AnyRecipe
-from torchmetrics_fmiqa.fusion.scorer import Head, SpipsScorer, recipe_for
-from torchmetrics_fmiqa.metrics.finite import NanStrategy
-from torchmetrics_fmiqa.metrics.pairs import PairMetric, metric_options
-from torchmetrics_fmiqa.profiles import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.features.image_checks import DataRange
+from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric
+from torchmetrics_fmiqa.metrics.metric_fields import MetricFields, split_fields
 from torchmetrics_fmiqa.recipes import Taps
+from torchmetrics_fmiqa.reduction import Reduction
+from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe
+from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, recipe_for
 
 Output = Literal["distance", "quality"]
 
@@ -27,8 +28,8 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
 
     After "SPIPS" (Lao and Yu, arXiv 2504.17234, 2025): early features of a frozen network are a low-level stream, late
     ones a semantic stream; both are joined with maps of conventional measures, and a small network gives the score. No
-    code and no constants were published: what is ours is told in :mod:`torchmetrics_fmiqa.fusion`. Without a ``head``
-    fixed weights join the parts, which nobody trained; ``fmiqa fit`` trains a head.
+    code and no constants were published: what is ours is told in :mod:`torchmetrics_fmiqa.spips_model`. Without a
+    ``head`` fixed weights join the parts, which nobody trained; ``fmiqa fit`` trains a head.
 
     **Lower is better; 0 for equal images**, above 0 for all others. With ``output="quality"`` higher is better: 100 for
     equal images, 0 for the worst opinion that the head was trained with.
@@ -51,10 +52,10 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
 
     Args:
         recipe: what to measure with: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a
-            :class:`~torchmetrics_fmiqa.fusion.recipe.SpipsRecipe`. Its distance is l2, cosine or angular. ``None``
+            :class:`~torchmetrics_fmiqa.spips_model.recipe.SpipsRecipe`. Its distance is l2, cosine or angular. ``None``
             takes what the head's file was trained for, and without a file ``"default"``.
         head: a ``.safetensors`` file that ``fmiqa fit`` made for this recipe, a
-            :class:`~torchmetrics_fmiqa.fusion.streams.SpipsHead`, or ``None`` for fixed weights.
+            :class:`~torchmetrics_fmiqa.spips_model.model.SpipsHead`, or ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
         semantic: taps of the semantic stream; ``None`` for the rest.
         parts: which of ``"semantic"``, ``"low_level"`` and ``"conventional"`` the fixed weights use; ``None`` for all,
@@ -102,13 +103,13 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         tile_batch: int = 32,
         validate: bool = True,
         nan_strategy: NanStrategy = "error",
-        **kwargs: Any,
+        **kwargs: Unpack[MetricFields],
     ) -> None:
-        options = metric_options(kwargs)
+        options, fields = split_fields(kwargs)
         super().__init__(reduction, data_range, crop_border, validate, nan_strategy, **options)
         if output not in get_args(Output):
             raise ValueError(f"`output` must be one of {', '.join(get_args(Output))}; got {output!r}")
-        self.recipe = recipe_for(recipe, head, low_level, semantic, **kwargs)
+        self.recipe = recipe_for(recipe, head, low_level, semantic, **fields)
         self.scorer = SpipsScorer(self.recipe, head, parts, precision, tile_batch=tile_batch)
         self.output = output
         if output == "quality":

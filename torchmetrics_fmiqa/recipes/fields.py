@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
 from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
 from torchmetrics_fmiqa.distances.joint import Combine
+from torchmetrics_fmiqa.features.content_hash import content_of
 
 Resolution = Literal["auto", "tile", "native", "resize"]
 Protocol = Literal["fmiqa", "zsiqa"]
@@ -160,3 +163,43 @@ def checked_combine(given: Any, distance: Any) -> Combine | None:
             f"'symmetric_kl': 1}} with it or leave it out; got distance={shown(distance)}"
         )
     return given  # type: ignore[no-any-return]
+
+
+def callable_identity(distance: Distance) -> str:
+    """Digest of a user's distance: its code where it has some, else its pickled content."""
+    try:
+        content = content_of(distance)
+    except Exception as error:
+        raise ValueError(f"`distance` {distance!r} cannot be pickled, so it has no digest: give a function") from error
+    return f"{distance_name(distance)}:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def plain_value(value: Any) -> Any:
+    """A field's value as plain lists, numbers and strings."""
+    if isinstance(value, Mapping):
+        return {
+            str(key) if isinstance(key, int) else plain_value(key): plain_value(item) for key, item in value.items()
+        }
+    if isinstance(value, (tuple, list)):
+        return [plain_value(item) for item in value]
+    return distance_name(value) if callable(value) else value
+
+
+# What other packages call things.
+_ELSEWHERE = {
+    "normalize": "give the range of the images as `data_range`, such as (-1, 1)",
+    "net": "name the network as `backbone`, or a recipe that has it",
+    "net_type": "name the network as `backbone`, or a recipe that has it",
+}
+
+
+def check_names(overrides: Iterable[str], names: Sequence[str]) -> None:
+    """Raise a ValueError that names the first override that is no field of a recipe, and the nearest one."""
+    for name in overrides:
+        if name in names:
+            continue
+        if name in _ELSEWHERE:
+            raise ValueError(f"there is no `{name}` here: {_ELSEWHERE[name]}")
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f": did you mean `{near[0]}`?" if near else ""
+        raise ValueError(f"a recipe has no field `{name}`{hint} (fields: {', '.join(names)})")

@@ -13,22 +13,25 @@ from pathlib import Path
 from typing import Any, get_args
 
 from torch import nn
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.arguments import shown, truth
 from torchmetrics_fmiqa.distances import Distance
 from torchmetrics_fmiqa.distances.joint import Combine, Joint
-from torchmetrics_fmiqa.features.identity import content_of
-from torchmetrics_fmiqa.features.network import UserModule, network_identity
+from torchmetrics_fmiqa.features.builders import UserModule
+from torchmetrics_fmiqa.features.network import network_identity
 from torchmetrics_fmiqa.features.tokens import TokenChoice
 from torchmetrics_fmiqa.features.weights import PRETRAINED
-from torchmetrics_fmiqa.recipes.backbones import own_fields
+from torchmetrics_fmiqa.recipes.backbone_defaults import own_fields, published_taps
 from torchmetrics_fmiqa.recipes.fields import (
     Normalization,
     Pooling,
     Protocol,
     Resolution,
     Taps,
+    callable_identity,
     check_choice,
+    check_names,
     checked_combine,
     checked_distance,
     checked_normalization,
@@ -36,18 +39,13 @@ from torchmetrics_fmiqa.recipes.fields import (
     checked_tap_weights,
     checked_taps,
     distance_name,
+    plain_value,
 )
-from torchmetrics_fmiqa.recipes.published import published_taps
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
+from torchmetrics_fmiqa.recipes.yaml_form import read_fields
 
 # Part of every digest: raise it when the same fields start to mean another number.
 _VERSION = 1
-
-# What other packages call things.
-_ELSEWHERE = {
-    "normalize": "give the range of the images as `data_range`, such as (-1, 1)",
-    "net": "name the network as `backbone`, or a recipe that has it",
-    "net_type": "name the network as `backbone`, or a recipe that has it",
-}
 
 # Fields that belong to a backbone; another backbone starts from its own.
 _BACKBONE_BOUND = ("weights", "taps", "tap_weights", "normalization", "resolution", "tile", "max_side", "pooling")
@@ -80,7 +78,7 @@ class Recipe:
         clamp_preds: clamp predictions to their range first.
         protocol: ``"fmiqa"``, or ``"zsiqa"`` for the published sums, windows and distances (:meth:`zsiqa`).
         pooling: how positions make one number: their ``"mean"``, or weighed by the ``"information"`` of the target
-            there (:func:`~torchmetrics_fmiqa.features.information.information`): an even sky counts less than a face.
+            there (:func:`~torchmetrics_fmiqa.comparator.preprocess.information`): an even sky counts less than a face.
             Distances without a map weigh whole tiles so. With ``"information"`` the score is not symmetric: swap
             preds and target, and other places count.
         clamp_target: clamp references to their range first, where they may leave it: reflectance slightly above 1, or
@@ -201,7 +199,7 @@ class Recipe:
             fields["backbone"] = self.backbone.identity
         else:
             fields["weights"] = network_identity(self.backbone, str(self.weights))
-        distances = [d if isinstance(d, str) else _callable_identity(d) for d in self.distances]
+        distances = [d if isinstance(d, str) else callable_identity(d) for d in self.distances]
         joint = self.joint
         fields["distance"] = distances if joint is None else dict(zip(distances, joint.weights, strict=True))
         return fields
@@ -217,21 +215,13 @@ class Recipe:
 
     def plain(self) -> dict[str, Any]:
         """The fields as plain lists, numbers and strings; without the backbone where that is a module."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, Mapping):
-                return {str(key) if isinstance(key, int) else plain(key): plain(item) for key, item in value.items()}
-            if isinstance(value, (tuple, list)):
-                return [plain(item) for item in value]
-            return distance_name(value) if callable(value) else value
-
         return {
-            field.name: plain(getattr(self, field.name))
+            field.name: plain_value(getattr(self, field.name))
             for field in dataclasses.fields(self)
             if not isinstance(getattr(self, field.name), UserModule)
         }
 
-    def replace(self, **overrides: Any) -> Recipe:
+    def replace(self, **overrides: Unpack[RecipeFields]) -> Recipe:
         """Return a copy with other fields. Another ``backbone`` resets whatever belongs to a backbone to its defaults.
 
         A ``distance`` that is not joined resets ``combine``.
@@ -242,25 +232,19 @@ class Recipe:
         Raises:
             ValueError: for a name that is no field, with the nearest one.
         """
-        names = [field.name for field in dataclasses.fields(self)]
-        for name in overrides:
-            if name not in names:
-                if name in _ELSEWHERE:
-                    raise ValueError(f"there is no `{name}` here: {_ELSEWHERE[name]}")
-                near = difflib.get_close_matches(name, names, 1)
-                hint = f": did you mean `{near[0]}`?" if near else ""
-                raise ValueError(f"a recipe has no field `{name}`{hint} (fields: {', '.join(names)})")
-        if "backbone" in overrides:
+        fields: dict[str, Any] = dict(overrides)
+        check_names(fields, [field.name for field in dataclasses.fields(self)])
+        if "backbone" in fields:
             own = own_fields(self.backbone)
             brought = {field.name: field.default for field in dataclasses.fields(self) if field.name in own}
             gone = {name: value for name, value in brought.items() if getattr(self, name) == own[name]}
-            defaults = {**gone, **backbone_defaults(overrides["backbone"])}
-            if "distance" in overrides:
+            defaults = {**gone, **backbone_defaults(fields["backbone"])}
+            if "distance" in fields:
                 defaults.pop("combine", None)
-            overrides = {**defaults, **overrides}
-        if not isinstance(overrides.get("distance", {}), Mapping):
-            overrides = {"combine": None, **overrides}
-        return dataclasses.replace(self, **overrides)
+            fields = {**defaults, **fields}
+        if not isinstance(fields.get("distance", {}), Mapping):
+            fields = {"combine": None, **fields}
+        return dataclasses.replace(self, **fields)
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML, with the fields that differ from the backbone's defaults.
@@ -268,9 +252,17 @@ class Recipe:
         Raises:
             ValueError: if the backbone is a module or a distance is a callable, which YAML cannot hold.
         """
-        from torchmetrics_fmiqa.recipes.yaml_form import written
+        import yaml
 
-        return written(self)
+        if isinstance(self.backbone, UserModule):
+            raise ValueError("a recipe with a module as backbone has no YAML form: give a timm or torchvision name")
+        if any(not isinstance(distance, str) for distance in self.distances):
+            raise ValueError("a recipe with a callable as distance has no YAML form: give the name of a distance")
+        start = {field.name: field.default for field in dataclasses.fields(self)} | backbone_defaults(self.backbone)
+        fields = {name: value for name, value in self.plain().items() if getattr(self, name) != start[name]}
+        if self.tap_weights is not None:
+            fields["tap_weights"] = dict(self.tap_weights)
+        return str(yaml.safe_dump(fields, sort_keys=False))
 
     @classmethod
     def from_yaml(cls, source: str | Path) -> Recipe:
@@ -281,9 +273,11 @@ class Recipe:
         Raises:
             ValueError: for unknown fields, or a text that is no YAML mapping.
         """
-        from torchmetrics_fmiqa.recipes.yaml_form import read
-
-        return read(source)
+        fields = read_fields(source)
+        start = named(fields.pop("recipe")) if "recipe" in fields else Recipe("placeholder")
+        if start.backbone == "placeholder" and "backbone" not in fields:
+            raise ValueError("a recipe names its `backbone`, or a `recipe` to start from")
+        return start.replace(**fields)
 
     @classmethod
     def zsiqa(cls, backbone: str, distance: str = "l2", weights: str | None = None) -> Recipe:
@@ -329,16 +323,26 @@ class Recipe:
         return f"Recipe({', '.join(shown)})"
 
 
+#: The named recipes; the registry fills it.
+NAMED: dict[str, Recipe] = {}
+
+
+def named(name: str) -> Recipe:
+    """Return the recipe of that name.
+
+    Raises:
+        ValueError: if there is none, with the nearest names.
+    """
+    if not isinstance(name, str) or name not in NAMED:
+        near = difflib.get_close_matches(str(name), NAMED, 3)
+        hint = f"; close: {', '.join(near)}" if near else ""
+        raise ValueError(
+            f"there is no recipe {name!r}{hint} (`fmiqa recipes` lists them; a .yaml file or backbone=NAME works too)"
+        )
+    return NAMED[name]
+
+
 def backbone_defaults(backbone: Any) -> dict[str, Any]:
     """What the fields that belong to a backbone start from where it is named."""
     general = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in _BACKBONE_BOUND}
     return general | own_fields(backbone)
-
-
-def _callable_identity(distance: Distance) -> str:
-    """Digest of a user's distance: its code where it has some, else its pickled content."""
-    try:
-        content = content_of(distance)
-    except Exception as error:
-        raise ValueError(f"`distance` {distance!r} cannot be pickled, so it has no digest: give a function") from error
-    return f"{distance_name(distance)}:{hashlib.sha256(content.encode()).hexdigest()}"

@@ -14,13 +14,12 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from torchmetrics_fmiqa.benchmark.asked_spips import AskedSpips
-from torchmetrics_fmiqa.benchmark.baselines import baseline_names, baselines
-from torchmetrics_fmiqa.benchmark.names import parse_metrics
-from torchmetrics_fmiqa.benchmark.panel import Panel
-from torchmetrics_fmiqa.benchmark.scores import Reading
-from torchmetrics_fmiqa.data.rated import read_rated_csv
-from torchmetrics_fmiqa.features.cache import ReferenceCache
+from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, baselines
+from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
+from torchmetrics_fmiqa.benchmark.metrics.spec import AskedSpips, parse_metrics
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
 from torchmetrics_fmiqa.statistics import agreement
 from train.embedded.photographs import ASSETS

@@ -6,7 +6,7 @@ import math
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from torchmetrics_fmiqa.benchmark.accuracy import AccuracyFinding
+from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
 from torchmetrics_fmiqa.benchmark.plots.labels import place_labels
 from torchmetrics_fmiqa.benchmark.plots.style import (
     MARKERS,
@@ -32,7 +32,7 @@ def plot_accuracy(finding: AccuracyFinding, ax: Axes | None = None) -> Axes:
     Points have the colour and shape of the kind of their accuracy: kinds are not one scale.
 
     Args:
-        finding: of :func:`~torchmetrics_fmiqa.benchmark.accuracy.accuracy_finding`.
+        finding: of :func:`~torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy.accuracy_finding`.
         ax: axes to draw into; by default those of a new figure.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from torchmetrics_fmiqa.benchmark.analysis import Analysis
+from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis
 from torchmetrics_fmiqa.benchmark.plots.style import (
     ACCENT,
     GREY,
@@ -31,7 +31,7 @@ def plot_agreement(analysis: Analysis, ax: Axes | None = None) -> Axes:
     A metric without an SRCC has a dash.
 
     Args:
-        analysis: of :func:`~torchmetrics_fmiqa.benchmark.analysis.analyse`.
+        analysis: of :func:`~torchmetrics_fmiqa.benchmark.analysis.agreement.analyse`.
         ax: axes to draw into; by default those of a new figure.
 
     Raises:
@@ -39,8 +39,8 @@ def plot_agreement(analysis: Analysis, ax: Axes | None = None) -> Axes:
         ModuleNotFoundError: without matplotlib.
 
     >>> import numpy as np
-    >>> from torchmetrics_fmiqa.benchmark.analysis import analyse
-    >>> from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+    >>> from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
+    >>> from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
     >>> rng = np.random.default_rng(0)
     >>> mos, names = rng.uniform(1, 5, 60), np.arange(60).astype(str)
     >>> scores = {"close": 5 - mos + 0.1 * rng.normal(size=60), "far": 5 - mos + 2 * rng.normal(size=60)}

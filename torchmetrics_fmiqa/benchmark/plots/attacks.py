@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torchmetrics_fmiqa.benchmark.attacks import AttackResult
+from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult
 from torchmetrics_fmiqa.benchmark.plots.style import (
     DARK,
     GREY,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.analysis import Analysis
+from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis
 from torchmetrics_fmiqa.benchmark.plots.style import SHADES, SMALL, SRCC, axes, heading, shorten, write_cells
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def plot_types(analysis: Analysis, ax: Axes | None = None) -> Axes:
         ModuleNotFoundError: without matplotlib.
 
     >>> import numpy as np
-    >>> from torchmetrics_fmiqa.benchmark.analysis import analyse
-    >>> from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+    >>> from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
+    >>> from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
     >>> mos, names = np.arange(12.0), np.arange(12).astype(str)
     >>> scores = {"ours": 12 - mos + np.repeat([0, 5], 6) * np.sin(mos)}
     >>> table = ScoredTable(scores, {}, mos, (np.arange(12) % 3).astype(str), names, np.repeat(["blur", "noise"], 6))

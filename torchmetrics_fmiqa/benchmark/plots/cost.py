@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from torchmetrics_fmiqa.benchmark.analysis import Analysis
-from torchmetrics_fmiqa.benchmark.cost import Cost
+from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis
+from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
 from torchmetrics_fmiqa.benchmark.plots.labels import place_labels
 from torchmetrics_fmiqa.benchmark.plots.style import (
     DARK,
@@ -45,8 +45,8 @@ def plot_cost(cost: Sequence[Cost], analysis: Analysis, ax: Axes | None = None) 
         ModuleNotFoundError: without matplotlib.
 
     >>> import numpy as np
-    >>> from torchmetrics_fmiqa.benchmark.analysis import analyse
-    >>> from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+    >>> from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
+    >>> from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
     >>> mos, names = np.arange(12.0), np.arange(12).astype(str)
     >>> table = ScoredTable({"slow": 12 - mos, "fast": -np.sqrt(mos)}, {}, mos, names, names, None)
     >>> ax = plot_cost([Cost("slow", 3.0, 86.0), Cost("fast", 0.1, 1.0)], analyse(table, "better", [], resamples=10))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.desirability import Desirability
+from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability
 from torchmetrics_fmiqa.benchmark.plots.groups import group_rows, write_groups
 from torchmetrics_fmiqa.benchmark.plots.style import SHADES, SMALL, axes, heading, shorten, write_cells
 
@@ -27,7 +27,7 @@ def plot_desirability(found: Desirability | None, ax: Axes | None = None) -> Axe
         ValueError: without a metric.
         ModuleNotFoundError: without matplotlib.
 
-    >>> from torchmetrics_fmiqa.benchmark.desirability import desirability
+    >>> from torchmetrics_fmiqa.benchmark.analysis.desirability import desirability
     >>> ax = plot_desirability(desirability({"ours": {"rank_agreement": 0.9}}))
     >>> [text.get_text() for text in ax.texts[:2]], ax.get_yticklabels()[0].get_text()
     (['.90', '.90'], '1. ours')

@@ -31,7 +31,7 @@ def plot_gallery(items: Sequence[GalleryItem], ax: Axes | None = None) -> Axes:
         ModuleNotFoundError: without matplotlib.
 
     >>> import numpy as np
-    >>> from torchmetrics_fmiqa.benchmark.outliers import WorstCase
+    >>> from torchmetrics_fmiqa.benchmark.analysis.outliers import WorstCase
     >>> case = WorstCase(0, "lake.png", "lake_blur.png", "blur", 4.1, 2.3, 3.2)
     >>> grey = np.full((8, 12, 3), 128, dtype=np.uint8)
     >>> ax = plot_gallery([GalleryItem(case, grey, grey, None)])

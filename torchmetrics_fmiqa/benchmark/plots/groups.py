@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.desirability import Desirability
+from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability
 from torchmetrics_fmiqa.benchmark.plots.style import DARK, SMALL
 
 if TYPE_CHECKING:

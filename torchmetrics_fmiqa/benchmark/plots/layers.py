@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.layers import LayerCurve
+from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
 from torchmetrics_fmiqa.benchmark.plots.style import (
     MARKERS,
     PALE,

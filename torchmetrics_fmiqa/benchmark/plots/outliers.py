@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from torchmetrics_fmiqa.benchmark.outliers import FeatureTest, OutlierFinding
+from torchmetrics_fmiqa.benchmark.analysis.outliers import FeatureTest, OutlierFinding
 from torchmetrics_fmiqa.benchmark.plots.style import (
     ACCENT,
     DARK,

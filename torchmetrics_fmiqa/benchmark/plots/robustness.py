@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.analysis import Analysis
+from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis
 from torchmetrics_fmiqa.benchmark.plots.style import (
     GREY,
     MARKERS,
@@ -40,8 +40,8 @@ def plot_robustness(analysis: Analysis, ax: Axes | None = None) -> Axes:
         ModuleNotFoundError: without matplotlib.
 
     >>> import numpy as np
-    >>> from torchmetrics_fmiqa.benchmark.analysis import analyse
-    >>> from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+    >>> from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
+    >>> from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
     >>> mos, names = np.arange(12.0), np.arange(12).astype(str)
     >>> changed = {"translation": {"ours": 12 - mos + 3 * np.sin(mos)}}
     >>> table = ScoredTable({"ours": 12 - mos}, changed, mos, (np.arange(12) % 3).astype(str), names, None)

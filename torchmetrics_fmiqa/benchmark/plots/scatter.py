@@ -17,7 +17,7 @@ from torchmetrics_fmiqa.benchmark.plots.style import (
     number,
     open_frame,
 )
-from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.benchmark.study import Study
 from torchmetrics_fmiqa.statistics import Agreement
 from torchmetrics_fmiqa.statistics.inputs import Floats
@@ -49,7 +49,7 @@ def plot_scatter(
         ModuleNotFoundError: without matplotlib.
 
     >>> import numpy as np
-    >>> from torchmetrics_fmiqa.benchmark.scored import ScoredTable
+    >>> from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
     >>> from torchmetrics_fmiqa.statistics import agreement
     >>> rng = np.random.default_rng(0)
     >>> mos = rng.uniform(1, 5, 60)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.desirability import Desirability
+from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability
 from torchmetrics_fmiqa.benchmark.plots.groups import group_rows, write_groups
 from torchmetrics_fmiqa.benchmark.plots.style import (
     ACCENT,
@@ -36,7 +36,7 @@ def plot_stability(found: Desirability | None, ax: Axes | None = None) -> Axes:
         ValueError: without a metric.
         ModuleNotFoundError: without matplotlib.
 
-    >>> from torchmetrics_fmiqa.benchmark.desirability import desirability
+    >>> from torchmetrics_fmiqa.benchmark.analysis.desirability import desirability
     >>> ax = plot_stability(desirability({"steady": {"cost": 0.8, "robustness": 0.9}, "slow": {"cost": 0.0}}))
     >>> ax.texts[0].get_text()
     'first in 100 %'

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from torchmetrics_fmiqa.figures import new_figure
+from torchmetrics_fmiqa.plotting import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

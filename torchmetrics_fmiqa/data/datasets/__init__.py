@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from torchmetrics_fmiqa.data.datasets.live import read_live
 from torchmetrics_fmiqa.data.datasets.pipal import read_pipal
 from torchmetrics_fmiqa.data.datasets.superres import read_qads, read_sr4kiqa
 from torchmetrics_fmiqa.data.datasets.tid import read_tid2008, read_tid2013
-from torchmetrics_fmiqa.data.opinions import JndPairs, RatedPairs, Triplets
+from torchmetrics_fmiqa.data.rated_pairs import JndPairs, RatedPairs, Triplets
 
 __all__ = [
     "DATASETS",
@@ -71,9 +72,9 @@ def read_dataset(name: str, data_dir: str | Path, **options: Any) -> RatedPairs 
             ``bapps_2afc``.
 
     Returns:
-        :class:`~torchmetrics_fmiqa.data.rated.RatedPairs`, or
-        :class:`~torchmetrics_fmiqa.data.rated.Triplets` for ``bapps_2afc`` and
-        :class:`~torchmetrics_fmiqa.data.rated.JndPairs` for ``bapps_jnd``.
+        :class:`~torchmetrics_fmiqa.data.rated_csv.RatedPairs`, or
+        :class:`~torchmetrics_fmiqa.data.rated_csv.Triplets` for ``bapps_2afc`` and
+        :class:`~torchmetrics_fmiqa.data.rated_csv.JndPairs` for ``bapps_jnd``.
 
     Raises:
         ValueError: for a name that is not known, and for what the reader raises.
@@ -102,3 +103,23 @@ def reader_of(name: str) -> Callable[..., RatedPairs | Triplets | JndPairs]:
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name.lower())
+
+
+def reader_takes(name: str) -> dict[str, inspect.Parameter]:
+    """What the reader of a data set takes beside the folder.
+
+    Raises:
+        ValueError: for a name that is not known.
+    """
+    # The first is the folder.
+    return dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])
+
+
+def check_option(key: str, value: object, takes: inspect.Parameter) -> None:
+    """Check the value of an option of a reader.
+
+    Raises:
+        ValueError: for a text where true or false is meant.
+    """
+    if isinstance(takes.default, bool) and not isinstance(value, bool):
+        raise ValueError(f"`--data-option {key}` must be true or false, got {value!r}")

@@ -1,0 +1,178 @@
+"""What a table of scores tells: agreement with people, what slight changes do to it, and who beats whom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
+from torchmetrics_fmiqa.statistics import Agreement, Comparison, agreement, compare, infer_direction, srcc
+from torchmetrics_fmiqa.statistics.direction import aligned
+
+#: Fewer references than this settle nothing: their bootstrap has too few different draws to tell chance from more.
+FEWEST_REFERENCES = 6
+
+#: What an opinion's higher values mean; ``"infer"`` asks the metrics.
+OpinionIs = Literal["better", "worse", "infer"]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A metric under a slight change of the images under test.
+
+    Args:
+        srcc: SRCC of the scores of changed images with the opinions of the unchanged.
+        sensitivity: mean absolute change of the score, over the standard deviation of the scores.
+    """
+
+    srcc: float
+    sensitivity: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that was found, the metrics by falling SRCC.
+
+    Args:
+        agreements: of each metric.
+        robustness: by change, then by metric.
+        comparison: who beats whom; ``None`` for a single metric or a single reference.
+        direction: how the opinion's direction was settled, in words.
+        opinion_higher_is_better: what it is.
+        references: number of references.
+        higher_is_better: the metrics that were taken for qualities; all others are distances.
+    """
+
+    agreements: list[Agreement]
+    robustness: dict[str, dict[str, Robustness]]
+    comparison: Comparison | None
+    direction: str
+    opinion_higher_is_better: bool
+    references: int
+    higher_is_better: tuple[str, ...] = ()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a metric, in full precision."""
+        return [
+            {
+                "metric": one.metric,
+                "srcc": one.srcc,
+                "krcc": one.krcc,
+                "plcc": one.plcc,
+                "plcc_raw": one.plcc_raw,
+                "rmse": one.rmse,
+                "outlier_ratio": one.outlier_ratio,
+                "within_reference": one.within_reference,
+                "worst_type": one.worst_type,
+                "worst_type_srcc": one.by_type.get(one.worst_type, math.nan),
+                **{
+                    f"{name}_{end}": one.intervals.get(name, (math.nan, math.nan))[place]
+                    for name in ("srcc", "plcc", "plcc_raw", "within_reference")
+                    for place, end in enumerate(("low", "high"))
+                },
+                **{
+                    f"{what}_{change}": getattr(found[one.metric], what) if one.metric in found else math.nan
+                    for change, found in self.robustness.items()
+                    for what in ("srcc", "sensitivity")
+                },
+                "n": one.n,
+                "notes": "; ".join(one.notes),
+            }
+            for one in self.agreements
+        ]
+
+    def ties(self) -> list[str]:
+        """The metrics that the best one does not beat beyond chance."""
+        others = [one.metric for one in self.agreements[1:] if not math.isnan(one.srcc)]
+        if self.comparison is None:
+            return others
+        best = self.comparison.metrics.index(self.agreements[0].metric)
+        return [name for name in others if self.comparison.beats[best, self.comparison.metrics.index(name)] != 1]
+
+
+def analyse(
+    table: ScoredTable,
+    opinion_is: OpinionIs = "infer",
+    higher_is_better: Collection[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Analysis:
+    """Analyse a table of scores.
+
+    Args:
+        table: the scores.
+        opinion_is: what a higher opinion means: ``"better"`` (MOS), ``"worse"`` (DMOS), or ``"infer"`` from the
+            majority of the metrics.
+        higher_is_better: the metrics that are qualities; all others are distances. ``None`` takes those for qualities
+            that run against the majority, and says so.
+        resamples: of the bootstrap over references.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: for a metric that the table has not, and for an opinion whose direction the metrics do not settle.
+    """
+    names = list(table.scores)
+    unknown = sorted(set(higher_is_better or ()) - set(names))
+    if unknown:
+        raise ValueError(f"`higher_is_better` names {unknown[0]!r}, which the table does not have: {', '.join(names)}")
+    columns = np.stack([table.scores[name] for name in names], axis=1)
+    better, direction = _direction(columns, table, opinion_is, [name in (higher_is_better or ()) for name in names])
+    if higher_is_better is None:
+        # With nothing said all are distances, so these should fall with a better opinion.
+        sign = 1 if better else -1
+        higher_is_better = [name for name in names if sign * srcc(table.scores[name], table.opinion).value > 0]
+        if higher_is_better:
+            direction += f"; taken for qualities, as they run the other way: {', '.join(higher_is_better)}"
+    flags = [name in higher_is_better for name in names]
+    found = agreement(
+        table.scores,
+        table.opinion,
+        table.reference,
+        table.type,
+        table.std,
+        scores_higher_is_better=flags,
+        opinion_higher_is_better=better,
+        resamples=resamples,
+        seed=seed,
+    )
+    turned, opinion = aligned(columns, table.opinion, flags, better)
+    comparison = None
+    references = len(set(table.reference.tolist()))
+    # Of one reference nothing can be drawn, so that nobody beats anybody beyond chance.
+    if len(names) > 1 and references > 1:
+        by_name = dict(zip(names, turned.T, strict=True))
+        comparison = compare(by_name, opinion, table.reference, resamples=resamples, seed=seed)
+    robustness = {
+        change: {
+            name: Robustness(
+                srcc(*aligned(scores, table.opinion, name in higher_is_better, better)).value,
+                _sensitivity(table.scores[name], scores),
+            )
+            for name, scores in by_metric.items()
+            if name in table.scores
+        }
+        for change, by_metric in table.changed.items()
+    }
+    found.sort(key=lambda one: -math.inf if math.isnan(one.srcc) else one.srcc, reverse=True)
+    qualities = tuple(name for name, flag in zip(names, flags, strict=True) if flag)
+    return Analysis(found, robustness, comparison, direction, better, references, qualities)
+
+
+def _direction(columns: Any, table: ScoredTable, opinion_is: OpinionIs, flags: list[bool]) -> tuple[bool, str]:
+    if opinion_is != "infer":
+        return opinion_is == "better", f"a higher opinion is {opinion_is}, as was said"
+    asked = infer_direction(columns, table.opinion, flags)
+    word = "better" if asked.opinion_higher_is_better else "worse"
+    return (
+        asked.opinion_higher_is_better,
+        f"a higher opinion is taken for {word}: {asked.agreeing} of {asked.asked} metrics say so",
+    )
+
+
+def _sensitivity(before: Any, after: Any) -> float:
+    spread = float(np.std(before))
+    return float(np.mean(np.abs(after - before))) / spread if spread > 0 else math.nan

@@ -1,0 +1,82 @@
+"""What a metric costs: time for a megapixel, and parameters."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a metric, alone, on one pair.
+
+    Args:
+        metric: the metric.
+        seconds_per_megapixel: median over repeats, of a pair, on this machine: compare within one table only.
+        parameters: of its network, in millions.
+    """
+
+    metric: str
+    seconds_per_megapixel: float
+    parameters: float
+
+
+def measure_cost(
+    measure: Measure,
+    preds: Tensor,
+    target: Tensor,
+    repeats: int = 3,
+    device: torch.device | str | None = None,
+) -> Cost:
+    """Take the time of a metric on one pair, without gradient, after one call that is not counted.
+
+    The first call builds, compiles and fetches; a benchmark of many pairs pays it once.
+
+    Args:
+        measure: the metric.
+        preds: ``(1, 3, H, W)`` float32 in [0, 1].
+        target: likewise.
+        repeats: calls that are timed; their median counts.
+        device: where to measure; by default where ``preds`` is. A CUDA device is waited for.
+
+    Raises:
+        ValueError: for fewer than 1 repeat, for images that are not one pair of equal size, or for a pair smaller than
+            ``measure.minimum_side``.
+
+    >>> mse = Measure("mse", lambda preds, target: (preds - target).square().mean((1, 2, 3)), False, True, "mse")
+    >>> cost = measure_cost(mse, torch.zeros(1, 3, 100, 100), torch.ones(1, 3, 100, 100))
+    >>> cost.seconds_per_megapixel > 0, cost.parameters
+    (True, 0.0)
+    """
+    if repeats < 1:
+        raise ValueError(f"`repeats` must be at least 1, got {repeats}")
+    if preds.shape != target.shape or preds.ndim != 4 or preds.shape[:2] != (1, 3):
+        raise ValueError(
+            f"`preds` and `target` must be one pair (1, 3, H, W), got {tuple(preds.shape)} and {tuple(target.shape)}"
+        )
+    height, width = preds.shape[-2:]
+    if min(height, width) < max(1, measure.minimum_side):
+        raise ValueError(f"`preds` is {height} x {width}: {measure.name} needs {measure.minimum_side} pixels a side")
+    where = preds.device if device is None else torch.device(device)
+    preds, target = preds.to(where), target.to(where)
+    seconds = []
+    with torch.no_grad():
+        measure.score(preds, target)
+        for _ in range(repeats):
+            _wait(where)
+            start = time.perf_counter()
+            measure.score(preds, target)
+            _wait(where)
+            seconds.append(time.perf_counter() - start)
+    return Cost(measure.name, statistics.median(seconds) / (height * width / 1e6), measure.parameters)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,193 @@
+"""Can a metric serve as a loss? Finite gradients, zero for equal images, symmetry, order of distortion levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.benchmark.distortions import GRADED
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+
+# A distance of an image from itself may be rounding, but no more than this share of the distances' spread.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Usefulness:
+    """How a metric does as a loss, each in [0, 1].
+
+    Args:
+        metric: the metric.
+        finite_gradient: share of trying pairs (equal, black, constant, natural) whose gradient with respect to
+            ``preds`` is finite everywhere and, for unequal images, not zero everywhere; 0 if no gradient flows.
+        identity: share of images for which the metric of the image with itself is its best value (and, for a
+            distance, 0 to 1e-6 of its spread).
+        symmetry: 1 - mean |d(x, y) - d(y, x)| / mean |d|, at least 0.
+        monotone: share of graded distortion series (blur, noise, JPEG ...) in which the score falls or rises strictly
+            with the level, by pairs of neighbouring levels.
+    """
+
+    metric: str
+    finite_gradient: float
+    identity: float
+    symmetry: float
+    monotone: float
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Scores of an image, turned so that higher is worse.
+
+    Args:
+        itself: ``(1,)`` of the image with itself.
+        graded: by distortion ``(levels,)``, of its versions with the image.
+        forth: ``(distortions,)`` those of the middle levels.
+        back: ``(distortions,)`` the same pairs with preds and target exchanged.
+    """
+
+    itself: Tensor
+    graded: list[Tensor]
+    forth: Tensor
+    back: Tensor
+
+
+def usefulness(measure: Measure, images: Sequence[Tensor], seed: int = 0, side: int = 224) -> Usefulness:
+    """Try a metric as a loss.
+
+    The trying pairs of ``finite_gradient`` are, for each image: the image with itself, black with black, grey with
+    grey, black with the image, the image under noise of 10/255, and the image with one pixel turned black or white. The
+    graded series are those of :data:`torchmetrics_fmiqa.benchmark.distortions.GRADED`; ``identity`` compares the image
+    with all of them, ``symmetry`` is taken over the middle level of each, ``monotone`` over each two neighbouring
+    levels.
+
+    A constant metric is symmetric but has no best value: its ``identity`` is 0, as none of the series is worse. A score
+    that is not finite makes ``symmetry`` 0, and a NaN counts against whatever it is compared for; a quality may be
+    infinite for equal images, as PSNR is.
+
+    Args:
+        measure: the metric.
+        images: a few references ``(1, 3, H, W)``, float32 in [0, 1], on the device to measure on.
+        seed: of the noise.
+        side: the images' central squares of this side are taken, or of ``measure.minimum_side`` if that is larger; of a
+            side that is smaller all is taken.
+
+    Raises:
+        ValueError: without images, for images that are not ``(1, 3, H, W)``, float32 and in [0, 1], for images smaller
+            than ``measure.minimum_side`` or than the blur's 17 pixels, and if a metric does not give a score a pair.
+
+    >>> mse = Measure("mse", lambda preds, target: (preds - target).square().mean((1, 2, 3)), False, True, "mse")
+    >>> photo = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> usefulness(mse, [photo])
+    Usefulness(metric='mse', finite_gradient=1.0, identity=1.0, symmetry=1.0, monotone=1.0)
+    """
+    if not len(images):
+        raise ValueError("`images` is empty: give a few references (1, 3, H, W)")
+    # Whoever calls may be in inference mode, from whose tensors no gradient flows.
+    with torch.inference_mode(False), torch.enable_grad():
+        crops = [_central(image, place, side, measure.minimum_side) for place, image in enumerate(images)]
+        finite_gradient = _finite_gradient(measure, (pair for crop in crops for pair in _trying_pairs(crop, seed)))
+    with torch.no_grad():
+        found = [_try(measure, crop, seed) for crop in crops]
+    return Usefulness(
+        metric=measure.name,
+        finite_gradient=finite_gradient,
+        identity=_identity(measure, found),
+        symmetry=_symmetry(found),
+        monotone=_monotone(found),
+    )
+
+
+def _central(image: Tensor, place: int, side: int, minimum: int) -> Tensor:
+    if image.ndim != 4 or image.shape[:2] != (1, 3) or image.dtype != torch.float32:
+        raise ValueError(f"images[{place}] must be (1, 3, H, W) float32, got {image.dtype} {tuple(image.shape)}")
+    height, width = image.shape[-2:]
+    if min(height, width) < minimum:
+        raise ValueError(f"images[{place}] is {height} x {width}: the metric needs {minimum} pixels a side")
+    side = max(side, minimum)
+    top, left = max(0, height - side) // 2, max(0, width - side) // 2
+    return image[..., top : top + side, left : left + side].detach().clone()
+
+
+def _trying_pairs(image: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    black, grey = torch.zeros_like(image), torch.full_like(image, 0.5)
+    noisy = GRADED["noise"](image, 10, torch.Generator().manual_seed(seed))
+    touched = image.clone()
+    middle = (..., image.shape[-2] // 2, image.shape[-1] // 2)
+    touched[middle] = (touched[middle] < 0.5).to(image)
+    yield image, image
+    yield black, black
+    yield grey, grey
+    yield black, image
+    yield noisy, image
+    yield touched, image
+
+
+def _finite_gradient(measure: Measure, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    if not measure.differentiable:
+        return 0.0
+    usable, flows = [], False
+    for preds, target in pairs:
+        equal = torch.equal(preds, target)
+        preds = preds.clone().requires_grad_()
+        score = _score(measure, preds, target).sum()
+        if not score.requires_grad:
+            return 0.0
+        (gradient,) = torch.autograd.grad(score, preds, materialize_grads=True)
+        moves = bool(gradient.any())
+        flows = flows or moves
+        usable.append(bool(gradient.isfinite().all()) and (equal or moves))
+    # A gradient of zeros is finite for equal images, but where it is all there is, nothing can be learnt.
+    return sum(usable) / len(usable) if flows else 0.0
+
+
+def _try(measure: Measure, image: Tensor, seed: int) -> _Scores:
+    series = [distortion.series(image, seed) for distortion in GRADED.values()]
+    graded = [_worse(measure, torch.cat(versions), image) for versions in series]
+    middle = torch.cat([versions[len(versions) // 2] for versions in series])
+    forth = torch.stack([scores[len(scores) // 2] for scores in graded])
+    return _Scores(_worse(measure, image, image), graded, forth, _worse(measure, image, middle))
+
+
+def _worse(measure: Measure, preds: Tensor, target: Tensor) -> Tensor:
+    """Scores ``(N,)`` of a batch with a single image, or the other way round; higher is worse."""
+    count = max(len(preds), len(target))
+    scores = _score(measure, preds.expand(count, -1, -1, -1), target.expand(count, -1, -1, -1))
+    return (-scores if measure.higher_is_better else scores).double()
+
+
+def _score(measure: Measure, preds: Tensor, target: Tensor) -> Tensor:
+    scores = measure.score(preds, target)
+    if scores.shape != (len(preds),):
+        raise ValueError(
+            f"{measure.name} must give one score a pair, ({len(preds)},), got {tuple(scores.shape)}: "
+            "keep the batch's dimension in `Measure.score`"
+        )
+    return scores
+
+
+def _identity(measure: Measure, found: Sequence[_Scores]) -> float:
+    every = torch.cat([scores for one in found for scores in one.graded])
+    allowed = torch.inf if measure.higher_is_better else _ROUNDING * (every.max() - every.min())
+    hits = []
+    for one in found:
+        graded = torch.cat(one.graded)
+        best = (one.itself <= graded).all() and (one.itself < graded).any()
+        hits.append(bool(best and one.itself.abs() <= allowed))
+    return sum(hits) / len(hits)
+
+
+def _symmetry(found: Sequence[_Scores]) -> float:
+    forth, back = torch.cat([one.forth for one in found]), torch.cat([one.back for one in found])
+    size = (forth.abs() + back.abs()).mean() / 2
+    if not size.isfinite():
+        return 0.0
+    # Where all scores are 0 there is no difference either.
+    return 1.0 if size == 0 else max(0.0, 1 - float((forth - back).abs().mean() / size))
+
+
+def _monotone(found: Sequence[_Scores]) -> float:
+    steps = torch.cat([scores[1:] > scores[:-1] for one in found for scores in one.graded])
+    return float(steps.double().mean())

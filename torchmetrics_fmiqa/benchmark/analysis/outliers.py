@@ -1,0 +1,321 @@
+"""Images that a metric misjudges: which types they are of, and whether they hold high frequencies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats  # type: ignore[import-untyped]
+
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
+from torchmetrics_fmiqa.statistics import Agreement, holm
+
+_Floats = npt.NDArray[np.float64]
+_Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FeatureTest:
+    """Outliers against inliers by one property of the image.
+
+    ``p`` takes images for independent, which those of one reference are not: a reference that a metric misjudges gives
+    many outliers at once, and what is measured on it is the same for all of them. ``p_clustered`` takes references
+    for independent; believe it rather than ``p``, and most of all where ``side`` is ``"reference"``.
+
+    Args:
+        feature: the property, such as ``"high-frequency energy"``.
+        side: ``"reference"``, ``"distorted"`` or ``"difference"``: where it was measured.
+        effect: probability that an outlier has more of it than an inlier (ties count half); 0.5 is no difference.
+            Stratified: the mean over types, weighed by the pairs of outlier and inlier in each.
+        p: two-sided p-value of the Mann-Whitney test; stratified by van Elteren's sum over types.
+        p_holm: corrected for all tests made.
+        outliers: number of outliers that counted.
+        inliers: number of inliers that counted.
+        strata: number of types that had both.
+        p_clustered: two-sided p-value of the same rank sum with references, not images, as what is independent.
+        p_clustered_holm: corrected for all tests made.
+    """
+
+    feature: str
+    side: str
+    effect: float
+    p: float
+    p_holm: float
+    outliers: int
+    inliers: int
+    strata: int
+    p_clustered: float = math.nan
+    p_clustered_holm: float = math.nan
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """An image that a metric misjudges, for the gallery.
+
+    Args:
+        row: its place in the table.
+        ref: name of the reference.
+        dist: name of the image under test.
+        type: its type, empty if unknown.
+        opinion: what people said.
+        predicted: what the fitted metric says, in the opinion's units.
+        z: the residual in the rule's unit; positive where people find the image better than the metric says.
+    """
+
+    row: int
+    ref: str
+    dist: str
+    type: str
+    opinion: float
+    predicted: float
+    z: float
+
+
+@dataclass(frozen=True)
+class OutlierFinding:
+    """The outliers of one metric.
+
+    Args:
+        metric: the metric.
+        rule: what makes an image an outlier, in words.
+        count: number of outliers.
+        n: number of images.
+        by_type: for each type the outliers and the images; empty without types.
+        pooled: tests over all images.
+        stratified: tests within types; empty without types.
+        worst: the worst, by falling absolute z.
+    """
+
+    metric: str
+    rule: str
+    count: int
+    n: int
+    by_type: dict[str, tuple[int, int]]
+    pooled: tuple[FeatureTest, ...]
+    stratified: tuple[FeatureTest, ...]
+    worst: tuple[WorstCase, ...]
+
+
+def outlier_finding(
+    agreement: Agreement,
+    table: ScoredTable,
+    features: Mapping[tuple[str, str], npt.ArrayLike] | None = None,
+    worst: int = 10,
+) -> OutlierFinding:
+    """Find what the images have in common that a metric misjudges.
+
+    Khatami and Mahmoudi-Aznaveh (IPRIA 2023) say that outliers mostly contain high-frequency elements. A distortion's
+    type decides both how much high frequency an image holds and whether a metric misjudges it, so that a difference
+    over all images may be one between types only: the stratified tests compare images of one type with each other.
+
+    Args:
+        agreement: of the metric, with its fit and outliers.
+        table: the scores that it was made from.
+        features: ``(n,)`` values by ``(feature, side)``, see
+            :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features`.
+        worst: number of worst cases, whether outliers or not.
+
+    Returns:
+        The finding. A test is NaN without outliers, without inliers, or of a feature that is constant.
+
+    Raises:
+        ValueError: for a metric without a fit, an agreement of another table, or features that are not ``n`` finite
+            values.
+
+    >>> from torchmetrics_fmiqa.statistics import agreement
+    >>> rng = np.random.default_rng(0)
+    >>> opinion = rng.uniform(0, 100, size=60)
+    >>> scores = opinion + rng.normal(size=60)
+    >>> scores[:4] += 30
+    >>> names = np.arange(60).astype(str)
+    >>> table = ScoredTable({"ours": scores}, {}, opinion, np.repeat(names[:6], 10), names, None)
+    >>> noisy = np.where(np.arange(60) < 4, 2.0, 1.0) + 0.1 * rng.normal(size=60)
+    >>> found = outlier_finding(agreement(table.scores, opinion)[0], table, {("noise", "distorted"): noisy}, worst=4)
+    >>> found.count, sorted(case.row for case in found.worst), found.pooled[0].effect
+    (4, [0, 1, 2, 3], 1.0)
+    """
+    sign = _direction(agreement, table)
+    if worst < 0:
+        raise ValueError(f"`worst` must be at least 0, got {worst}")
+    columns = {name: _feature(name, values, agreement.n) for name, values in (features or {}).items()}
+    z, outlying = agreement.outliers.z, agreement.outliers.outlying
+    types = table.type
+    pooled, stratified = [], []
+    for (feature, side), values in columns.items():
+        pooled.append(_pooled(feature, side, values, outlying, table.reference))
+        if types is not None:
+            stratified.append(_stratified(feature, side, values, outlying, types, table.reference))
+    tests = _corrected([*pooled, *stratified])
+    rows = np.argsort(-np.abs(z), kind="stable")[:worst]
+    cases = (
+        WorstCase(
+            int(row),
+            str(table.reference[row]),
+            str(table.image[row]),
+            "" if types is None else str(types[row]),
+            float(table.opinion[row]),
+            float(sign * agreement.fit.fitted[row]),
+            float(z[row]),
+        )
+        for row in rows
+    )
+    by_type = {}
+    if types is not None:
+        by_type = {str(one): (int(outlying[types == one].sum()), int((types == one).sum())) for one in np.unique(types)}
+    return OutlierFinding(
+        agreement.metric,
+        agreement.outliers.rule,
+        int(outlying.sum()),
+        agreement.n,
+        by_type,
+        tuple(tests[: len(pooled)]),
+        tuple(tests[len(pooled) :]),
+        tuple(cases),
+    )
+
+
+def _direction(agreement: Agreement, table: ScoredTable) -> int:
+    """1 if the fit is to the table's opinions as they are, -1 if they were turned to "higher is better"."""
+    fit = agreement.fit
+    if not fit.converged:
+        raise ValueError(f"{agreement.metric!r} has no fit and so no outliers: it {fit.reason}")
+    if agreement.n == len(table.opinion):
+        for sign in (1, -1):
+            if np.allclose(fit.fitted + fit.residuals, sign * table.opinion, rtol=1e-6, atol=1e-6):
+                return sign
+    raise ValueError(f"the agreement of {agreement.metric!r} was made from other opinions than the table holds")
+
+
+def _feature(name: tuple[str, str], values: npt.ArrayLike, count: int) -> _Floats:
+    column = np.asarray(values, dtype=np.float64)
+    if column.shape != (count,):
+        raise ValueError(f"the feature {name!r} must hold {count} values, one an image, got shape {column.shape}")
+    bad = np.flatnonzero(~np.isfinite(column))
+    if len(bad):
+        raise ValueError(f"the feature {name!r} must be finite, got {column[bad[0]]} at row {bad[0]}")
+    return column
+
+
+def _pooled(feature: str, side: str, values: _Floats, outlying: _Flags, reference: npt.NDArray[np.str_]) -> FeatureTest:
+    outliers, inliers = values[outlying], values[~outlying]
+    effect = p = math.nan
+    if len(outliers) and len(inliers) and np.ptp(values) > 0:
+        tested = stats.mannwhitneyu(outliers, inliers)
+        effect, p = float(tested.statistic) / (len(outliers) * len(inliers)), float(tested.pvalue)
+    sums = RankSums.of(values, outlying, np.zeros(len(values), dtype=np.int64))
+    return FeatureTest(
+        feature, side, effect, p, math.nan, len(outliers), len(inliers), sums.strata, sums.p_clustered(reference)
+    )
+
+
+def _stratified(
+    feature: str,
+    side: str,
+    values: _Floats,
+    outlying: _Flags,
+    types: npt.NDArray[np.str_],
+    reference: npt.NDArray[np.str_],
+) -> FeatureTest:
+    sums = RankSums.of(values, outlying, np.unique(types, return_inverse=True)[1])
+    return FeatureTest(
+        feature,
+        side,
+        sums.effect,
+        sums.p,
+        math.nan,
+        sums.outliers,
+        sums.inliers,
+        sums.strata,
+        sums.p_clustered(reference),
+    )
+
+
+@dataclass(frozen=True)
+class RankSums:
+    r"""Van Elteren's test (Bulletin of the Institute of International Statistics 37, 1960): rank sums over strata.
+
+    .. math::
+        T = \sum_t \frac{W_t - m_t (N_t + 1) / 2}{N_t + 1}, \qquad
+        \operatorname{var} T = \sum_t \frac{m_t (N_t - m_t)}{12 (N_t + 1)^2}
+            \left(N_t + 1 - \frac{\sum_g (g^3 - g)}{N_t (N_t - 1)}\right)
+
+    with :math:`W_t` the rank sum of the :math:`m_t` outliers among the :math:`N_t` images of a stratum, and :math:`g`
+    the sizes of its sets of ties. Strata without outliers or without inliers tell nothing and are no part of it.
+
+    Args:
+        shares: ``(n,)`` what each image adds to ``T``: its centred rank times its centred flag, over ``N_t + 1``; 0 in
+            strata that tell nothing.
+        variance: of ``T`` if flags fall on images of a stratum by chance.
+        effect: probability that an outlier has more than an inlier of its stratum, ties counting half, over all such
+            pairs; NaN without any.
+        outliers: number of outliers in the strata that tell something.
+        inliers: number of inliers there.
+        strata: number of these.
+    """
+
+    shares: _Floats
+    variance: float
+    effect: float
+    outliers: int
+    inliers: int
+    strata: int
+
+    @classmethod
+    def of(cls, values: _Floats, outlying: _Flags, stratum: npt.NDArray[np.int64]) -> RankSums:
+        """Rank ``(n,)`` values within the strata ``(n,)``.
+
+        >>> values, outlying = np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, False, True, True])
+        >>> sums = RankSums.of(values, outlying, np.zeros(4, dtype=np.int64))
+        >>> sums.effect, round(sums.p, 4)
+        (1.0, 0.1213)
+        """
+        shares = np.zeros(len(values))
+        variance = above = 0.0
+        outliers = inliers = pairs = strata = 0
+        for one in np.unique(stratum):
+            inside = stratum == one
+            flags, total = outlying[inside], int(inside.sum())
+            number = int(flags.sum())
+            if number in (0, total):
+                continue
+            ranks = stats.rankdata(values[inside])
+            centred = ranks - (total + 1) / 2
+            shares[inside] = (flags - number / total) * centred / (total + 1)
+            # With mean ranks, the sum of squares holds the correction for ties.
+            spread = float((centred**2).sum()) * number * (total - number) / (total * (total - 1))
+            variance += spread / (total + 1) ** 2
+            above += float(ranks[flags].sum()) - number * (number + 1) / 2
+            outliers, inliers = outliers + number, inliers + total - number
+            pairs, strata = pairs + number * (total - number), strata + 1
+        effect = above / pairs if variance > 0 else math.nan
+        return cls(shares, variance, effect, outliers, inliers, strata)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value by the normal approximation; NaN where nothing differs."""
+        if not self.variance > 0:
+            return math.nan
+        return float(2 * stats.norm.sf(abs(self.shares.sum()) / math.sqrt(self.variance)))
+
+    def p_clustered(self, cluster: npt.NDArray[np.str_]) -> float:
+        """Two-sided p-value if clusters ``(n,)`` are independent and images of one are not.
+
+        Student's t of what each cluster adds to ``T``: its mean is 0 if values say nothing of the flags, whatever
+        images of a cluster have in common. Few clusters make it rough. NaN for fewer than 2 clusters.
+        """
+        _, code = np.unique(cluster, return_inverse=True)
+        sums = np.bincount(code, weights=self.shares)
+        if not self.variance > 0 or len(sums) < 2 or np.ptp(sums) == 0:
+            return math.nan
+        return float(stats.ttest_1samp(sums, 0.0).pvalue)
+
+
+def _corrected(tests: list[FeatureTest]) -> list[FeatureTest]:
+    by_image, by_reference = holm([one.p for one in tests]), holm([one.p_clustered for one in tests])
+    return [
+        replace(one, p_holm=float(p), p_clustered_holm=float(clustered))
+        for one, p, clustered in zip(tests, by_image, by_reference, strict=True)
+    ]

@@ -1,0 +1,253 @@
+"""Metrics against what people chose, instead of what they thought: the scores, and how sure they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats  # type: ignore[import-untyped]
+
+from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
+from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.statistics import holm, interval, jnd_map, two_afc
+from torchmetrics_fmiqa.statistics.bootstrap import draws
+from torchmetrics_fmiqa.statistics.inputs import Floats, Integers, groups
+
+#: Which of two versions people found closer, or whether they saw a difference at all.
+Kind = Literal["two_afc", "jnd_map"]
+
+# Numbers held by a chunk of draws.
+_CHUNK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What metrics and people say of the same ``n`` choices.
+
+    Args:
+        kind: ``"two_afc"`` for triplets, ``"jnd_map"`` for pairs.
+        distances: by metric, lower is closer: ``(n, 2)`` of both versions of a triplet, or ``(n, 1)`` of a pair.
+        share: ``(n,)`` share of people, in [0, 1], who found the second version closer, or saw no difference.
+        part: ``(n,)`` names of the data set's parts.
+        reference: ``(n,)`` ids; choices of one reference are drawn together.
+    """
+
+    kind: Kind
+    distances: dict[str, Floats]
+    share: Floats
+    part: npt.NDArray[np.str_]
+    reference: npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class ChoiceScore:
+    """How far a metric, or people themselves, agree with people's choices.
+
+    Args:
+        metric: its name.
+        score: 2AFC or JND mAP, the mean over the parts.
+        by_part: of each part.
+        pooled: of all choices together, so that larger parts count for more.
+        low: lower limit of the 95 % interval of ``score``.
+        high: upper limit.
+        behind: ``score`` less that of the best metric.
+        behind_low: lower limit of its 95 % interval, not corrected.
+        behind_high: upper limit.
+        p_holm: of a difference from the best, corrected for all pairs of metrics.
+        note: why there is no score.
+    """
+
+    metric: str
+    score: float
+    by_part: dict[str, float] = field(default_factory=dict)
+    pooled: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    behind: float = math.nan
+    behind_low: float = math.nan
+    behind_high: float = math.nan
+    p_holm: float = math.nan
+    note: str = ""
+
+    def row(self, kind: Kind) -> dict[str, Any]:
+        """The row of a table: the score is called by its kind, and each part has a column."""
+        rest = asdict(self)
+        score, by_part, low, high = (rest.pop(name) for name in ("score", "by_part", "low", "high"))
+        return {"metric": rest.pop("metric"), kind: score, f"{kind}_low": low, f"{kind}_high": high, **by_part, **rest}
+
+
+@dataclass(frozen=True)
+class ChoiceStudy:
+    """All that was found.
+
+    Args:
+        title: name of the data set.
+        command: the command that made it.
+        kind: see :class:`Choices`.
+        scores: of the metrics, by falling score, those without one last.
+        ceilings: of people, see :func:`analyse_choices`.
+        parts: number of choices in each part.
+        references: number of references.
+        lost: choices left out because one of their images could not be scored.
+        skipped: metrics that could not run.
+        missing: files that are absent or broken, and pairs that could not be scored.
+    """
+
+    title: str
+    command: str
+    kind: Kind
+    scores: tuple[ChoiceScore, ...]
+    ceilings: tuple[ChoiceScore, ...]
+    parts: dict[str, int]
+    references: int
+    lost: int = 0
+    skipped: tuple[Skipped, ...] = ()
+    missing: tuple[Problem, ...] = ()
+
+    @property
+    def rivals(self) -> list[str]:
+        """The metrics that the best one does not beat beyond chance."""
+        return [one.metric for one in self.scores[1:] if not math.isnan(one.score) and not one.p_holm < 0.05]
+
+
+def analyse_choices(
+    choices: Choices, resamples: int = 1000, seed: int = 0
+) -> tuple[tuple[ChoiceScore, ...], tuple[ChoiceScore, ...]]:
+    """Score metrics by how they choose, beside the people themselves.
+
+    The score is the mean over the parts, as that of triplets is in the tables of R. Zhang et al., "The Unreasonable
+    Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018. A metric that cannot tell two versions apart gets
+    half of a triplet. A person agrees with another at the mean of h² + (1 - h)² for a share h; siding with the majority
+    gives the mean of max(h, 1 - h), which no metric exceeds.
+
+    Intervals come from a bootstrap over references, with all choices of one; resamples that miss a part, or in which
+    nobody took any pair for the same, are left out. The difference from the best is tested as
+    :func:`~torchmetrics_fmiqa.statistics.compare` does, by its standard error over resamples against Student's t, and
+    corrected for all pairs of metrics (Holm): the same choices have named the best.
+
+    Args:
+        choices: of people and metrics. A metric with a NaN has no score, and a note.
+        resamples: how many.
+        seed: of the draws.
+
+    Returns:
+        Scores of the metrics, by falling score, and those of people: ``majority of people`` and ``one person`` for
+        triplets, ``people's own shares`` for pairs. No metric exceeds the first.
+
+    Raises:
+        ValueError: for columns of different lengths, shares outside [0, 1], fewer than one resample, and a part in
+            which nobody took any pair for the same.
+
+    >>> share = np.array([0.0, 0.2, 0.8, 1.0])
+    >>> distances = {"ours": np.stack([share, 1 - share], 1), "theirs": np.ones((4, 2))}
+    >>> names = np.array(list("abcd"))
+    >>> choices = Choices("two_afc", distances, share, np.array(["cnn"] * 4), names)
+    >>> scores, ceilings = analyse_choices(choices, resamples=50)
+    >>> [(one.metric, one.score) for one in scores], [(one.metric, round(one.score, 3)) for one in ceilings]
+    ([('ours', 0.9), ('theirs', 0.5)], [('majority of people', 0.9), ('one person', 0.84)])
+    """
+    share, count = choices.share, len(choices.share)
+    if resamples < 1:
+        raise ValueError(f"`resamples` must be at least 1, got {resamples}")
+    parts, codes = groups(choices.part, "part", count)
+    rows = {part: np.flatnonzero(codes == place) for place, part in enumerate(parts)}
+    check_recall(choices.kind, share, choices.part)
+
+    def scored(name: str, value: Callable[[Integers], float]) -> ChoiceScore:
+        by_part = {part: value(members) for part, members in rows.items()}
+        return ChoiceScore(name, _mean(by_part.values()), by_part, value(np.arange(count)))
+
+    def of_metric(name: str, distances: Floats) -> ChoiceScore:
+        return scored(name, lambda members: _score(choices.kind, distances[members], share[members]))
+
+    if choices.kind == "jnd_map":
+        ceilings = [of_metric("people's own shares", 1 - share[:, None])]
+    else:
+        ceilings = [of_metric("majority of people", np.stack([share, 1 - share], 1))]
+        agreed = share**2 + (1 - share) ** 2
+        ceilings.append(scored("one person", lambda members: float(agreed[members].mean())))
+    lacking = {name: int(np.isnan(one).any(1).sum()) for name, one in choices.distances.items()}
+    known = {name: one for name, one in choices.distances.items() if not lacking[name]}
+    found = sorted((of_metric(*one) for one in known.items()), key=lambda one: one.score, reverse=True)
+    drawn = _resampled(choices, [known[one.metric] for one in found], list(rows.values()), resamples, seed)
+    references = len(np.unique(choices.reference))
+    none = dict.fromkeys(parts, math.nan)
+    without = [
+        ChoiceScore(name, math.nan, none, note=f"has no value for {lost} of {count} choices")
+        for name, lost in lacking.items()
+        if lost
+    ]
+    return (*_settled(found, drawn, references), *without), tuple(ceilings)
+
+
+def _score(kind: Kind, distances: Floats, share: Floats) -> float:
+    if kind == "two_afc":
+        return two_afc(distances[:, 0], distances[:, 1], share)
+    return jnd_map(distances[:, 0], share)
+
+
+def check_recall(kind: Kind, share: Floats, part: npt.NDArray[np.str_]) -> None:
+    """Check that each part has a recall, for ``"jnd_map"``.
+
+    Raises:
+        ValueError: for a part in which nobody took any pair for the same.
+    """
+    for name in np.unique(part) if kind == "jnd_map" else ():
+        if not share[part == name].any():
+            raise ValueError(
+                f"nobody took any pair of the part {str(name)!r} for the same, so that it has no recall: leave it out"
+            )
+
+
+def _resampled(
+    choices: Choices, metrics: Sequence[Floats], parts: Sequence[Integers], resamples: int, seed: int
+) -> Floats:
+    """Scores ``(B, M)`` in resamples of references, without those that have none; all metrics meet the same."""
+    names, reference = groups(choices.reference, "reference", len(choices.share))
+    found: list[list[float]] = []
+    if len(names) > 1:
+        for chunk in draws(len(names), resamples, seed, max(1, _CHUNK // len(names))):
+            for times in chunk.T.astype(np.int64):
+                drawn = [np.repeat(members, times[reference[members]]) for members in parts]
+                shares = [choices.share[rows] for rows in drawn]
+                if all(one.any() if choices.kind == "jnd_map" else len(one) for one in shares):
+                    kept = list(zip(drawn, shares, strict=True))
+                    found.append([_mean([_score(choices.kind, d[rows], h) for rows, h in kept]) for d in metrics])
+    return np.array(found, dtype=np.float64).reshape(len(found), len(metrics))
+
+
+def _settled(found: Sequence[ChoiceScore], drawn: Floats, references: int) -> list[ChoiceScore]:
+    """Add the intervals, and how far each is behind the first."""
+    if not found or len(drawn) < 2:
+        return [replace(one, behind=one.score - found[0].score) for one in found]
+    score = np.array([one.score for one in found])
+    first, second = np.triu_indices(len(found), 1)
+    difference = score[first] - score[second]
+    error = (drawn[:, first] - drawn[:, second]).std(0, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Two metrics that choose alike in every resample differ by nothing.
+        t = np.where((difference == 0) & (error == 0), 0.0, difference / error)
+    # The first pairs are those of the best metric.
+    p = [1.0, *holm(2 * stats.t.sf(np.abs(t), references - 1))[: len(found) - 1].tolist()]
+    low, high = interval(drawn)
+    behind_low, behind_high = interval(drawn - drawn[:, :1])
+    return [
+        replace(
+            one,
+            low=float(low[place]),
+            high=float(high[place]),
+            behind=float(score[place] - score[0]),
+            behind_low=float(behind_low[place]),
+            behind_high=float(behind_high[place]),
+            p_holm=p[place],
+        )
+        for place, one in enumerate(found)
+    ]
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))

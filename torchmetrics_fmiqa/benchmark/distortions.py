@@ -1,0 +1,283 @@
+"""Distortions in levels, each plainly worse than the one before: what a metric must put in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from torchmetrics_fmiqa.features.image_checks import check_pair
+from torchmetrics_fmiqa.features.tiles import mirror_index
+
+#: ``(images, level, generator)``, images ``(N, 3, H, W)`` floating point in [0, 1], to images of the same shape.
+Distort = Callable[[Tensor, float, Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class GradedDistortion:
+    """A distortion and its levels.
+
+    Args:
+        name: what it is called.
+        levels: from the mildest to the worst.
+        unit: what a level is, in words.
+        distort: the function; pure but for the generator, which lives on the CPU.
+    """
+
+    name: str
+    levels: tuple[float, ...]
+    unit: str
+    distort: Distort = field(repr=False, compare=False)
+
+    def __call__(self, images: Tensor, level: float, generator: Generator) -> Tensor:
+        """Distort images ``(N, 3, H, W)``, floating point in [0, 1], by one of the levels, or by another.
+
+        Raises:
+            ValueError: for other images, images too small for the level, or a level that means nothing.
+
+        >>> blur = GRADED["blur"]
+        >>> dot = torch.zeros(1, 3, 9, 9)
+        >>> dot[..., 4, 4] = 1
+        >>> round(blur(dot, 0.5, torch.Generator())[0, 0, 4, 4].item(), 4)
+        0.6187
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                f"`images` must be (N, 3, H, W) and floating point, got {images.dtype} {tuple(images.shape)}"
+            )
+        low, high = images.aminmax() if images.numel() else (0.0, 1.0)
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"`images` must lie in [0, 1], got {float(low):g} ... {float(high):g}: scale them first")
+        return self.distort(images, level, generator)
+
+    def series(self, images: Tensor, seed: int = 0) -> list[Tensor]:
+        """The images at every level, mildest first; whatever is random is the same at all levels, only stronger.
+
+        Raises:
+            ValueError: for images that do not fit.
+
+        >>> [round(one.std().item(), 2) for one in GRADED["noise"].series(torch.full((1, 3, 64, 64), 0.5))]
+        [0.01, 0.02, 0.04, 0.08, 0.16]
+        """
+        return [self(images, level, torch.Generator().manual_seed(seed)) for level in self.levels]
+
+
+def _blur(images: Tensor, level: float, generator: Generator) -> Tensor:
+    from kornia.filters import gaussian_blur2d
+
+    _positive("blur", level)
+    radius = math.ceil(4 * level)
+    if radius >= min(images.shape[-2:]):
+        raise ValueError(f"a blur of {level:g} pixels needs images of {radius + 1} pixels a side, got {_size(images)}")
+    return torch.as_tensor(gaussian_blur2d(images, 2 * radius + 1, (level, level), border_type="reflect"))
+
+
+def _noise(images: Tensor, level: float, generator: Generator) -> Tensor:
+    _positive("noise", level)
+    field = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
+    # An image cannot leave its range, so neither does a noisy one.
+    return (images + level / 255 * field).clamp(0, 1)
+
+
+def _jpeg(images: Tensor, level: float, generator: Generator) -> Tensor:
+    from torchvision.io import decode_jpeg, encode_jpeg
+
+    if level not in range(1, 101):
+        raise ValueError(f"the level of jpeg must be a quality, a whole number of 1 to 100, got {level:g}")
+    # One encoder everywhere: that of a GPU rounds otherwise than libjpeg.
+    pixels = (images.detach() * 255).round().to("cpu", torch.uint8)
+    coded = torch.stack([decode_jpeg(encode_jpeg(one, quality=int(level))) for one in pixels])
+    return coded.to(images) / 255
+
+
+def _contrast(images: Tensor, level: float, generator: Generator) -> Tensor:
+    from torchvision.transforms.v2.functional import adjust_contrast
+
+    if not 0 <= level <= 1:
+        raise ValueError(f"the level of contrast must be the share that is kept, in [0, 1], got {level:g}")
+    return torch.as_tensor(adjust_contrast(images, level))
+
+
+def _pixelate(images: Tensor, level: float, generator: Generator) -> Tensor:
+    if level < 1 or level != int(level):
+        raise ValueError(f"the level of pixelation must be a whole number of pixels, got {level:g}")
+    side = int(level)
+    if side > min(images.shape[-2:]):
+        raise ValueError(f"blocks of {side} pixels need images as large, got {_size(images)}")
+    # Blocks cut by the border are the mean of what is left of them.
+    blocks = F.avg_pool2d(images, side, ceil_mode=True, count_include_pad=False)
+    spread = blocks.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)
+    return spread[..., : images.shape[-2], : images.shape[-1]]
+
+
+def _positive(name: str, level: float) -> None:
+    if not 0 < level < math.inf:
+        raise ValueError(f"the level of {name} must be above 0, got {level:g}")
+
+
+def _size(images: Tensor) -> str:
+    return f"{images.shape[-2]} x {images.shape[-1]}"
+
+
+#: The distortions by name.
+GRADED: dict[str, GradedDistortion] = {
+    one.name: one
+    for one in (
+        GradedDistortion("blur", (0.5, 1, 2, 4), "standard deviation of a Gaussian, in pixels", _blur),
+        GradedDistortion("noise", (2, 5, 10, 20, 40), "standard deviation, in 1/255; clipped to [0, 1]", _noise),
+        GradedDistortion("jpeg", (90, 70, 50, 30, 10), "quality of libjpeg, without a gradient", _jpeg),
+        GradedDistortion(
+            "contrast", (0.9, 0.8, 0.7, 0.6, 0.5), "share kept, around the mean of the grey image", _contrast
+        ),
+        GradedDistortion("pixelation", (2, 3, 4), "side of the square blocks, in pixels", _pixelate),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of images under test; call it with them.
+
+    Args:
+        name: what it is called in columns and options, without spaces.
+        label: the name in reports.
+        meaning: what is done, in words.
+        apply: the function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
+
+    >>> ramp = torch.tensor([0.0, 0.2, 0.4, 0.6]).expand(1, 3, 2, 4)
+    >>> CHANGES["shift-1px"](ramp)[0, 0, 0]
+    tensor([0.2000, 0.0000, 0.2000, 0.4000])
+    """
+
+    name: str
+    label: str
+    meaning: str
+    apply: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
+
+    def __call__(self, preds: Tensor) -> Tensor:
+        """Change images.
+
+        Args:
+            preds: ``(N, 3, H, W)``, floating point in [0, 1].
+
+        Returns:
+            Changed images of the same size and type, in [0, 1].
+
+        Raises:
+            ValueError: for images of another shape, type or range.
+        """
+        check_pair(preds, preds)
+        if not preds.is_floating_point():
+            raise ValueError(f"`preds` must be floating point in [0, 1], got {preds.dtype}: convert it first")
+        low, high = (float(limit) for limit in preds.detach().aminmax())
+        if not (low >= 0 and high <= 1):  # so put that NaN fails too
+            raise ValueError(f"`preds` must lie in [0, 1] to be changed, it spans {low:.6g} .. {high:.6g}: clamp it")
+        return self.apply(preds)
+
+
+def _shift(preds: Tensor, pixels: int | None) -> Tensor:
+    """Move to the right by exact copies; ``None`` stands for 1 % of the width, rounded up."""
+    width = preds.shape[3]
+    by = -(-width // 100) if pixels is None else pixels  # whole numbers: ceil(0.01 * 700) is 8
+    return preds.index_select(3, mirror_index(width, width, preds.device, -by))
+
+
+def _scale(preds: Tensor, factor: float) -> Tensor:
+    """Enlarge about the centre and keep the size."""
+    from kornia.geometry.transform import scale
+
+    images = _exact(preds)
+    scaled: Tensor = scale(images, images.new_full((1, 2), factor), padding_mode="reflection", align_corners=True)
+    return _like(scaled, preds)
+
+
+def _rotate(preds: Tensor, degrees: float) -> Tensor:
+    """Turn clockwise about the centre."""
+    from kornia.geometry.transform import rotate
+
+    images = _exact(preds)
+    # kornia turns counter-clockwise; with `align_corners` it mirrors about pixels, not about their edges
+    turned: Tensor = rotate(images, images.new_full((1,), -degrees), padding_mode="reflection", align_corners=True)
+    return _like(turned, preds)
+
+
+def _exact(preds: Tensor) -> Tensor:
+    """At least float32: places in an image need more digits than half types have."""
+    return preds.to(torch.promote_types(preds.dtype, torch.float32))
+
+
+def _like(changed: Tensor, preds: Tensor) -> Tensor:
+    # interpolation stays between the values it mixes; the clamp only takes back rounding, such as 1.0000001
+    return changed.clamp(0, 1).to(preds.dtype)
+
+
+_MIRRORED = "the border is mirrored and the size stays"
+
+#: The changes by name.
+CHANGES: dict[str, Change] = {
+    change.name: change
+    for change in (
+        Change(
+            "shift-1px",
+            "shift by 1 pixel",
+            f"moved one pixel to the right, without interpolation; {_MIRRORED}",
+            partial(_shift, pixels=1),
+        ),
+        Change(
+            "shift-1%",
+            "shift by 1 %",
+            f"moved to the right by 1 % of the width, rounded up to pixels, without interpolation; {_MIRRORED}",
+            partial(_shift, pixels=None),
+        ),
+        Change(
+            "scale-1%",
+            "enlargement by 1 %",
+            "enlarged by 1 % about the centre, bilinear; the size stays",
+            partial(_scale, factor=1.01),
+        ),
+        Change(
+            "rotate-0.25",
+            "turn by 0.25°",
+            f"turned clockwise by 0.25 degrees about the centre, bilinear; {_MIRRORED}",
+            partial(_rotate, degrees=0.25),
+        ),
+        Change(
+            "rotate-1",
+            "turn by 1°",
+            f"turned clockwise by 1 degree about the centre, bilinear; {_MIRRORED}",
+            partial(_rotate, degrees=1.0),
+        ),
+    )
+}
+
+
+def parse_changes(text: str) -> tuple[Change, ...]:
+    """Changes that an option names.
+
+    Args:
+        text: ``"all"``, ``"none"``, or names with commas between.
+
+    Raises:
+        ValueError: for names that are unknown or come twice, naming those that are known.
+
+    >>> [change.name for change in parse_changes("shift-1px,rotate-1")]
+    ['shift-1px', 'rotate-1']
+    >>> len(parse_changes("all")), parse_changes("none")
+    (5, ())
+    """
+    if text.strip() == "all":
+        return tuple(CHANGES.values())
+    if text.strip() == "none":
+        return ()
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in CHANGES:
+            raise ValueError(f"there is no change {name!r}: give 'all', 'none', or some of {', '.join(CHANGES)}")
+        if names.count(name) > 1:
+            raise ValueError(f"the change {name!r} is named twice in {text!r}: name it once")
+    return tuple(CHANGES[name] for name in names)

@@ -1,0 +1,216 @@
+"""The known metrics that ours are measured beside, by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+    visual_information_fidelity,
+)
+
+from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer, Skipped, checked
+from torchmetrics_fmiqa.benchmark.metrics.network_baselines import LPIPS, network_baseline
+from torchmetrics_fmiqa.benchmark.metrics.pyiqa_baselines import PREFIX, pyiqa_baseline
+
+# "lpips-alex" is "lpips": known by both names, listed by one.
+_NETWORKS = (*LPIPS, "dists")
+_ALIASES = {"lpips-alex": "lpips"}
+
+
+def baseline_names() -> tuple[str, ...]:
+    """Names of the baselines, beside ``pyiqa:NAME`` and ``lpips-alex``, which is ``lpips``.
+
+    >>> baseline_names()[:4]
+    ('psnr', 'ssim', 'ms_ssim', 'vif')
+    """
+    return tuple(name for name in (*FORMULAS, *_NETWORKS) if name not in _ALIASES)
+
+
+def make_baseline(name: str, device: str | torch.device = "cpu") -> Measure | Skipped:
+    """Make a baseline.
+
+    ``psnr``, ``ssim``, ``ms_ssim``, ``vif``, ``lpips`` (AlexNet), ``lpips-vgg``, ``lpips-squeeze`` and ``dists`` are
+    torchmetrics', save that the PSNR of equal images is 100 dB; ``fsim``, ``gmsd``, ``vsi``, ``mdsi`` and ``haarpsi``
+    are piq's; ``pyiqa:NAME`` is any full-reference metric of pyiqa, if that is installed.
+
+    Args:
+        name: one of :func:`baseline_names`, or ``pyiqa:NAME``.
+        device: where the images will be.
+
+    Returns:
+        The metric, whose value of an image does not depend on the others of a batch and which raises ValueError for
+        images it cannot take; or, if a package or weights are missing, why it is skipped.
+
+    Raises:
+        ValueError: for an unknown name or device.
+
+    >>> psnr = make_baseline("psnr")
+    >>> grey = torch.full((1, 3, 8, 8), 0.5)
+    >>> psnr.higher_is_better, psnr.score(grey + 0.5, grey)
+    (True, tensor([6.0206]))
+    """
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"`device` must be such as 'cpu' or 'cuda', got {device!r}") from error
+    if name in FORMULAS:
+        return formula_baseline(name, place)
+    if name in _NETWORKS:
+        return network_baseline(name, place)
+    if name.startswith(PREFIX):
+        return pyiqa_baseline(name, place)
+    near = difflib.get_close_matches(name, (*FORMULAS, *_NETWORKS), 3)
+    hint = f"close: {', '.join(near)}" if near else f"known: {', '.join(baseline_names())}, {PREFIX}NAME"
+    raise ValueError(f"there is no baseline {name!r}; {hint}")
+
+
+def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple[list[Measure], list[Skipped]]:
+    """Make several baselines.
+
+    Args:
+        names: see :func:`make_baseline`.
+        device: where the images will be.
+
+    Returns:
+        Those that run here, and those that do not.
+
+    Raises:
+        ValueError: for an unknown name, one that comes twice, or an unknown device.
+
+    >>> made, skipped = baselines(["psnr", "ssim"])
+    >>> [one.name for one in made], skipped
+    (['psnr', 'ssim'], [])
+    """
+    known = [_ALIASES.get(name, name) for name in names]
+    for name, meant in zip(names, known, strict=True):
+        if known.count(meant) > 1:
+            raise ValueError(f"the baseline {name!r} is given twice")
+    made = [make_baseline(name, device) for name in names]
+    return [one for one in made if isinstance(one, Measure)], [one for one in made if isinstance(one, Skipped)]
+
+
+#: PSNR of equal images, in dB, and the most that it can be: where it would be infinite, no statistic holds.
+PSNR_MOST = 100.0
+
+
+@dataclass(frozen=True)
+class _Formula:
+    """A formula: how to call it, and the facts of it.
+
+    Args:
+        load: gives the function; only then is a library imported that may be absent.
+        library: name of its package.
+        higher_is_better: whether it is a quality.
+        settings: what its numbers depend on, beside the package's version.
+        minimum_side: in pixels.
+        differentiable: whether a gradient flows.
+    """
+
+    load: Callable[[], Scorer]
+    library: str
+    higher_is_better: bool
+    settings: str
+    minimum_side: int = 1
+    differentiable: bool = True
+
+
+def psnr(preds: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image over all its values, in dB; at most 100.
+
+    torchmetrics gives infinity for equal images, and a gradient of NaN. Here the mean squared error counts for at least
+    1e-10, which images of 8 bits undercut only if they are equal or differ by one grey level in fewer than one value
+    in 150,000.
+
+    Args:
+        preds: ``(N, 3, H, W)`` in [0, 1].
+        target: likewise.
+
+    Returns:
+        ``(N,)``.
+
+    >>> grey = torch.full((1, 3, 8, 8), 0.5)
+    >>> psnr(grey, grey + 0.5), psnr(grey, grey)
+    (tensor([6.0206]), tensor([100.]))
+    """
+    error = (preds - target).square().flatten(1).mean(1)
+    return -10 * error.clamp(min=10 ** (-PSNR_MOST / 10)).log10()
+
+
+def _ssim(preds: Tensor, target: Tensor) -> Tensor:
+    # Only if it is asked for its map does it give two tensors.
+    return cast(Tensor, structural_similarity_index_measure(preds, target, data_range=1.0, reduction="none"))
+
+
+def _ms_ssim(preds: Tensor, target: Tensor) -> Tensor:
+    return multiscale_structural_similarity_index_measure(preds, target, data_range=1.0, reduction="none")
+
+
+def _vif(preds: Tensor, target: Tensor) -> Tensor:
+    # Its constant, a noise of variance 2, is meant for grey levels of 0 to 255.
+    return visual_information_fidelity(255 * preds, 255 * target, reduction="none")
+
+
+def _piq(name: str) -> Scorer:
+    import piq
+
+    return partial(getattr(piq, name), data_range=1.0, reduction="none")
+
+
+# The gradients are true ones, but not all of use in a loss. Those of FSIM, GMSD, VSI and MDSI take the root of squared
+# edges and are not finite where an image is of one colour, such as clipped black; that of FSIM, which has a median in
+# it, lies in a few pixels. That of VIF fails altogether, since torchmetrics overwrites tensors that it needs.
+FORMULAS: dict[str, _Formula] = {
+    "psnr": _Formula(lambda: psnr, "torchmetrics_fmiqa", True, f"data_range 1, at most {PSNR_MOST:g} dB"),
+    "ssim": _Formula(lambda: _ssim, "torchmetrics", True, "RGB, data_range 1", minimum_side=6),
+    "ms_ssim": _Formula(lambda: _ms_ssim, "torchmetrics", True, "RGB, data_range 1, relu", minimum_side=176),
+    "vif": _Formula(
+        lambda: _vif, "torchmetrics", True, "pixel domain, RGB of 0 to 255", minimum_side=41, differentiable=False
+    ),
+    "fsim": _Formula(partial(_piq, "fsim"), "piq", True, "chromatic, data_range 1", minimum_side=2),
+    "gmsd": _Formula(partial(_piq, "gmsd"), "piq", False, "luma, data_range 1"),
+    "vsi": _Formula(partial(_piq, "vsi"), "piq", True, "data_range 1"),
+    "mdsi": _Formula(partial(_piq, "mdsi"), "piq", False, "sum, data_range 1"),
+    "haarpsi": _Formula(partial(_piq, "haarpsi"), "piq", True, "colour, data_range 1", minimum_side=16),
+}
+
+
+def formula_baseline(name: str, device: torch.device) -> Measure | Skipped:
+    """Make a baseline of :data:`FORMULAS`.
+
+    Images and target of one colour are beyond some of them: VIF of torchmetrics is 0/0 for such a target, HaarPSI
+    infinite for two black images. These values are given as they are.
+
+    Args:
+        name: one of :data:`FORMULAS`.
+        device: where the images will be.
+
+    Returns:
+        The metric, or why it is skipped.
+    """
+    formula = FORMULAS[name]
+    try:
+        score = formula.load()
+    except ImportError as error:
+        return Skipped(name, f"{formula.library} cannot be imported ({error}): pip install 'torchmetrics-fmiqa[iqa]'")
+    return Measure(
+        name,
+        checked(name, score, device, formula.minimum_side, formula.differentiable),
+        higher_is_better=formula.higher_is_better,
+        differentiable=formula.differentiable,
+        identity=f"{formula.library} {_version(formula.library)}: {formula.settings}",
+        minimum_side=formula.minimum_side,
+    )
+
+
+def _version(library: str) -> str:
+    from importlib import import_module
+
+    return str(import_module(library).__version__)

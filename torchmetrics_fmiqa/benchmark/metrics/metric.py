@@ -1,0 +1,89 @@
+"""What a benchmark measures pairs with: a name, a direction, and a function of two batches of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.features.image_checks import check_pair
+
+#: ``(preds, target)``, both ``(N, 3, H, W)`` float32 in [0, 1] and of one size, to one value an image, ``(N,)``.
+Scorer = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of two images.
+
+    Args:
+        name: what it is called in tables; no commas, ``@`` or ``|``.
+        score: the function; differentiable with respect to ``preds`` where ``differentiable`` says so.
+        higher_is_better: whether it is a quality (PSNR, SSIM) or a distance.
+        differentiable: whether a gradient with respect to ``preds`` flows.
+        identity: what its numbers depend on: versions, weights, settings.
+        minimum_side: the least side of an image that it takes, in pixels.
+        parameters: parameters of its network, in millions; 0 without one.
+    """
+
+    name: str
+    score: Scorer = field(repr=False, compare=False)
+    higher_is_better: bool
+    differentiable: bool
+    identity: str
+    minimum_side: int = 1
+    parameters: float = 0.0
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A metric that was asked for and cannot run here, and why."""
+
+    name: str
+    reason: str
+
+
+def checked(
+    name: str, score: Scorer, device: torch.device, minimum_side: int = 1, differentiable: bool = True
+) -> Scorer:
+    """Wrap a library's function: its input is checked, autocast is off, and no graph is kept that cannot be used.
+
+    Args:
+        name: of the metric, for the messages.
+        score: the library's function; ``(N,)``, or no dimension at all for one image.
+        device: where the images must lie.
+        minimum_side: the least side of an image, in pixels.
+        differentiable: whether the library gives a gradient.
+
+    Returns:
+        A function that raises ValueError for images of another shape, dtype, device, size or range than
+        ``(N, 3, H, W)`` float32 in [0, 1], naming what was found.
+    """
+
+    def scored(preds: Tensor, target: Tensor) -> Tensor:
+        check_pair(preds, target)
+        for side, images in (("preds", preds), ("target", target)):
+            _check(name, side, images, device, minimum_side)
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled() and differentiable),
+            torch.autocast(preds.device.type, enabled=False),
+        ):
+            return score(preds, target).reshape(len(preds))
+
+    return scored
+
+
+def _check(name: str, side: str, images: Tensor, device: torch.device, minimum_side: int) -> None:
+    if images.dtype != torch.float32:
+        raise ValueError(f"{name} takes float32 images in [0, 1], `{side}` is {images.dtype}: convert it")
+    if images.device.type != device.type or device.index not in (None, images.device.index):
+        raise ValueError(f"{name} was made for {device}, `{side}` is on {images.device}: move it, or make {name} there")
+    height, width = images.shape[2:]
+    if min(height, width) < minimum_side:
+        raise ValueError(f"{name} needs images of at least {minimum_side} pixels a side, `{side}` is {height}x{width}")
+    low, high = torch.stack(images.detach().aminmax()).tolist()  # a NaN anywhere makes both NaN
+    if not (low >= 0 and high <= 1):
+        # LPIPS and PSNR would take such values without a word, piq would stop with an AssertionError.
+        raise ValueError(f"{name} takes images in [0, 1], `{side}` spans {low:.6g} .. {high:.6g}: scale or clamp it")

@@ -1,0 +1,228 @@
+"""Names of metrics, as a command line gives them: baselines, recipes and SPIPS, with fields, and YAML files."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchmetrics_fmiqa.comparator import Precision
+from torchmetrics_fmiqa.data.opening import read_text
+from torchmetrics_fmiqa.recipes import RECIPES, Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.spips_model.model import check_parts
+from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe, plain_recipe
+from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
+from torchmetrics_fmiqa.yaml_text import NoYamlError, read_yaml
+
+#: What the metric is called.
+SPIPS = "spips"
+
+_OWN = ("head", "low_level", "semantic", "parts")
+
+# SPIPS joins taps in its own way, and always takes patches.
+_SETTLED = ("tap_weights", "tokens")
+
+
+@dataclass(frozen=True)
+class AskedSpips:
+    """All that fixes the numbers of SPIPS. No network is loaded yet, whose weights may be out of reach.
+
+    Args:
+        recipe: what to measure with.
+        head: a trained head's file, or ``None`` for fixed weights.
+        low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
+        semantic: taps of the semantic stream; ``None`` for the rest.
+        parts: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; ``None`` for all.
+
+    Raises:
+        ValueError: for a head that is no file, taps that are no list, and parts that do not exist.
+
+    >>> asked = AskedSpips.of({"recipe": "vit-tiny", "distance": "l2", "semantic": [10, 11]})
+    >>> asked.recipe.distance, asked.semantic
+    ('l2', (10, 11))
+    """
+
+    recipe: Recipe
+    head: str | None = None
+    low_level: Taps | None = None
+    semantic: Taps | None = None
+    parts: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.head is not None and not (isinstance(self.head, str) and Path(self.head).is_file()):
+            raise ValueError(f"there is no head {self.head!r}: give a .safetensors file that `fmiqa fit` made")
+        for name in ("low_level", "semantic"):
+            taps = getattr(self, name)
+            if taps is not None:
+                if not isinstance(taps, (list, tuple)):
+                    raise ValueError(
+                        f"`{name}` must be a list of indices and module names, such as [0, 1]; got {taps!r}"
+                    )
+                object.__setattr__(self, name, tuple(taps))
+        if self.parts is not None:
+            object.__setattr__(self, "parts", check_parts(self.parts))
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> AskedSpips:
+        """Read the fields of a name or a file.
+
+        Args:
+            fields: those of this class, where ``recipe`` is a name or a YAML file and ``"default"`` without one; and
+                fields of the recipe to override.
+
+        Raises:
+            ValueError: for unknown fields, with the nearest one, and for values that do not fit.
+        """
+        name = fields.get("recipe", "default")
+        if not isinstance(name, str):
+            raise ValueError(f"`recipe` must be the name of a recipe or a YAML file, got {name!r}")
+        return cls(plain_recipe(name)).replace(**{key: value for key, value in fields.items() if key != "recipe"})
+
+    def replace(self, **fields: Any) -> AskedSpips:
+        """Return a copy with other fields, of this or of the recipe.
+
+        Raises:
+            ValueError: as :meth:`of`.
+        """
+        of_recipe = [field.name for field in dataclasses.fields(Recipe) if field.name not in _SETTLED]
+        known = [*_OWN, *of_recipe]
+        for name in fields:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f": did you mean `{near[0]}`?" if near else ""
+                raise ValueError(f"{SPIPS} has no field `{name}`{hint} (fields: recipe, {', '.join(known)})")
+        own = {name: value for name, value in fields.items() if name in _OWN}
+        overrides = {name: value for name, value in fields.items() if name in of_recipe}
+        return dataclasses.replace(self, recipe=as_recipe(self.recipe, **overrides), **own)
+
+    def scorer(self, precision: Precision) -> SpipsScorer:
+        """Load the network and the head.
+
+        Raises:
+            ValueError: for a recipe, taps or a head that do not fit.
+            WeightsUnavailableError: if pretrained weights cannot be downloaded.
+        """
+        return SpipsScorer(SpipsRecipe(self.recipe, self.low_level, self.semantic), self.head, self.parts, precision)
+
+
+#: What a name stands for; a baseline goes by its own.
+Meaning = Recipe | AskedSpips | str
+
+#: Characters that a metric's name cannot have, since columns of scores are built with them.
+_RESERVED = ",@|"
+
+
+def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, Meaning]:
+    """Return what each name stands for: a recipe, SPIPS, or a baseline's own name.
+
+    A name is a baseline (``psnr``), a named recipe (``vit-tiny``), ``spips``, either of the two with fields
+    (``vit-tiny:distance=l2:taps=[2, 5]``, ``spips:recipe=vit-tiny:head=head.safetensors``, values in YAML), or a
+    ``.yaml`` file: one metric, called by the file's name, or a mapping of names to metrics. In a file a metric is a
+    recipe, or SPIPS where it says ``metric: spips``; its paths count from the file's folder.
+
+    Args:
+        names: as they were given.
+        baselines: names of the baselines.
+
+    Raises:
+        ValueError: for a name that is unknown or comes twice, or a file that is no metric.
+
+    >>> found = parse_metrics(["psnr", "vit-tiny:distance=l2", "spips:parts=[semantic]"], ["psnr", "ssim"])
+    >>> found["psnr"], found["vit-tiny:distance=l2"].distance, found["spips:parts=[semantic]"].parts
+    ('psnr', 'l2', ('semantic',))
+    """
+    found: dict[str, Meaning] = {}
+    for name in names:
+        for label, meaning in _meanings(name, baselines):
+            if label in found:
+                raise ValueError(f"the metric {label!r} is given twice; a .yaml file of metrics can name each of them")
+            if set(label) & set(_RESERVED):
+                raise ValueError(f"the metric {label!r} must be named without any of {' '.join(_RESERVED)}")
+            found[label] = meaning
+    if not found:
+        known = ", ".join([*baselines, SPIPS, *RECIPES])
+        raise ValueError(f"give at least one metric: {known}, or a .yaml file of metrics")
+    return found
+
+
+def _meanings(name: str, baselines: Sequence[str]) -> list[tuple[str, Meaning]]:
+    base, *parts = re.split(r":(?=\w+=)", name)
+    fields: dict[str, Any] = {}
+    for part in parts:
+        key, value = _field(part, name)
+        if key in fields:
+            raise ValueError(f"the metric {name!r} gives {key!r} twice")
+        fields[key] = value
+    if base.endswith((".yaml", ".yml")):
+        return [(label, one.replace(**fields) if fields else one) for label, one in _file(Path(base))]
+    if base in baselines or base.startswith("pyiqa:"):
+        if fields:
+            raise ValueError(f"{base!r} is no recipe and has no field {next(iter(fields))!r} to override")
+        return [(name, name)]
+    if base == SPIPS:
+        return [(_label(base, parts), AskedSpips.of(fields))]
+    if base not in RECIPES:
+        known = [*baselines, SPIPS, *RECIPES]
+        near = difflib.get_close_matches(base, known, 3)
+        hint = f"; close: {', '.join(near)}" if near else ""
+        others = f"baselines: {', '.join(baselines)}; {SPIPS}; `fmiqa recipes`"
+        raise ValueError(f"there is no metric {base!r}{hint} ({others})")
+    return [(_label(base, parts), as_recipe(base, **fields))]
+
+
+def _label(base: str, parts: Sequence[str]) -> str:
+    """What a metric is called: as it was given, without the paths, which are nobody's name."""
+    shown = [base]
+    for part in parts:
+        key, _, value = part.partition("=")
+        if key == "head":
+            # Every head that `fmiqa fit` makes is called "head", in a folder of its own.
+            path = Path(value).resolve()
+            shown.append(f"head={path.parent.name if path.stem == 'head' else path.stem}")
+        elif key == "recipe":
+            shown.append(f"recipe={Path(value).stem if value.endswith(('.yaml', '.yml')) else value}")
+        elif key != "weights" or value.startswith("random"):  # random weights are another metric
+            shown.append(part)
+    return re.sub(r",\s*", " ", ":".join(shown)).replace("|", "-")
+
+
+def _field(part: str, name: str) -> tuple[str, Any]:
+    key, _, text = part.partition("=")
+    try:
+        return key, read_yaml(text, f"{key!r} of the metric {name!r}")
+    except NoYamlError:
+        raise ValueError(f"the metric {name!r} gives {key!r} as {text!r}, which is no YAML value") from None
+
+
+def _file(path: Path) -> list[tuple[str, Recipe | AskedSpips]]:
+    content = read_yaml(read_text(path, "recipe file"), repr(str(path)))
+    if not isinstance(content, dict):
+        return [(path.stem, Recipe.from_yaml(path))]
+    if not all(isinstance(fields, dict) for fields in content.values()):
+        return [(path.stem, _entry(path.stem, content, path))]
+    return [(str(label), _entry(str(label), fields, path)) for label, fields in content.items()]
+
+
+def _entry(label: str, fields: dict[str, Any], path: Path) -> Recipe | AskedSpips:
+    """One metric of a file."""
+    import yaml
+
+    fields = {str(key): value for key, value in fields.items()}
+    for key in ("weights", "head", "recipe"):
+        value = fields.get(key)
+        named = key == "recipe" and not str(value).endswith((".yaml", ".yml"))
+        if isinstance(value, str) and not named and (path.parent / value).is_file():
+            fields[key] = str((path.parent / value).resolve())
+    try:
+        metric = fields.pop("metric", None)
+        if metric is None:
+            return Recipe.from_yaml(yaml.safe_dump(fields) + "\n")
+        if metric != SPIPS:
+            raise ValueError(f"`metric` is {SPIPS}, or left out for a recipe; got {metric!r}")
+        return AskedSpips.of(fields)
+    except ValueError as error:
+        raise ValueError(f"{label!r} in {str(path)!r}: {error}") from None

@@ -1,0 +1,339 @@
+"""A data set measured pair by pair: batch after batch to Parquet, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
+from torchmetrics_fmiqa.benchmark.scoring.digests import content_of
+from torchmetrics_fmiqa.benchmark.scoring.reader import Reader, read_ahead
+from torchmetrics_fmiqa.data.opening import check_file
+from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.data.rated_csv import RatedPairs
+from torchmetrics_fmiqa.data.rows import csv_rows
+from torchmetrics_fmiqa.data.tables import write_table
+from torchmetrics_fmiqa.features.image_checks import group_by_size
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache
+from torchmetrics_fmiqa.memory import memory_of_a_pair
+from torchmetrics_fmiqa.safe_write import make_folder, printable, whole_file
+
+# Pixels of an image under test that go through the metrics at once: 4K images go one by one.
+_PIXELS = 2_000_000
+# Features of a batch's references, so that the changed images do not run them again.
+_CACHE = "2GiB"
+
+
+class PairScorer(Protocol):
+    """What measures pairs: columns of numbers, and what they depend on."""
+
+    names: tuple[str, ...]
+    skipped: list[Skipped]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all that :meth:`score` gives."""
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """What the numbers depend on."""
+
+    def score(
+        self, preds: Tensor, target: Tensor, cache: ReferenceCache | None = None, ids: Sequence[Hashable] | None = None
+    ) -> dict[str, Tensor]:
+        """Measure pairs of one size: ``(N,)`` by column."""
+
+
+class PairRun:
+    """One data set measured by one panel, in one folder.
+
+    Args:
+        rated: the pairs.
+        panel: what measures them.
+        folder: where ``scores.parquet`` goes, and its parts until it is complete.
+        reading: how the images are read.
+        device: where to measure.
+        batch: pairs between two parts. A run that goes on does so at a batch's boundary, and its numbers are those of a
+            run that was never interrupted.
+
+    Raises:
+        ValueError: for a panel without a metric.
+    """
+
+    def __init__(
+        self,
+        rated: RatedPairs,
+        panel: PairScorer,
+        folder: Path,
+        reading: Reader,
+        device: torch.device | str = "cpu",
+        batch: int = 8,
+    ) -> None:
+        if not panel.names:
+            left_out = "; ".join(f"{one.name}: {one.reason}" for one in panel.skipped)
+            raise ValueError(f"no metric can run here: {left_out}")
+        self.rated, self.panel, self.folder = rated, panel, folder
+        self.reading, self.device, self.batch = reading, device, batch
+        self.short = rated.as_pairs()
+
+    #: Whether the names of the columns are known without a forward pass, so that a finished table is checked for them.
+    cheap_columns = True
+
+    @property
+    def _parts(self) -> Path:
+        return self.folder / "parts"
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of the numbers that each pair gets."""
+        return list(self.panel.columns)
+
+    @property
+    def path(self) -> Path:
+        """Where the scores are once all are there."""
+        return self.folder / "scores.parquet"
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the numbers depend on, in values that JSON has."""
+        return {
+            "pairs": content_of(self.rated),
+            "metrics": self.panel.identities,
+            "reading": self.reading.identity,
+            "device": str(self.device),
+            "batch": self.batch,
+        }
+
+    def __iter__(self) -> Iterator[int]:
+        """Score what is not scored yet; yields the number of pairs done: before the first batch, and after each."""
+        if self._is_complete():
+            yield len(self.rated)
+            return
+        make_folder(self._parts)
+        starts = range(0, len(self.rated), self.batch)
+        self._drop_damaged(starts)
+        todo = [start for start in starts if not self._part(start).is_file()]
+        done = sum(self._span(start) for start in starts) - sum(self._span(start) for start in todo)
+        yield done
+        pairs = [index for start in todo for index in self._indices(start)]
+        with ThreadPoolExecutor(2) as pool:
+            ahead = read_ahead(pool, [self.rated.pairs[index] for index in pairs], self.reading)
+            for start in todo:
+                began = time.perf_counter()
+                loaded = [next(ahead) for _ in self._indices(start)]
+                rows = self._score(start, loaded)
+                took = (time.perf_counter() - began) / len(rows)
+                properties = [self._properties(one) for one in loaded]
+                whole = [{**row, **more, "seconds": took} for row, more in zip(rows, properties, strict=True)]
+                self._write(self._part(start), whole)
+                done += len(rows)
+                yield done
+        self._finish(starts)
+
+    def unscored(self) -> list[Problem]:
+        """Pairs that could not be scored, or not by every metric."""
+        path = self.folder / "unscored.csv"
+        return [Problem(row["name"], row["reason"]) for _, row in csv_rows(path)[0]] if path.is_file() else []
+
+    def _is_complete(self) -> bool:
+        """Whether all was scored before. A table that is not what a run leaves is removed, and all is scored again."""
+        if not self.path.exists():
+            return False
+        lost = self.folder / "unscored.csv"
+        pairs = Counter((one.ref, one.dist) for one in self.short)
+        needed = ["ref", "dist", "opinion", *self._properties(""), "seconds"] + (
+            self.columns if self.cheap_columns else []
+        )
+        try:
+            table = _columns_of(self.path, needed, exactly=self.cheap_columns)
+            found = Counter(zip(table["ref"], table["dist"], strict=True))
+            unscored = {one.name for one in self.unscored()} if lost.exists() else set[str]()
+            missing = [dist for _, dist in pairs - found if printable(dist) not in unscored]
+            if found - pairs:
+                raise ValueError("it holds other pairs, or some twice")
+            if missing:
+                raise ValueError(f"it lacks {missing[0]}")
+        except ValueError as error:
+            _warn_damaged(self.path, error, "all pairs are scored again")
+            self.path.unlink()
+            return False
+        if not lost.exists():
+            write_table(lost, [], ["name", "reason"])
+        return True
+
+    def _drop_damaged(self, starts: Sequence[int]) -> None:
+        """Remove parts that are not what a run leaves, so that their pairs are scored again."""
+        wanted = [*self._row(0, ""), *self._properties(""), "seconds"]
+        for start in starts:
+            path = self._part(start)
+            if not path.exists():
+                continue
+            try:
+                table = _columns_of(path, wanted)
+                pairs = list(zip(table["ref"], table["dist"], table["opinion"], strict=True))
+                rows = [self._row(index, "") for index in self._indices(start)]
+                if pairs != [(row["ref"], row["dist"], row["opinion"]) for row in rows]:
+                    raise ValueError("it holds other pairs")
+            except ValueError as error:
+                _warn_damaged(path, error, f"its {self._span(start)} pairs are scored again")
+                path.unlink()
+
+    def _indices(self, start: int) -> range:
+        return range(start, min(start + self.batch, len(self.rated)))
+
+    def _span(self, start: int) -> int:
+        return len(self._indices(start))
+
+    def _part(self, start: int) -> Path:
+        return self._parts / f"{start:08d}.parquet"
+
+    def _score(self, start: int, loaded: Sequence[tuple[Tensor, Tensor] | str]) -> list[dict[str, Any]]:
+        """The rows of a batch: pairs of one size go together, and a pair that fails stops no other."""
+        cache = ReferenceCache(_CACHE, self.device)
+        rows = [self._row(start + place, one if isinstance(one, str) else "") for place, one in enumerate(loaded)]
+        good = [(place, one) for place, one in enumerate(loaded) if not isinstance(one, str)]
+        for group in group_by_size([one[0] for _, one in good], [one[1] for _, one in good]):
+            height, width = good[group[0]][1][0].shape[1:]
+            step = max(1, _PIXELS // (height * width))
+            for first in range(0, len(group), step):
+                self._measure(rows, [good[i] for i in group[first : first + step]], cache)
+        return rows
+
+    def _measure(
+        self,
+        rows: list[dict[str, Any]],
+        members: Sequence[tuple[int, tuple[Tensor, Tensor]]],
+        cache: ReferenceCache,
+    ) -> None:
+        try:
+            table = self._table(members, cache)
+        except ValueError as error:
+            table, reason = None, str(error)
+        # Out of the handler: the error holds what was measured, and memory may be short.
+        if table is None and len(members) > 1:  # find out whose fault it is
+            for one in members:
+                self._measure(rows, [one], cache)
+        elif table is None:
+            rows[members[0][0]]["error"] = reason
+        else:
+            for (place, _), values in zip(members, table, strict=True):
+                rows[place].update(zip(self.columns, values, strict=True))
+
+    def _table(self, members: Sequence[tuple[int, tuple[Tensor, Tensor]]], cache: ReferenceCache) -> list[list[float]]:
+        """A row of numbers for each pair of one size."""
+        with memory_of_a_pair(members[0][1][0].shape):
+            preds, target = (torch.stack([pair[side] for _, pair in members]).to(self.device) for side in (0, 1))
+            # By content: two versions of one reference may leave other parts of it, once each pair is cropped to what
+            # both have.
+            ids = [hashlib.sha256(side.numpy().tobytes()).hexdigest() for _, (_, side) in members]
+            found = self._found(preds, target, cache, ids)
+            table: list[list[float]] = torch.stack([found[name].double() for name in self.columns], 1).cpu().tolist()
+        return table
+
+    def _found(
+        self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]
+    ) -> dict[str, Tensor]:
+        """Measure pairs of one size: ``(N,)`` by column."""
+        return self.panel.score(preds, target, cache, ids)
+
+    def _properties(self, loaded: tuple[Tensor, Tensor] | str) -> Mapping[str, float]:
+        """More columns of a pair, or of the reason why it could not be read."""
+        return {}
+
+    def _row(self, index: int, error: str) -> dict[str, Any]:
+        pair, short = self.rated.pairs[index], self.short[index]
+        return {
+            "ref": short.ref,
+            "dist": short.dist,
+            "opinion": pair.opinion,
+            "type": pair.type,
+            "level": pair.level,
+            "std": pair.std,
+            **dict.fromkeys(self.columns, float("nan")),
+            "error": error,
+        }
+
+    def _write(self, path: Path, rows: Sequence[dict[str, Any]]) -> None:
+        import pyarrow
+
+        texts = ("ref", "dist", "type", "error")
+        names = list(rows[0])
+        schema = pyarrow.schema([(n, pyarrow.string() if n in texts else pyarrow.float64()) for n in names])
+        _replace(path, pyarrow.table({n: [row[n] for row in rows] for n in names}, schema))
+
+    def _finish(self, starts: Sequence[int]) -> None:
+        """Join the parts; what could not be scored goes to a table of its own."""
+        import pyarrow
+        from pyarrow import parquet
+
+        joined = pyarrow.concat_tables([parquet.read_table(self._part(start)) for start in starts])
+        errors = joined.column("error").to_pylist()
+        names = joined.column("dist").to_pylist()
+        problems = [{"name": name, "reason": why} for name, why in zip(names, errors, strict=True) if why]
+        for column in self.columns:
+            unknown = np.isnan(joined.column(column).to_numpy())
+            lost = [names[row] for row in np.flatnonzero(unknown) if not errors[row]]
+            if lost:
+                problems.append({"name": column, "reason": f"has no value for {len(lost)} images, such as {lost[0]}"})
+        write_table(self.folder / "unscored.csv", problems, ["name", "reason"])
+        kept = joined.filter(pyarrow.array([not why for why in errors])).drop_columns(["error"])
+        if not kept.num_rows:
+            raise ValueError(f"no pair of {self.rated.name} could be scored: {errors[0]}")
+        for name in ("type", "level", "std"):
+            column = kept.column(name)
+            empty = column.null_count == len(column) or (name == "type" and not any(column.to_pylist()))
+            if empty or (name == "std" and column.null_count):
+                kept = kept.drop_columns([name])
+        _replace(self.path, kept)
+        for start in starts:
+            self._part(start).unlink()
+        for leftover in self._parts.glob("*.tmp*"):  # of a run that was killed
+            leftover.unlink()
+        with suppress(OSError):  # somebody has put a file there
+            self._parts.rmdir()
+
+
+def _replace(path: Path, table: Any) -> None:
+    """Write a table so that it is whole or not there."""
+    from pyarrow import parquet
+
+    with whole_file(path) as draft:
+        parquet.write_table(table, draft)
+
+
+def _columns_of(path: Path, needed: Sequence[str], exactly: bool = True) -> dict[str, list[Any]]:
+    """The names and opinions of a table that has the columns ``needed``, and no number in another type.
+
+    Raises:
+        ValueError: for a file that is no such table.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    check_file(path)
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"it is no whole Parquet file: {str(error).splitlines()[0]}") from None
+    optional = {"type", "level", "std"}
+    lacking, more = set(needed) - set(table.column_names), set(table.column_names) - set(needed)
+    other = (lacking | more if exactly else lacking) - optional
+    if other or len(set(table.column_names)) < len(table.column_names):
+        raise ValueError(f"it has other columns ({', '.join(sorted(other)[:3])})")
+    return dict(table.select(["ref", "dist", "opinion"]).to_pydict())
+
+
+def _warn_damaged(path: Path, why: object, then: str) -> None:
+    warnings.warn(f"{path} is damaged ({why}): {then}", UserWarning, stacklevel=3)

@@ -1,0 +1,5 @@
+"""The corridor: preprocess, forward pass, distance terms, accumulator; and maps of the same distances."""
+
+from torchmetrics_fmiqa.comparator.comparator import FeatureComparator, Images, Precision, Request
+
+__all__ = ["FeatureComparator", "Images", "Precision", "Request"]

@@ -1,0 +1,143 @@
+"""What was measured of a batch so far, portion by portion of its tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.comparator.distance_terms import Job, raised
+from torchmetrics_fmiqa.comparator.pooling import pool
+from torchmetrics_fmiqa.features.tiles import EveryImage, TilePlan, masked_weights, position_weights
+from torchmetrics_fmiqa.features.tokens import Tokens
+
+
+class Tally:
+    """Sums of distances over the tiles of each image; and where they are asked for, the values of all patches.
+
+    Args:
+        plan: the tiles.
+        images: ``(N, 3, H, W)`` at the working size, for their number, dtype and device.
+        mask: ``(N, 1, H, W)`` weights of pixels at the working size, or ``None``.
+        jobs: what is measured.
+        kept: numbers of the jobs whose values of patches are kept.
+        seen: indices of the taps whose reference is kept.
+    """
+
+    def __init__(
+        self,
+        plan: TilePlan,
+        images: Tensor,
+        mask: Tensor | None,
+        jobs: Sequence[Job],
+        kept: Collection[int],
+        seen: Collection[int],
+    ) -> None:
+        self.plan, self.images, self.mask, self.jobs = plan, images, mask, jobs
+        count = images.shape[0]
+        self.sums = [images.new_zeros(count) for _ in jobs]
+        self._known: dict[tuple[int, int], Tensor] = {}
+        self._values: dict[int, list[Tensor]] = {number: [] for number in kept}
+        self._weights: dict[int, list[Tensor]] = {number: [] for number in kept}
+        self._seen = set(seen)
+        self._references: dict[int, Tensor] = {}
+
+    def portion(
+        self, picks: list[tuple[int, int]]
+    ) -> tuple[Callable[[int, Tensor, Tokens], None], Callable[[int, Tokens], None] | None]:
+        """What takes the distances, and what sees the references, of a portion of tiles (image, tile)."""
+        weigh = Weigher(self.plan, picks, self.mask, self.images, self._known)
+
+        def take(number: int, value: Tensor, tokens: Tokens) -> None:
+            job = self.jobs[number]
+            if number in self._values:
+                self._values[number].append(value.to(self.images.dtype))
+                if not weigh.plain:
+                    self._weights[number].append(weigh.patches(tokens.grid).expand(value.shape[0], -1))
+            value = weigh.positions(value, tokens, job.tokens) if value.ndim == 2 else weigh.tiles(value)
+            self.sums[number] = self.sums[number] + weigh.to_images(value.to(self.images.dtype))
+
+        def see(index: int, tokens: Tokens) -> None:
+            if index in self._seen:
+                summary = raised(tokens).summary()[:, 0].detach().to(self.images.dtype)
+                before, own = self._references.get(index), weigh.to_images(weigh.tiles(summary))
+                self._references[index] = own if before is None else before + own
+
+        return take, see if self._seen else None
+
+    def pooled(self, number: int) -> Tensor:
+        """Mean, spread and 95th percentile of a job's values over the patches of each image, ``(N, 3)``."""
+        weights = self._weights[number]
+        return pool(self._of_images(self._values[number]), self._of_images(weights) if weights else None)
+
+    def reference(self, index: int) -> Tensor:
+        """The token that stands for the whole reference at a tap, ``(N, C)``."""
+        return self._references[index]  # it is there: the backbone raises where a tap was not reached
+
+    def _of_images(self, parts: Sequence[Tensor]) -> Tensor:
+        """Values ``(n, T)`` of tiles, portion by portion, side by side for each image, ``(N, tiles * T)``."""
+        # Portions run over the images of a tile, then over tiles: see `intake.portions`.
+        count, tiles = self.images.shape[0], len(self.plan.corners)
+        return torch.cat(list(parts)).view(tiles, count, -1).transpose(0, 1).reshape(count, -1)
+
+
+class Weigher:
+    """What each measured value counts for in its image's score, for one portion of tiles.
+
+    Args:
+        plan: the tiles.
+        picks: pairs (image, tile) of the portion.
+        mask: ``(N, 1, H, W)`` weights of pixels, or ``None``.
+        images: ``(N, 3, H, W)``, for their number, dtype and device.
+        known: weights by grid, kept from one portion to the next.
+    """
+
+    def __init__(
+        self,
+        plan: TilePlan,
+        picks: list[tuple[int, int]],
+        mask: Tensor | None,
+        images: Tensor,
+        known: dict[tuple[int, int], Tensor],
+    ) -> None:
+        self.plan, self.picks, self.mask, self.images, self.known = plan, picks, mask, images, known
+        self.every = isinstance(picks, EveryImage)
+        self.plain = mask is None and not self.every and plan.whole
+
+    def positions(self, values: Tensor, tokens: Tokens, choice: str) -> Tensor:
+        """Weigh values ``(n, T)`` of the chosen tokens into ``(n,)``."""
+        if self.plain:
+            return values.mean(1)
+        if tokens.grid == (0, 0) or choice in ("prefix", "summary"):
+            return values.mean(1) * self.patches((1, 1)).sum(1)
+        weights = self.patches(tokens.grid)
+        if choice == "all" and tokens.prefix:
+            # A prefix token counts as much as an average patch of its tile.
+            prefix = weights.mean(1, keepdim=True).expand(-1, tokens.prefix)
+            weights = torch.cat([prefix, weights], 1) / (1 + tokens.prefix / weights.shape[1])
+        return (values * weights.to(values.dtype)).sum(1)
+
+    def tiles(self, values: Tensor) -> Tensor:
+        """Weigh values ``(n, ...)`` of whole tiles."""
+        if self.plain:
+            return values
+        return values * self.patches((1, 1)).sum(1).to(values.dtype).view(-1, *[1] * (values.ndim - 1))
+
+    def to_images(self, values: Tensor) -> Tensor:
+        """Sum ``(n, ...)`` over the tiles of each image, ``(N, ...)``."""
+        count = self.images.shape[0]
+        if self.every or (len(self.plan.corners) == 1 and len(self.picks) == count):
+            return values
+        index = torch.tensor([image for image, _ in self.picks], device=values.device)
+        return values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
+
+    def patches(self, grid: tuple[int, int]) -> Tensor:
+        """What each patch of each tile counts for, ``(n, h * w)``; over the tiles of an image they sum to 1."""
+        if self.mask is not None:
+            return masked_weights(self.plan, grid, self.picks, self.mask)
+        if self.every:
+            return position_weights(self.plan, grid, self.images)
+        if grid not in self.known:
+            self.known[grid] = position_weights(self.plan, grid, self.images)
+        return self.known[grid][[tile for _, tile in self.picks]]

@@ -1,0 +1,307 @@
+"""The one corridor: (preds, target) -> tiles -> frozen features -> one distance per image and tap.
+
+Every door (metric, loss, functional, map, command line) calls a :class:`FeatureComparator` and adds no arithmetic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.arguments import truth, whole_number
+from torchmetrics_fmiqa.comparator.accumulator import Tally
+from torchmetrics_fmiqa.comparator.distance_terms import Job, Scoring, bind_weights, check_maskable, plan_jobs
+from torchmetrics_fmiqa.comparator.forward_pass import Forward, full_precision, input_normalization, needs_grad
+from torchmetrics_fmiqa.comparator.maps import Canvas, check_mappable
+from torchmetrics_fmiqa.comparator.piecewise import PiecewiseForward
+from torchmetrics_fmiqa.comparator.preprocess import Intake, portions
+from torchmetrics_fmiqa.comparator.tap_statistics import Profile, ProfilePlan, plan_profile
+from torchmetrics_fmiqa.features.backbone import Backbone
+from torchmetrics_fmiqa.features.builders import UserModule
+from torchmetrics_fmiqa.features.image_checks import DataRange, check_lists, check_mask, data_limits, group_by_size
+from torchmetrics_fmiqa.features.network import load_network
+from torchmetrics_fmiqa.features.reference_cache import References
+from torchmetrics_fmiqa.features.tiles import cut
+from torchmetrics_fmiqa.features.tokens import Tokens
+from torchmetrics_fmiqa.recipes import Recipe
+
+#: What can be asked for: distances, or more.
+Request = Recipe | Profile
+
+#: A batch ``(N, 3, H, W)``, or images ``(3, H, W)`` of sizes of their own.
+Images = Tensor | Sequence[Tensor]
+
+Precision = Literal["float32", "float64", "bfloat16", "float16", "auto"]
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_PRECISIONS = ("float32", "float64", "bfloat16", "float16", "auto")
+
+
+class FeatureComparator:
+    """Measures pairs of images by one recipe, or by several that share a forward pass. Immutable and shared.
+
+    Args:
+        recipes: a recipe, or several with one backbone, weights, input normalisation and resolution; or profiles, where
+            more than distances is asked for.
+        precision: ``"float32"`` (the measure's own), ``"float64"``, ``"bfloat16"`` or ``"float16"`` (autocast over
+            float32 weights: faster, and wrong at small distances), or ``"auto"``: the surrounding autocast where there
+            is one, else float64 for float64 images and float32 for all others.
+        grad_checkpointing: recompute stages in the backward pass to save memory.
+        tile_batch: how much goes through the network at once, in tiles a side of the pair (of 224 x 224 pixels).
+
+    Raises:
+        ValueError: for recipes that do not share a forward pass, unknown taps, or options that do not exist.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+    """
+
+    def __init__(
+        self,
+        recipes: Request | Sequence[Request],
+        precision: Precision = "float32",
+        grad_checkpointing: bool = False,
+        tile_batch: int = 32,
+    ) -> None:
+        if precision not in _PRECISIONS:
+            raise ValueError(f"`precision` must be one of {', '.join(_PRECISIONS)}; got {precision!r}")
+        tile_batch = whole_number(tile_batch, "tile_batch", 1)
+        grad_checkpointing = truth(grad_checkpointing, "grad_checkpointing")
+        self.requests = (recipes,) if isinstance(recipes, (Recipe, Profile)) else tuple(recipes)
+        self.recipes = tuple(one.recipe if isinstance(one, Profile) else one for one in self.requests)
+        first = self.recipes[0]
+        for other in self.recipes[1:]:
+            if other.trunk != first.trunk:
+                raise ValueError(f"recipes with different forward passes cannot share one: {first} and {other}")
+        self.precision: Precision = precision
+        self.tile_batch = tile_batch
+        self._options = (precision, grad_checkpointing, tile_batch)
+        network = load_network(first.backbone, first.weights)  # type: ignore[arg-type]
+        taps_of = [network.resolve(recipe.taps) for recipe in self.recipes]
+        taps = tuple(dict.fromkeys(tap for taps in taps_of for tap in taps))
+        self.backbone = Backbone(network, taps, grad_checkpointing)
+        mean_std = input_normalization(first, network)
+        self._intake = Intake(first, network)
+        self._scope = hashlib.sha256(f"{_trunk_identity(first)}|{taps}|{precision}".encode()).hexdigest()[:16]
+        self._jobs: list[Job] = []
+        self._plans: list[Scoring | ProfilePlan] = []
+        for request, names in zip(self.requests, taps_of, strict=True):
+            if isinstance(request, Profile):
+                self._plans.append(plan_profile(request, names, self.backbone, self._jobs))
+            else:
+                columns = plan_jobs(request, names, self.backbone, self._jobs)
+                self._plans.append(Scoring(columns, bind_weights(request, network, columns), request.joint))
+        self._forward = Forward(self.backbone, self._jobs, mean_std, first.protocol)
+        self._piecewise = PiecewiseForward(self._forward)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FeatureComparator:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.requests, [request.digest for request in self.requests], self._options)
+
+    def labels(self, position: int = 0) -> dict[str, tuple[str, ...]]:
+        """For each distance of a recipe, the names of its columns."""
+        return self._scoring(position).labels
+
+    def weights(self, position: int = 0) -> dict[str, tuple[float, ...]]:
+        """For each distance of a recipe, the weights that make its columns a score: they sum to 1, or are 1 each."""
+        return self._scoring(position).weights
+
+    def _scoring(self, position: int) -> Scoring:
+        plan = self._plans[position]
+        if not isinstance(plan, Scoring):
+            raise ValueError(f"request {position} is a profile and has no scores: ask a comparator of its recipe")
+        return plan
+
+    def __call__(
+        self,
+        preds: Images,
+        target: Images,
+        mask: Images | None = None,
+        data_range: DataRange = 1.0,
+        crop_border: int = 0,
+        validate: bool = True,
+        references: References | None = None,
+    ) -> list[Any]:
+        """Measure a batch of pairs.
+
+        One forward serves predictions and targets where no gradient is asked for; a tap's features are dropped as
+        soon as its distances are taken. With a gradient, the targets' side runs without one.
+
+        Args:
+            preds: ``(N, 3, H, W)``, floating point in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``, each
+                of its own size.
+            target: likewise.
+            mask: ``(N, 1, H, W)`` weights of pixels, for distances with maps; with lists a list of ``(1, H, W)``.
+            data_range: range of floating point images.
+            crop_border: pixels to cut off each side first.
+            validate: look at the values too, not just the shapes (on a GPU this waits for the device).
+            references: where to find and keep the targets' features; not used where a gradient is asked for.
+
+        Returns:
+            For each recipe its :class:`~torchmetrics_fmiqa.comparator.distance_terms.Distances`, each ``(N, L)`` in
+            float32 or float64; for a profile a :class:`~torchmetrics_fmiqa.comparator.tap_statistics.Profiled`.
+
+        Raises:
+            ValueError: for images or masks that do not fit, naming the value and the fix.
+        """
+        if not isinstance(preds, Tensor) or not isinstance(target, Tensor):
+            return self._lists(preds, target, mask, data_range, crop_border, validate, references)
+        if mask is not None and not isinstance(mask, Tensor):
+            raise ValueError(f"`mask` must be a tensor (N, 1, H, W) beside tensors, got {type(mask).__name__}")
+        dtype = self._backbone_dtype(preds)
+        with full_precision(preds):
+            return self._batch(preds, target, mask, data_range, crop_border, validate, references, dtype)
+
+    def _batch(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        mask: Tensor | None,
+        data_range: DataRange,
+        border: int,
+        validate: bool,
+        references: References | None,
+        dtype: torch.dtype | None,
+    ) -> list[Any]:
+        # Features depend on these too where an image goes by its id.
+        scope = (self._scope, dtype, preds.shape[2:], data_limits(data_range), border)
+        given, raised = preds, self._image_dtype(preds)
+        preds, target = self._intake.pair(preds, target, raised, data_range, border, validate)
+        if mask is not None:
+            check_mask(mask, given)
+            check_maskable(self._jobs, self.recipes[0].protocol)
+            mask = self._intake.mask(mask, raised, border, validate)
+        weights = self._intake.weights(target, mask)
+        plan, profiles = self._intake.plan(preds), [one for one in self._plans if isinstance(one, ProfilePlan)]
+        kept, seen = {job for one in profiles for job in one.positions}, {one.last for one in profiles}
+        tally = Tally(plan, preds, weights, self._jobs, kept, seen)
+        pieces = None if needs_grad(preds) else self._piecewise.pieces(plan)
+        for picks in portions(plan, preds.shape[0], self.tile_batch if pieces is None else 1):
+            take, see = tally.portion(picks)
+            tiles = cut(target, plan, picks)
+            if pieces is not None:  # too large for a cache of references, too
+                self._piecewise(cut(preds, plan, picks), tiles, dtype, take, see, pieces)
+                continue
+            shelf = None if references is None or needs_grad(preds) else references.shelf(scope, tiles, picks)
+            self._forward(cut(preds, plan, picks), tiles, dtype, take, shelf, see)
+        return [
+            one.result(tally.sums) if isinstance(one, Scoring) else one.result(tally, preds, target, mask)
+            for one in self._plans
+        ]
+
+    def _lists(
+        self,
+        preds: Images,
+        target: Images,
+        mask: Images | None,
+        data_range: DataRange,
+        border: int,
+        validate: bool,
+        references: References | None,
+    ) -> list[Any]:
+        """Measure images of different sizes: those of one size together, the results in the order given."""
+        check_lists(preds, target, mask)
+        groups = group_by_size(list(preds), list(target))
+        parts = [
+            self(
+                torch.stack([preds[i] for i in group]),
+                torch.stack([target[i] for i in group]),
+                None if mask is None else torch.stack([mask[i] for i in group]),
+                data_range,
+                border,
+                validate,
+                None if references is None else references.pick(group),
+            )
+            for group in groups
+        ]
+        places = [i for group in groups for i in group]
+        order = sorted(range(len(places)), key=places.__getitem__)
+        return [same[0].joined(same[1:], order) for same in zip(*parts, strict=True)]
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the first recipe's distances have maps; a profile has none."""
+        if not isinstance(self._plans[0], Scoring):
+            return False
+        try:
+            check_mappable(self.recipes[0])
+        except ValueError:
+            return False
+        return True
+
+    def maps(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        data_range: DataRange = 1.0,
+        crop_border: int = 0,
+        validate: bool = True,
+        per_layer: bool = False,
+    ) -> dict[str, dict[str, Tensor]]:
+        """Measure where a batch of pairs differs, by the first recipe's distances of patch tokens.
+
+        Returns:
+            For each distance, maps ``(N, 1, H, W)`` by label: ``"score"``, and each tap with ``per_layer``. The mean
+            of a map is the score, or the tap's distance, of patch tokens. Joint distances have a map by their own rule,
+            see :meth:`~torchmetrics_fmiqa.distances.joint.Joint.factors`.
+
+        Raises:
+            ValueError: for images that do not fit and for distances without a map.
+        """
+        recipe = self.recipes[0]
+        check_mappable(recipe)
+        dtype = self._backbone_dtype(preds)
+        given = preds
+        with full_precision(preds):
+            preds, target = self._intake.pair(
+                preds, target, self._image_dtype(preds), data_range, crop_border, validate
+            )
+            plan = self._intake.plan(preds)
+            scoring, pixels = self._scoring(0), self._intake.weights(target)
+            canvas = Canvas(plan, preds, scoring.labels, scoring.weights, per_layer, pixels, scoring.joint)
+            columns = scoring.columns
+            places = {job: (name, i) for name, (_, jobs) in columns.items() for i, job in enumerate(jobs)}
+            pieces = None if needs_grad(preds) else self._piecewise.pieces(plan)
+            for picks in portions(plan, preds.shape[0], self.tile_batch if pieces is None else 1):
+
+                def take(number: int, value: Tensor, tokens: Tokens, picks: list[tuple[int, int]] = picks) -> None:
+                    if number in places:  # other recipes' distances are not drawn
+                        patches = value[:, tokens.prefix :] if recipe.tokens == "all" else value
+                        canvas.add(*places[number], patches, tokens.grid, picks)
+
+                sides = cut(preds, plan, picks), cut(target, plan, picks)
+                if pieces is None:
+                    self._forward(*sides, dtype, take)
+                else:
+                    self._piecewise(*sides, dtype, take, None, pieces)
+            return canvas.stretched((given.shape[-2] - 2 * crop_border, given.shape[-1] - 2 * crop_border))
+
+    def _image_dtype(self, preds: Tensor) -> torch.dtype:
+        """What everything but the backbone computes in."""
+        if self.precision == "float64":
+            return torch.float64
+        return torch.float64 if self.precision == "auto" and preds.dtype == torch.float64 else torch.float32
+
+    def _backbone_dtype(self, images: Tensor) -> torch.dtype | None:
+        """What the backbone computes in under autocast, ``None`` for full precision."""
+        device = images.device.type
+        if self.precision == "auto" and torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+        return _AUTOCAST.get(self.precision)
+
+
+def _trunk_identity(recipe: Recipe) -> tuple[Any, ...]:
+    module = recipe.backbone
+    return (module.identity if isinstance(module, UserModule) else module, *recipe.trunk[1:])
+
+
+def _rebuild(requests: tuple[Request, ...], digests: list[str], options: tuple[Any, ...]) -> FeatureComparator:
+    """Unpickle a comparator, unless the weights file it was made from has other content now."""
+    for request, digest in zip(requests, digests, strict=True):
+        found = request.replace().digest
+        if found != digest:
+            raise ValueError(f"{request} had the digest {digest} when it was saved and has {found} here: another file")
+    return FeatureComparator(requests, *options)

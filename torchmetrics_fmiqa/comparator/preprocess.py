@@ -1,0 +1,159 @@
+"""From images as the user has them to portions of tiles: unit, border, working size, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.features.block_means import block_means
+from torchmetrics_fmiqa.features.image_checks import (
+    DataRange,
+    check_mask_values,
+    check_pair,
+    check_values,
+    crop,
+    to_unit,
+)
+from torchmetrics_fmiqa.features.network import Network
+from torchmetrics_fmiqa.features.tiles import EveryImage, TilePlan, plan_tiles, resize, shrink_mask
+from torchmetrics_fmiqa.misuse import WarnOnce
+from torchmetrics_fmiqa.recipes import Recipe
+
+
+class Intake:
+    """Brings images to the unit and the size that a recipe measures in, checking them on the way, and plans tiles.
+
+    Args:
+        recipe: any of the recipes that share a forward pass.
+        network: what the tiles are for.
+
+    Raises:
+        ValueError: if the network cannot take the recipe's tile.
+    """
+
+    def __init__(self, recipe: Recipe, network: Network) -> None:
+        self.recipe, self.network = recipe, network
+        self._warn = WarnOnce()
+        self.tile = recipe.tile or network.tile
+        self.resolution = recipe.resolution
+        if self.resolution == "auto":
+            self.resolution = "tile" if network.transformer else "native"
+        if recipe.protocol == "fmiqa" and self.resolution == "tile" and self.tile % network.multiple:
+            raise ValueError(f"`tile` must be a multiple of {network.multiple} for {network.name}, got {self.tile}")
+
+    def pair(
+        self, preds: Tensor, target: Tensor, dtype: torch.dtype, data_range: DataRange, border: int, validate: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Bring both sides ``(N, 3, H, W)`` to [0, 1] at the working size; no gradient reaches the targets.
+
+        Raises:
+            ValueError: for images that do not fit, naming the value and the fix.
+        """
+        check_pair(preds, target)
+        if torch.is_grad_enabled() and target.requires_grad and not preds.requires_grad:
+            self._warn(
+                "order",
+                "`target` requires a gradient and `preds` does not, but gradients reach `preds` alone: this distance "
+                "trains nothing. The order is (preds, target), the image under test first; if `target` is the "
+                "reference, give target.detach()",
+            )
+        floating = preds.is_floating_point(), target.is_floating_point()
+        preds, target = crop(preds, border), crop(target, border)
+        preds = to_unit(preds, data_range, dtype, "preds")
+        with torch.no_grad():
+            target = to_unit(target.detach(), data_range, dtype, "target")
+            if validate and not torch.compiler.is_compiling():
+                check_values(preds, target, data_range, self._warn, floating, self.recipe.clamp_target)
+            if self.recipe.clamp_target:
+                target = target.clamp(0, 1)
+        if self.recipe.clamp_preds:
+            preds = preds.clamp(0, 1)
+        size = self._working_size(preds)
+        return resize(preds, size), resize(target, size)
+
+    def mask(self, mask: Tensor, dtype: torch.dtype, border: int, validate: bool) -> Tensor:
+        """Bring weights of pixels ``(N, 1, H, W)`` to the working size.
+
+        Raises:
+            ValueError: for weights that are negative, not finite, or all zero in an image.
+        """
+        mask = crop(mask, border).to(dtype)
+        if validate and not torch.compiler.is_compiling():
+            check_mask_values(mask)
+        mask = mask / mask.amax((1, 2, 3), keepdim=True)  # they count against each other: sums stay finite
+        return shrink_mask(mask, self._working_size(mask))
+
+    def weights(self, target: Tensor, mask: Tensor | None = None) -> Tensor | None:
+        """What pixels ``(N, 1, H, W)`` count for at the working size: the recipe's pooling times the mask.
+
+        ``None`` where all count the same.
+        """
+        if self.recipe.pooling == "mean":
+            return mask
+        found = information(target)
+        return found if mask is None else found * mask
+
+    def _working_size(self, images: Tensor) -> tuple[int, int]:
+        height, width = images.shape[-2:]
+        if self.resolution == "resize":
+            return self.tile, self.tile
+        limit, longer = self.recipe.max_side, max(height, width)
+        if limit is None or longer <= limit:
+            return height, width
+        return max(1, round(height * limit / longer)), max(1, round(width * limit / longer))
+
+    def plan(self, images: Tensor) -> TilePlan:
+        """Plan the tiles of images at the working size."""
+        height, width = images.shape[-2:]
+        tile = self.tile if self.resolution == "tile" else None
+        spacing: Literal["even", "published"] = "published" if self.recipe.protocol == "zsiqa" else "even"
+        return plan_tiles(height, width, tile, self.network.multiple, self.network.minimum, spacing)
+
+
+def portions(plan: TilePlan, images: int, tile_batch: int) -> Iterator[list[tuple[int, int]]]:
+    """Pairs (image, tile) in portions that fit in memory: as many pixels as ``tile_batch`` tiles of 224 x 224 have.
+
+    >>> list(portions(plan_tiles(448, 224, 224), images=2, tile_batch=3))
+    [[(0, 0), (1, 0), (0, 1)], [(1, 1)]]
+    """
+    if torch.compiler.is_exporting() and len(plan.corners) == 1:
+        yield EveryImage()
+        return
+    picks = [(image, tile) for tile in range(len(plan.corners)) for image in range(images)]
+    size = max(1, tile_batch * 224 * 224 // (plan.rows.padded * plan.cols.padded))
+    for start in range(0, len(picks), size):
+        yield picks[start : start + size]
+
+
+# Side of the blocks whose variance is taken, pixels.
+_BLOCK = 16
+# A standard deviation below this, of [0, 1], is hardly seen.
+_VISIBLE = 0.02
+# An even place counts too.
+_LEAST = 0.5
+
+
+@torch.no_grad()
+def information(target: Tensor) -> Tensor:
+    """Weights of pixels ``(N, 1, H, W)`` for images ``(N, 3, H, W)`` in [0, 1]: the logarithm of the local variance.
+
+    People look where there is something to see, and metrics whose maps are weighed by information agree with them
+    better: Wang and Li, "Information content weighting for perceptual image quality assessment", IEEE Transactions on
+    Image Processing 20 (2011). Here in its plainest form: ``log(1 + variance / 0.02**2) + 0.5`` of the mean of the
+    three channels, over blocks of 16 x 16 pixels.
+
+    >>> half = torch.zeros(1, 3, 16, 32)
+    >>> half[..., 16:] = torch.rand(16, 16, generator=torch.Generator().manual_seed(0))
+    >>> weights = information(half)
+    >>> bool(weights[..., :16].max() < 0.51), bool(weights[..., 16:].min() > 5)
+    (True, True)
+    """
+    grey = target.mean(1, keepdim=True)
+    grey = grey - grey.mean((2, 3), keepdim=True)  # what is squared stays small
+    mean, square = (block_means(values, _BLOCK) for values in (grey, grey.square()))
+    weights = torch.log1p((square - mean.square()).clamp_min(0) / _VISIBLE**2) + _LEAST
+    rows, cols = (torch.arange(side, device=target.device) // _BLOCK for side in target.shape[-2:])
+    return weights.index_select(2, rows).index_select(3, cols)

@@ -1,0 +1,176 @@
+"""What can be asked of a pair beside distances: how those of each tap are spread, and what the reference shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.comparator.accumulator import Tally
+from torchmetrics_fmiqa.comparator.distance_terms import Job
+from torchmetrics_fmiqa.distances import MAPS, POINTWISE
+from torchmetrics_fmiqa.features.backbone import Backbone
+from torchmetrics_fmiqa.recipes import Recipe, distance_name
+
+#: ``(preds, target, mask)`` at the working size, in [0, 1], to ``(N, K)`` numbers about them.
+OfImages = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A request for more than distances. It shares a forward pass with recipes and other profiles of its trunk.
+
+    Args:
+        recipe: what to measure with; one distance of l2, cosine and angular, all taps in patches. Its tap weights and
+            its choice of tokens say nothing here.
+        of_images: what to take of the images themselves, as the network sees them but for tiles and normalisation.
+
+    Raises:
+        ValueError: for a recipe with several distances, joined or not, or one of another kind.
+    """
+
+    recipe: Recipe
+    of_images: OfImages | None = None
+
+    def __post_init__(self) -> None:
+        if self.recipe.protocol != "fmiqa" or len(self.recipe.distances) != 1:
+            raise ValueError(f"a profile takes one `distance` by the fmiqa protocol, got {self.recipe}")
+        distance = self.recipe.distances[0]
+        if not isinstance(distance, str) or distance not in MAPS:
+            raise ValueError(
+                f"a profile needs positions, which {distance_name(distance)!r} does not keep: "
+                f"take distance={' or '.join(map(repr, POINTWISE))}"
+            )
+        if distance not in POINTWISE:
+            raise ValueError(
+                "a profile needs a distance of two tokens, since it compares what stands for the whole scene too; "
+                f"{distance_name(distance)!r} compares many: take distance={' or '.join(map(repr, POINTWISE))}"
+            )
+
+    @property
+    def digest(self) -> str:
+        """That of the recipe."""
+        return self.recipe.digest
+
+    def replace(self, **overrides: Any) -> Profile:
+        """A copy with other fields of the recipe."""
+        return replace(self, recipe=self.recipe.replace(**overrides))
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What was measured for a profile.
+
+    Args:
+        spread: ``(N, L, 3)`` each tap's distances of patches, pooled:
+            :data:`~torchmetrics_fmiqa.comparator.pooling.POOLED`.
+        summary: ``(N, L)`` distance of what stands for the whole: the mean prefix token of each tile (CLS, registers),
+            or the mean patch token of networks without.
+        reference: ``(N, C)`` that token of the reference at the last tap, without a gradient.
+        of_images: ``(N, K)``, or ``(N, 0)``.
+        labels: names of the taps.
+    """
+
+    spread: Tensor
+    summary: Tensor
+    reference: Tensor
+    of_images: Tensor
+    labels: tuple[str, ...]
+
+    def rows(self, places: Sequence[int] | Tensor) -> Profiled:
+        """The images at these places."""
+        index = torch.as_tensor(places, dtype=torch.long, device=self.spread.device)
+        parts = (self.spread, self.summary, self.reference, self.of_images)
+        return Profiled(*(part[index] for part in parts), self.labels)  # type: ignore[arg-type, call-arg]
+
+    def flat(self) -> Tensor:
+        """All numbers of an image side by side, ``(N, 4 L + K + C)``; see :meth:`from_flat`."""
+        return torch.cat([self.spread.flatten(1), self.summary, self.of_images, self.reference], 1)
+
+    @classmethod
+    def from_flat(cls, flat: Tensor, labels: tuple[str, ...], of_images: int) -> Profiled:
+        """What :meth:`flat` was made of.
+
+        Args:
+            flat: ``(N, 4 L + K + C)``.
+            labels: names of the ``L`` taps.
+            of_images: how many numbers of the images there are, ``K``.
+
+        >>> taps = ("stem", "head")
+        >>> profiled = Profiled(torch.rand(5, 2, 3), torch.rand(5, 2), torch.rand(5, 8), torch.rand(5, 9), taps)
+        >>> again = Profiled.from_flat(profiled.flat(), taps, of_images=9)
+        >>> bool((again.spread == profiled.spread).all()), again.reference.shape
+        (True, torch.Size([5, 8]))
+        """
+        taps = len(labels)
+        sizes = (3 * taps, taps, of_images, flat.shape[1] - 4 * taps - of_images)
+        spread, summary, own, reference = flat.split(sizes, 1)
+        return cls(spread.unflatten(1, (taps, 3)), summary, reference, own, labels)
+
+    def joined(self, others: Sequence[Profiled], order: Sequence[int]) -> Profiled:
+        """These images and those of others, in another order."""
+        parts, places = (self, *others), list(order)
+
+        def join(name: str) -> Tensor:
+            return torch.cat([getattr(part, name) for part in parts])[places]
+
+        return Profiled(join("spread"), join("summary"), join("reference"), join("of_images"), self.labels)
+
+
+@dataclass(frozen=True)
+class ProfilePlan:
+    """The jobs that a profile needs.
+
+    Args:
+        labels: names of the taps.
+        positions: jobs of patches, one a tap.
+        summaries: jobs of the whole, one a tap.
+        last: index of the last tap.
+        of_images: what to take of the images.
+    """
+
+    labels: tuple[str, ...]
+    positions: tuple[int, ...]
+    summaries: tuple[int, ...]
+    last: int
+    of_images: OfImages | None
+
+    def result(self, tally: Tally, preds: Tensor, target: Tensor, mask: Tensor | None) -> Profiled:
+        """What was measured, of images ``(N, 3, H, W)`` at the working size."""
+        own = preds.new_zeros(len(preds), 0) if self.of_images is None else self.of_images(preds, target, mask)
+        return Profiled(
+            torch.stack([tally.pooled(job) for job in self.positions], 1),
+            torch.stack([tally.sums[job] for job in self.summaries], 1),
+            tally.reference(self.last),
+            own,
+            self.labels,
+        )
+
+
+def plan_profile(profile: Profile, names: tuple[str, ...], backbone: Backbone, jobs: list[Job]) -> ProfilePlan:
+    """Say which jobs a profile needs, adding to ``jobs`` those that nobody has asked for yet.
+
+    Args:
+        profile: what is asked for.
+        names: its taps, as the network calls them.
+        backbone: the network with the taps of all requests.
+        jobs: what is measured already.
+    """
+    indices = [backbone.taps.index(name) for name in names]
+    distance = profile.recipe.distances[0]
+
+    def place(job: Job) -> int:
+        if job not in jobs:
+            jobs.append(job)
+        return jobs.index(job)
+
+    return ProfilePlan(
+        names,
+        tuple(place(Job((index,), distance, "patch")) for index in indices),
+        tuple(place(Job((index,), distance, "summary")) for index in indices),
+        indices[-1],
+        profile.of_images,
+    )

@@ -1,0 +1,327 @@
+"""Data sets measured once for the heads of SPIPS, and kept on disk for all that are trained on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.benchmark.metrics.columns import tap_column
+from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
+from torchmetrics_fmiqa.benchmark.scoring.digests import digests
+from torchmetrics_fmiqa.benchmark.scoring.pair_run import PairRun
+from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
+from torchmetrics_fmiqa.comparator.pooling import POOLED
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.data.pairs import Pair, Problem
+from torchmetrics_fmiqa.data.rated_csv import RatedPairs
+from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
+from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
+from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS, GradedReading
+from torchmetrics_fmiqa.fitting.measure_plan import Row, SetPlan
+from torchmetrics_fmiqa.one_writer import one_writer
+from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
+from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
+from torchmetrics_fmiqa.statistics.inputs import Floats
+
+# What a table of measurements has beside them.
+_NOTES = ("ref", "dist", "opinion", "type", "level", "std", "seconds")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A data set that was measured.
+
+    Args:
+        set: what was measured, and what is known of it.
+        part: ``(n,)`` types of distortion, or parts of the data set.
+        second: ``(n,)`` names of the second versions of choices; those of the images for other kinds.
+        std: ``(n,)`` standard deviations of the opinions, or ``None``.
+        problems: files that are missing, and pairs that could not be measured.
+    """
+
+    set: MeasuredSet
+    part: npt.NDArray[np.str_]
+    second: npt.NDArray[np.str_]
+    std: Floats | None
+    problems: tuple[Problem, ...]
+
+
+class Measurement:
+    """Measures a data set. The folder goes by what is measured and how, so that nothing is measured twice.
+
+    Opinions and the set's name are no part of that: a changed image is measured again, a changed opinion is not.
+
+    Args:
+        plan: the data set.
+        panel: what measures it.
+        reading: how images are read.
+        cache: folder of all that was measured.
+        device: where to measure.
+        batch: pairs between two saves; of photographs it is all versions of one, so that its features serve them all.
+    """
+
+    def __init__(
+        self,
+        plan: SetPlan,
+        panel: SpipsPanel,
+        reading: Reading,
+        cache: Path,
+        device: torch.device | str = "cpu",
+        batch: int = 8,
+    ) -> None:
+        self.plan, self.panel = plan, panel
+        pairs = dict.fromkeys(pair for row in plan.rows for pair in row.pairs)
+        # Versions of one reference follow each other, so that its features serve more than one.
+        ordered = sorted(pairs, key=lambda pair: (str(pair.ref), str(pair.dist), pair.type, pair.level or 0))
+        self._place = {pair: place for place, pair in enumerate(ordered)}
+        # The place stands where a table of scores has the opinion: names change when a folder moves.
+        rated = tuple(replace(pair, opinion=float(place)) for pair, place in self._place.items())
+        graded = plan.kind == "rank"
+        self._run = _MeasuringRun(
+            RatedPairs(plan.name, rated, None, "unknown", root=plan.root),
+            panel,
+            cache,
+            GradedReading(reading) if graded else reading,
+            device,
+            VERSIONS if graded else batch,
+        )
+        self._asked = self._run.inputs
+        digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()
+        self._run.folder = cache / digest[:16]
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def __iter__(self) -> Iterator[int]:
+        """Measure what is not there yet; yields the number of pairs done.
+
+        Raises:
+            ValueError: for a measurement that is not finite, naming the pair, and if no pair can be measured.
+        """
+        with one_writer(self._run.folder):
+            claim(self._run.folder, self._asked)
+            yield from self._run
+
+    @cached_property
+    def inputs(self) -> list[Any]:
+        """What a head that learns from this depends on, in values that JSON has."""
+        plan = self.plan
+        known = [(*map(self._place.__getitem__, row.pairs), row.target, row.part, row.std) for row in plan.rows]
+        digest = hashlib.sha256(repr((known, plan.higher_is_better)).encode()).hexdigest()
+        return [plan.kind, self._run.folder.name, digest]
+
+    @cached_property
+    def references(self) -> dict[str, str]:
+        """Names of the references by their content: one may lie beside each of its versions under a new name."""
+        found: dict[str, str] = {}
+        for short, digest in zip(self._short, self._digests, strict=True):
+            found.setdefault(digest, short[0].ref)
+        return found
+
+    def stand_in(self) -> MeasuredSet:
+        """The set with random numbers in place of what is measured, to be checked before the work."""
+        taps, generator = self.panel.recipe.taps, torch.Generator().manual_seed(0)
+        count = len(self.plan.rows)
+
+        def drawn(*shape: int) -> Tensor:
+            return 0.1 + torch.rand(count, *shape, generator=generator)
+
+        versions = tuple(
+            Profiled(drawn(len(taps), 3), drawn(len(taps)), drawn(2), drawn(len(CONVENTIONAL)), taps)
+            for _ in range(2 if self.plan.kind == "choice" else 1)
+        )
+        return self._set(versions, range(count))
+
+    def result(self) -> Measured:
+        """What was measured, once all of it was.
+
+        Raises:
+            ValueError: if no row has all of its pairs.
+        """
+        from pyarrow import parquet
+
+        table = parquet.read_table(self._run.path)
+        row_of = {int(place): row for row, place in enumerate(table.column("opinion").to_pylist())}
+        names = [name for name in table.column_names if name not in _NOTES]
+        flat = torch.from_numpy(np.stack([table.column(name).to_numpy() for name in names], 1)).float()
+        places = [[row_of.get(self._place[pair]) for pair in row.pairs] for row in self.plan.rows]
+        kept = [index for index, found in enumerate(places) if None not in found]
+        if not kept:
+            raise ValueError(f"nothing of {self.plan.name} is left: no choice has both of its images measured")
+        versions = tuple(
+            Profiled.from_flat(flat[[places[index][side] for index in kept]], self.panel.recipe.taps, len(CONVENTIONAL))
+            for side in range(len(places[0]))
+        )
+        rows = [self.plan.rows[index] for index in kept]
+        return Measured(
+            self._set(versions, kept),
+            np.array([row.part for row in rows]),
+            np.array([self._short[index][-1].dist for index in kept]),
+            _deviations(rows),
+            (*self.plan.missing, *self._run.unscored()),
+        )
+
+    def _set(self, versions: tuple[Profiled, ...], rows: Sequence[int]) -> MeasuredSet:
+        plan = self.plan
+        taken = [(plan.rows[index], self._short[index][0], self.references[self._digests[index]]) for index in rows]
+        image, series = [short.dist for _, short, _ in taken], None
+        if plan.kind == "rank":
+            series = np.array([f"{short.dist} {row.part}" for row, short, _ in taken])
+            image = [f"{short.dist} {row.part} {row.target:g}" for row, short, _ in taken]
+        return MeasuredSet(
+            plan.name,
+            plan.kind,
+            versions,
+            np.array([row.target for row, _, _ in taken], dtype=np.float64),
+            np.array([reference for _, _, reference in taken]),
+            np.array(image),
+            plan.higher_is_better,
+            series,
+        )
+
+    @cached_property
+    def _short(self) -> list[list[Pair]]:
+        """The pairs of each row, named from the root."""
+        return [[self._run.short[self._place[pair]] for pair in row.pairs] for row in self.plan.rows]
+
+    @cached_property
+    def _digests(self) -> list[str]:
+        """The content of each row's reference."""
+        known = digests(row.pairs[0].ref for row in self.plan.rows)
+        return [known[row.pairs[0].ref] for row in self.plan.rows]
+
+
+class _MeasuringRun(PairRun):
+    """A run in which nothing may be unknown."""
+
+    cheap_columns = False
+
+    def _score(self, start: int, loaded: Sequence[tuple[Tensor, Tensor] | str]) -> list[dict[str, Any]]:
+        rows = super()._score(start, loaded)
+        for row in rows:
+            for column in () if row["error"] else self.columns:
+                if not math.isfinite(row[column]):
+                    raise ValueError(
+                        f"{self.rated.name}: {column} of {row['dist']!r} against {row['ref']!r} is {row[column]}: "
+                        "leave out the pair, or measure with --precision float32"
+                    )
+        return rows
+
+
+def _deviations(rows: Sequence[Row]) -> Floats | None:
+    """Standard deviations of the opinions, where all are known."""
+    known = [row.std for row in rows if row.std is not None]
+    return np.array(known, dtype=np.float64) if len(known) == len(rows) else None
+
+
+def check_apart(measurements: Sequence[Measurement]) -> None:
+    """Check that no reference is in two sets: what one holds out, the other would train on.
+
+    Args:
+        measurements: of the sets that are mixed or tested on.
+
+    Raises:
+        ValueError: for a reference that is in two sets, of which not both are ranks.
+    """
+    seen: dict[str, Measurement] = {}
+    for one in measurements:
+        for digest, name in one.references.items():
+            other = seen.setdefault(digest, one)
+            if other is not one and not one.plan.kind == other.plan.kind == "rank":
+                raise ValueError(
+                    f"the reference {name!r} of {one.plan.name} is {other.references[digest]!r} of {other.plan.name} "
+                    "too, so that one set would train on what the other is tested on: leave one of them out"
+                )
+
+
+class SpipsPanel:
+    """Measures pairs for a SPIPS head.
+
+    The columns are those of :meth:`~torchmetrics_fmiqa.comparator.tap_statistics.Profiled.flat`.
+
+    Args:
+        recipe: what to measure with.
+        precision: as in :class:`~torchmetrics_fmiqa.FeatureComparator`.
+
+    Raises:
+        ValueError: for a precision that does not exist.
+
+    >>> from torchmetrics_fmiqa.recipes import Recipe
+    >>> recipe = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1]))
+    >>> panel = SpipsPanel(recipe)
+    >>> images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> measured = panel.score(0.9 * images, images)
+    >>> list(measured) == list(panel.columns), measured["mean@blocks.0"].shape
+    (True, torch.Size([2]))
+    """
+
+    def __init__(self, recipe: SpipsRecipe, precision: Precision = "float32") -> None:
+        self.recipe, self.precision = recipe, precision
+        self.comparator = FeatureComparator(recipe.profile, precision)
+        self.names: tuple[str, ...] = ("spips",)
+        self.skipped: list[Skipped] = []
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """What the numbers depend on."""
+        return {"spips": f"{self.recipe.digest} {self.precision}"}
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all that :meth:`score` gives."""
+        # Only a forward pass tells how many channels the last tap has.
+        equal = torch.zeros(1, 3, 32, 32)
+        channels = self._measure(equal, equal, None).reference.shape[1]
+        return (
+            *(tap_column(pooled, tap) for tap in self.recipe.taps for pooled in POOLED),
+            *(tap_column("whole", tap) for tap in self.recipe.taps),
+            *CONVENTIONAL,
+            *(tap_column("reference", str(channel)) for channel in range(channels)),
+        )
+
+    @torch.no_grad()
+    def score(
+        self, preds: Tensor, target: Tensor, cache: ReferenceCache | None = None, ids: Sequence[Hashable] | None = None
+    ) -> dict[str, Tensor]:
+        """Measure pairs of one size.
+
+        Args:
+            preds: ``(N, 3, H, W)`` float32 in [0, 1].
+            target: likewise.
+            cache: where features of references are kept from call to call.
+            ids: names of the references, for the cache.
+
+        Returns:
+            ``(N,)`` by column.
+        """
+        if cache is None or ids is None:
+            measured = self._measure(preds, target, None)
+        else:
+            # One version of each reference first, so that the others find its features.
+            first = {name: place for place, name in reversed(list(enumerate(ids)))}
+            turns = [sorted(first.values()), sorted(set(range(len(ids))) - set(first.values()))]
+            done, *others = (
+                self._measure(preds[turn], target[turn], References(cache, tuple(ids[place] for place in turn)))
+                for turn in turns
+                if turn
+            )
+            order = [place for turn in turns for place in turn]
+            measured = done.joined(others, sorted(range(len(ids)), key=order.__getitem__))
+        return dict(zip(self.columns, measured.flat().unbind(1), strict=True))
+
+    def _measure(self, preds: Tensor, target: Tensor, references: References | None) -> Profiled:
+        found: Profiled = self.comparator(preds, target, references=references)[0]
+        return found

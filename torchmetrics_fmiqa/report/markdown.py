@@ -1,0 +1,111 @@
+"""Reports as Markdown pages: the answer first, then the tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from torchmetrics_fmiqa.report.document import Name, Report, Section, Table, Text
+
+#: Sections that are pictures alone.
+_DRAWN = ("scatter", "gallery")
+
+
+def markdown(report: Report) -> str:
+    """Print a report; whatever in it comes from outside is escaped.
+
+    Args:
+        report: what to print. Sections that are drawings alone are left out.
+    """
+    parts = [
+        f"# {report.kind}: {escaped(report.title)}",
+        code(report.command),
+        _text(report.headline, "**"),
+        "\n".join(f"- {label}: {_text(words)}" for label, words in report.facts),
+        *(_section(one) for one in report.sections if one.id not in _DRAWN),
+    ]
+    # Names of files need not be Unicode; such a page could not be written.
+    return "\n\n".join(parts).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def _section(section: Section) -> str:
+    parts = [f"## {section.title}", *map(_text, (*section.lead, *section.how))]
+    shown = [one for one in section.tables if not one.folded]
+    for one in shown:
+        parts += [f"*{escaped(one.caption)}*", _grid(one)] if len(section.tables) > 1 else [_grid(one)]
+    if section.terms:
+        parts.append("\n".join(f"- {_text(term)}: {_text(meaning)}" for term, meaning in section.terms))
+    for title, items in section.lists:
+        parts += [f"{title}:", "\n".join(f"- {code(name)}: {escaped(reason)}" for name, reason in items)]
+    return "\n\n".join(parts)
+
+
+def _grid(one: Table) -> str:
+    """A table without the columns that are drawings."""
+    kept = [place for place, column in enumerate(one.columns) if column.label != "drawn"]
+    kept = kept[: one.brief or None]
+    rows = [[escaped(row[place].fine or row[place].text) for place in kept] for row in one.rows]
+    return table([escaped(one.columns[place].label) for place in kept], rows)
+
+
+def _text(text: Text, around: str = "`") -> str:
+    return "".join(
+        (code(part) if around == "`" else f"{around}{escaped(part)}{around}")
+        if isinstance(part, Name)
+        else escaped(part)
+        for part in text
+    )
+
+
+def number(value: float) -> str:
+    """Four decimals, without the zero in front; a dash for what is not known.
+
+    >>> number(0.98765), number(-0.01), number(1.0), number(float("nan"))
+    ('.9877', '-.0100', '1.0000', '—')
+    """
+    text = f"{value:.4f}"
+    return "—" if math.isnan(value) else text.replace("0.", ".", 1) if abs(value) < 1 else text
+
+
+def span(low: float, high: float) -> str:
+    """An interval; nothing where it is not known.
+
+    >>> span(-0.01, 0.25), span(float("nan"), 1.0)
+    ('[-.0100, .2500]', '')
+    """
+    return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    r"""A table; bars in its cells are escaped.
+
+    >>> print(table(["metric", "SRCC"], [["a|b", ".9"]]))
+    | metric | SRCC |
+    | --- | --- |
+    | a\|b | .9 |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def code(text: str) -> str:
+    """Text as code on one line, fenced by more backticks than it holds.
+
+    >>> code("fmiqa fit"), code("a`b")
+    ('`fmiqa fit`', '`` a`b ``')
+    """
+    line = " ".join(text.split())
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {line} {fence}" if longest else f"{fence}{line}{fence}"
+
+
+def escaped(text: str) -> str:
+    r"""Text on one line, whose signs are no markup: not HTML, not emphasis, not code, not a link.
+
+    >>> print(escaped("a*b <i>"))
+    a\*b \<i>
+    """
+    line = re.sub(r"\s*[\r\n]+\s*", " ", text)
+    return re.sub(r"[\\`*<]|(?<=\])\(", r"\\\g<0>", line)

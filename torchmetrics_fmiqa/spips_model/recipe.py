@@ -1,0 +1,165 @@
+"""SpipsRecipe: what SPIPS measures with, and where the backbone's taps split into two streams."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import Unpack
+
+from torchmetrics_fmiqa.comparator.tap_statistics import Profile
+from torchmetrics_fmiqa.features.network import Network, load_network
+from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.recipes.backbone_defaults import own_fields
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
+from torchmetrics_fmiqa.spips_model.quality_maps import conventional
+
+# Part of every digest: raise it when the same fields start to mean other inputs of a head.
+_VERSION = 1
+
+# Named recipes that have one tap, or several distances, where SPIPS takes two streams of taps by one distance.
+_EMBEDDED = {"taps": (0, 1), "distance": "cosine"}
+_NAMED: dict[str, dict[str, Any]] = {
+    "default": _EMBEDDED,
+    "embedded": _EMBEDDED,
+    "squeezenet": {"taps": "all", "distance": "cosine"},
+    "vit-tiny": {"taps": "all"},
+}
+
+
+@dataclass(frozen=True)
+class SpipsRecipe:
+    """All that fixes what a SPIPS head is given.
+
+    Args:
+        recipe: the backbone, and how it is read: weights, normalisation, resolution, one distance of
+            l2, cosine and angular.
+        low_level: taps of the low-level stream; ``None`` for those of the recipe that are not in ``semantic``, and
+            without that for the first half of them, the larger one.
+        semantic: taps of the semantic stream; ``None`` for those of the recipe that are not in ``low_level``. They also
+            give the distance of the scene as a whole; the last of them gives what a gate sees of the reference.
+
+    Raises:
+        ValueError: for taps that the backbone does not have, a stream without taps, a tap in both streams, and a
+            distance of another kind: it compares what stands for the whole scene too, one token.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> streams = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 6, 10, 11]))
+    >>> streams.low_level, streams.semantic
+    (('blocks.0', 'blocks.1', 'blocks.6'), ('blocks.10', 'blocks.11'))
+    """
+
+    recipe: Recipe
+    low_level: Taps | None = None
+    semantic: Taps | None = None
+
+    def __post_init__(self) -> None:
+        network = load_network(self.recipe.backbone, self.recipe.weights)  # type: ignore[arg-type]
+        known = network.resolve(self.recipe.taps)
+        low = self._resolved("low_level", network)
+        semantic = self._resolved("semantic", network)
+        if low is None:
+            early = known[: -(-len(known) // 2)] if semantic is None else known
+            low = tuple(tap for tap in early if semantic is None or tap not in semantic)
+        if semantic is None:
+            semantic = tuple(tap for tap in known if tap not in low)
+        for name, taps in (("low_level", low), ("semantic", semantic)):
+            if not taps:
+                raise ValueError(f"`{name}` has no taps: of {', '.join(known)}, the other stream has all")
+        both = [tap for tap in low if tap in semantic]
+        if both:
+            raise ValueError(f"the tap {both[0]!r} is in both streams: leave it out of `low_level` or `semantic`")
+        recipe = self.recipe.replace(taps=(*low, *semantic), tap_weights=None, tokens="patch")
+        # What a backbone brings for scores of its own may be more than the one pointwise distance that SPIPS takes.
+        if recipe.distance == own_fields(recipe.backbone).get("distance"):
+            recipe = recipe.replace(distance="cosine")
+        for name, value in (("low_level", low), ("semantic", semantic), ("recipe", recipe)):
+            object.__setattr__(self, name, value)
+        self.profile  # noqa: B018 (raises for a recipe that has none)
+
+    def _resolved(self, name: str, network: Network) -> tuple[str, ...] | None:
+        taps = getattr(self, name)
+        if taps is not None and (not isinstance(taps, Sequence) or isinstance(taps, str)):
+            raise ValueError(f"`{name}` must be a list of tap indices and module names, got {taps!r}")
+        try:
+            return None if taps is None else network.resolve(taps)
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}") from None
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The taps of both streams, low-level first."""
+        return (*self.low_level, *self.semantic)  # type: ignore[misc]
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What a comparator is asked for."""
+        return Profile(self.recipe, conventional)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields as plain values that are equal for equal recipes."""
+        return {**self.recipe.identity, "low_level": self.low_level, "semantic": self.semantic, "spips": _VERSION}
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that are equal for recipes that give a head the same inputs."""
+        text = f"spips {_VERSION}|{self.recipe.digest}|{self.low_level}|{self.semantic}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SpipsRecipe:
+        return self
+
+
+#: What doors take for a recipe.
+AnyRecipe = Recipe | SpipsRecipe | str | Path
+
+
+def as_spips_recipe(
+    recipe: AnyRecipe = "default",
+    low_level: Taps | None = None,
+    semantic: Taps | None = None,
+    **overrides: Unpack[RecipeFields],
+) -> SpipsRecipe:
+    """The SPIPS recipe that a door was given.
+
+    Args:
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a SPIPS recipe.
+        low_level: as in :class:`SpipsRecipe`.
+        semantic: likewise.
+        overrides: fields of the recipe.
+
+    Raises:
+        ValueError: as :class:`SpipsRecipe`, for fields beside a SPIPS recipe, which has them all, and for those that
+            SPIPS does not use.
+    """
+    if isinstance(recipe, SpipsRecipe):
+        taps = {"low_level": low_level, "semantic": semantic}
+        given = [*(name for name, value in taps.items() if value is not None), *overrides]
+        if given:
+            raise ValueError(f"a SpipsRecipe has its own `{given[0]}`: make another one instead")
+        return recipe
+    ignored = [name for name in ("tokens", "tap_weights") if overrides.get(name) is not None]
+    if ignored:
+        raise ValueError(f"`{ignored[0]}` would do nothing: SPIPS takes patches and the scene as a whole; leave it out")
+    return SpipsRecipe(plain_recipe(recipe, **overrides), low_level, semantic)
+
+
+def plain_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Unpack[RecipeFields]) -> Recipe:
+    """The recipe that SPIPS splits into streams: of a named one with a single tap or several distances, its own form.
+
+    >>> plain_recipe("embedded").taps, plain_recipe("embedded").distance
+    ((0, 1), 'cosine')
+
+    Raises:
+        ValueError: as :func:`~torchmetrics_fmiqa.recipes.as_recipe`.
+    """
+    own = _NAMED.get(recipe, {}) if isinstance(recipe, str) and "backbone" not in overrides else {}
+    return as_recipe(recipe, **{**own, **overrides})

@@ -1,0 +1,199 @@
+"""SpipsScorer: (preds, target) -> one score an image, through the corridor and a head."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Unpack
+
+from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.data.opening import read_bytes
+from torchmetrics_fmiqa.features.building import copied_in_the_open
+from torchmetrics_fmiqa.features.image_checks import DataRange
+from torchmetrics_fmiqa.features.weights import check_finite
+from torchmetrics_fmiqa.recipes import Taps
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
+from torchmetrics_fmiqa.spips_model.checkpoint import load_spips, recipe_of
+from torchmetrics_fmiqa.spips_model.model import PARTS, FixedHead, SpipsHead, check_parts
+from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe, SpipsRecipe, as_spips_recipe
+
+#: A trained head, its file, or ``None`` for the fixed weights.
+Head = SpipsHead | str | Path | None
+
+
+class SpipsScorer:
+    """Scores pairs by SPIPS. Immutable and shared; nothing in it is ever trained or moved.
+
+    Args:
+        recipe: what to measure with.
+        head: a trained head or its file; ``None`` for fixed weights.
+        parts: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; a head has its own.
+        precision: as in :class:`~torchmetrics_fmiqa.FeatureComparator`.
+        grad_checkpointing: likewise.
+        tile_batch: likewise.
+
+    Raises:
+        ValueError: for a head that was trained for another recipe, and for parts beside a head that has others.
+    """
+
+    def __init__(
+        self,
+        recipe: SpipsRecipe,
+        head: Head = None,
+        parts: str | Sequence[str] | None = None,
+        precision: Precision = "float32",
+        grad_checkpointing: bool = False,
+        tile_batch: int = 32,
+    ) -> None:
+        self.recipe = recipe
+        wanted = None if parts is None else check_parts(parts)
+        self.head = _fixed(recipe, wanted) if head is None else _trained(recipe, head)
+        if wanted is not None and wanted != self.head.parts:
+            raise ValueError(
+                f"this head was trained with {', '.join(self.head.parts)}, not {', '.join(wanted)}: leave out `parts`, "
+                "or train a head without the others"
+            )
+        self.comparator = FeatureComparator(recipe.profile, precision, grad_checkpointing, tile_batch)
+        self._copies: dict[tuple[torch.device, torch.dtype], SpipsHead] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SpipsScorer:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_copies": {}}
+
+    @property
+    def identity(self) -> str:
+        """What tells its numbers from those of others."""
+        if isinstance(self.head, FixedHead):
+            return f"{self.recipe.digest} fixed {self.head.parts}"
+        return f"{self.recipe.digest} {content(self.head)}"
+
+    def __call__(
+        self,
+        preds: Images,
+        target: Images,
+        mask: Images | None = None,
+        data_range: DataRange = 1.0,
+        crop_border: int = 0,
+        validate: bool = True,
+    ) -> Tensor:
+        """Score a batch of pairs: ``(N,)``, higher is worse; arguments as of the comparator."""
+        return self.score(self.comparator(preds, target, mask, data_range, crop_border, validate)[0])
+
+    def score(self, measured: Profiled) -> Tensor:
+        """Score what was measured, ``(N,)`` in its dtype, on its device."""
+        if isinstance(self.head, FixedHead):
+            return self.head(measured)
+        found: Tensor = self._on(measured.spread.device, measured.spread.dtype)(measured)
+        return found
+
+    def quality(self, score: Tensor) -> Tensor:
+        """Quality of scores ``(N,)``, 100 for equal images.
+
+        Raises:
+            ValueError: without a head that was fitted to opinions.
+        """
+        self.check_quality()
+        return self._on(score.device, score.dtype).quality(score)
+
+    def check_quality(self) -> None:
+        """Check that there is a quality.
+
+        Raises:
+            ValueError: without a head that was fitted to opinions.
+        """
+        if isinstance(self.head, FixedHead) or self.head.fusion.scale is None:
+            raise ValueError(
+                "`output='quality'` needs a head that was fitted to opinions (`fmiqa fit` with mos, dmos or a data set "
+                "of opinions): take output='distance', or give such a head"
+            )
+
+    def _on(self, device: torch.device, dtype: torch.dtype) -> SpipsHead:
+        key = (device, dtype)
+        if key not in self._copies:
+            self._copies[key] = self._copy(device, dtype)
+        return self._copies[key]
+
+    @torch.compiler.disable
+    def _copy(self, device: torch.device, dtype: torch.dtype) -> SpipsHead:
+        with copied_in_the_open():
+            return copy.deepcopy(self.head).to(device, dtype)  # type: ignore[union-attr]
+
+
+def _fixed(recipe: SpipsRecipe, parts: tuple[str, ...] | None) -> FixedHead:
+    return FixedHead(recipe.low_level, recipe.semantic, parts or PARTS)  # type: ignore[arg-type]
+
+
+def _trained(recipe: SpipsRecipe, head: SpipsHead | str | Path) -> SpipsHead:
+    if isinstance(head, (str, Path)):
+        return load_spips(head, recipe)
+    if not isinstance(head, SpipsHead):
+        raise ValueError(f"`head` must be a SpipsHead or a .safetensors file of one, got {type(head).__name__}")
+    check_made_for(head, recipe)
+    check_finite(head, "the head", buffers=False)  # the curve of a head without opinions is NaN
+    with copied_in_the_open():
+        return copy.deepcopy(head).cpu().eval().requires_grad_(False)
+
+
+def content(head: Head) -> str:
+    """What tells the numbers of a head from those of another: of its weights, or of its file.
+
+    Raises:
+        ValueError: for a file that is not there.
+    """
+    if isinstance(head, SpipsHead):
+        scale = repr(head.fusion.scale).encode()
+        state = b"".join(value.cpu().numpy().tobytes() for value in head.state_dict().values()) + scale
+    elif isinstance(head, (str, Path)):
+        state = read_bytes(head, "head")
+    else:
+        return repr(head)
+    return hashlib.sha256(state).hexdigest()[:12]
+
+
+def recipe_for(
+    recipe: AnyRecipe | None,
+    head: Head,
+    low_level: Taps | None,
+    semantic: Taps | None,
+    **overrides: Unpack[RecipeFields],
+) -> SpipsRecipe:
+    """The SPIPS recipe that a door was given.
+
+    Args:
+        recipe: as of :func:`~torchmetrics_fmiqa.spips_model.recipe.as_spips_recipe`; ``None`` takes what a head's
+            file was trained for, its split into streams too, and without a file the default.
+        head: a head or its file.
+        low_level: taps of the low-level stream.
+        semantic: taps of the semantic stream.
+        overrides: fields of the recipe.
+
+    Raises:
+        ValueError: as there, and for a file that cannot be read.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+    """
+    if recipe is None and isinstance(head, (str, Path)) and "backbone" not in overrides:
+        recipe, split = recipe_of(head)
+        low_level, semantic = low_level or split[0], semantic or split[1]
+    return as_spips_recipe("default" if recipe is None else recipe, low_level, semantic, **overrides)
+
+
+def check_made_for(head: SpipsHead, recipe: SpipsRecipe) -> None:
+    """Check that a head was trained for a recipe.
+
+    Raises:
+        ValueError: if it was trained for another.
+    """
+    if head.made_for != recipe.digest:
+        raise ValueError(
+            f"this head was trained for the recipe {head.made_for or '(none)'}, not for {recipe.digest} "
+            f"({recipe.recipe}): give the recipe it was trained with, or train a head for this one"
+        )
