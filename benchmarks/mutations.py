@@ -4,9 +4,9 @@
     python benchmarks/mutations.py --tree ../before --results before.json   # the same of another checkout
     python benchmarks/mutations.py --results after.json --baseline before.json
 
-Results are saved as they come, and a second call goes on where the first ended. A mutation whose text is no longer in
-its file is *stale*: give it the new text. Libraries are imported once; each mutation is a fork of that process. What
-caught it in the baseline is tried first, slow tests come last.
+Results are saved as they come, and a second call goes on where the first ended. What caught a mutation in the baseline
+is tried first, slow tests last. A mutation whose text is not in its file is *stale*: give it the new text. Libraries
+are imported once; each mutation is a fork of that process.
 """
 
 from __future__ import annotations
@@ -47,21 +47,13 @@ def main() -> None:
     parser.add_argument("--deselect", action="append", default=[], help="a test that fails without any mutation")
     parser.add_argument("--jobs", type=int, default=1, help="mutations at a time, one thread each")
     options = parser.parse_args()
-    wanted = [one for one in MUTATIONS if options.only in one.name]
-    first = {one.name: one for one in reversed(wanted)}  # of those that are stale, for the table
-    first.update({one.name: one for one in reversed(wanted) if _fits(one, options.tree)})
-    chosen = [first[name] for name in dict.fromkeys(one.name for one in wanted)]
+    chosen = [one for one in MUTATIONS if options.only in one.name]
     results: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {}
     waiting = [one for one in chosen if results.get(one.name, {}).get("outcome") not in ("caught", "survived")]
     baseline = json.loads(options.baseline.read_text()) if options.baseline else None
     run_all(waiting, options, results, baseline or {})
     print(table(chosen, results, baseline))
     sys.exit(any(results.get(one.name, {}).get("outcome") != "caught" for one in chosen))
-
-
-def _fits(mutation: Mutation, tree: Path) -> bool:
-    path = tree / PACKAGE / mutation.file
-    return path.exists() and mutation.old in path.read_text()
 
 
 def run_all(
