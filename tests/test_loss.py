@@ -151,6 +151,21 @@ def test_the_shift_is_a_mirrored_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _shifted(image, torch.tensor([0, -2]))[0, 0, 0].tolist() == [2, 1, 0, 1, 2]
 
 
+def test_a_mask_moves_with_its_images() -> None:
+    from torchmetrics_fmiqa.losses import _shifted
+
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., :20, :30] = 1
+    images = (*make_pair(1), mask)
+    loss = FeatureDistanceLoss(**RANDOM_VIT, random_shift=True)
+    torch.manual_seed(0)
+    value = loss(*images)
+    torch.manual_seed(0)
+    shift = torch.ops.torchmetrics_fmiqa.draw_shift(mask, loss.random_shift)
+    assert shift.all()
+    assert value == loss.eval()(*(_shifted(one, shift) for one in images))
+
+
 @pytest.mark.slow
 def test_a_compiled_step_is_one_graph_and_gives_the_same() -> None:
     preds, target = make_pair(1, 64, 64)
