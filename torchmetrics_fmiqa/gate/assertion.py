@@ -132,13 +132,13 @@ def record_image(
 
 
 def as_image(got: Any, data_range: DataRange) -> Tensor:
-    """An image as ``(3, H, W)`` in [0, 1].
+    """An image as ``(3, H, W)`` in [0, 1], of 8 bits as golden images are saved.
 
     Raises:
         ValueError: for what is none.
     """
     if isinstance(got, (str, Path)):
-        return load(Path(got))
+        got, data_range = load(Path(got)), 1.0
     if hasattr(got, "convert") and hasattr(got, "getbands"):  # Pillow's, without importing it
         got = np.asarray(got.convert("RGB"))
     if isinstance(got, np.ndarray):
@@ -155,4 +155,4 @@ def as_image(got: Any, data_range: DataRange) -> Tensor:
     if not bool(((image >= 0) & (image <= 1)).all()):
         low, high = float(image.min()), float(image.max())
         raise ValueError(f"`got` must lie in `data_range`, got {low:g} ... {high:g} of it: clamp it, or say the range")
-    return image
+    return (image * 255).round() / 255

@@ -155,7 +155,7 @@ def floor_of(golden: Golden, image: Tensor, repeats: Iterable[Tensor] = ()) -> D
         repeats: the same image of other runs.
     """
     comparator = gate_comparator(golden.recipe)
-    changed = [change(image) for name in golden.harmless if (change := HARMLESS[name]) is not None]
+    changed = [change(image) for name in golden.harmless for change in HARMLESS[name]]
     measured = [measure(comparator, other, image)[0] for other in changed]
     measured += [compare(comparator, other, image, golden.shift)[0] for other in repeats]
     return Differences(**{name: max((getattr(one, name) for one in measured), default=0.0) for name in NAMES})
