@@ -31,11 +31,16 @@ class FmiqaCommand(SphinxDirective):
     """What `fmiqa COMMAND --help` says: usage, then each option with its default."""
 
     required_arguments = 1
+    final_argument_whitespace = True  # of "gate record"
 
     def run(self) -> list[nodes.Node]:
         """Return the paragraphs and the list of options."""
         name = self.arguments[0]
-        (function,) = (one.callback for one in command_line.registered_commands if one.name == name)
+        *groups, last = name.split()
+        commands = command_line
+        for group in groups:
+            (commands,) = (one.typer_instance for one in commands.registered_groups if one.name == group)
+        (function,) = (one.callback for one in commands.registered_commands if one.name == last)
         hints = get_type_hints(function, include_extras=True)
         params = inspect.signature(function).parameters.values()
         # typer's own context has nothing to tell
