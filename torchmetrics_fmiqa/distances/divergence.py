@@ -144,7 +144,7 @@ def _softmax(dim: int, values: Tensor, top: Tensor | None = None, total: Tensor 
 
 def _map(term: Callable[..., Tensor], preds: Tensor, target: Tensor, totals: TotalsPair | None) -> Tensor:
     """Means over channels of a term, times the number of positions."""
-    sides = (preds, target) if totals is None else (preds, target, *totals[0][:2], *totals[1][:2])
+    sides: tuple[Tensor, ...] = (preds, target) if totals is None else (preds, target, *totals[0][:2], *totals[1][:2])
     positions, channels = 1, 2
     if preds.stride(1) == 1:  # the map of a convolution, which lies in memory channel by channel
         sides, positions, channels = tuple(side.transpose(1, 2) for side in sides), 2, 1

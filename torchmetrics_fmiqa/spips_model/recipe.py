@@ -14,21 +14,14 @@ from typing_extensions import Unpack
 from torchmetrics_fmiqa.comparator.tap_statistics import Profile
 from torchmetrics_fmiqa.features.network import Network, load_network
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
-from torchmetrics_fmiqa.recipes.backbone_defaults import own_fields
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.spips_model.quality_maps import conventional
 
 # Part of every digest: raise it when the same fields start to mean other inputs of a head.
 _VERSION = 1
 
-# Named recipes that have one tap, or several distances, where SPIPS takes two streams of taps by one distance.
-_EMBEDDED = {"taps": (0, 1), "distance": "cosine"}
-_NAMED: dict[str, dict[str, Any]] = {
-    "default": _EMBEDDED,
-    "embedded": _EMBEDDED,
-    "squeezenet": {"taps": "all", "distance": "cosine"},
-    "vit-tiny": {"taps": "all"},
-}
+# Taps of named recipes that have too few of them for two streams, or only early ones.
+_TAPS: dict[str, Taps] = {"default": (0, 1), "embedded": (0, 1), "squeezenet": "all", "vit-tiny": "all"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,7 @@ class SpipsRecipe:
 
     Args:
         recipe: the backbone, and how it is read: weights, normalisation, resolution, one distance of
-            l2, cosine and angular.
+            l2, cosine and angular, or one that joins some of them with divergences.
         low_level: taps of the low-level stream; ``None`` for those of the recipe that are not in ``semantic``, and
             without that for the first half of them, the larger one.
         semantic: taps of the semantic stream; ``None`` for those of the recipe that are not in ``low_level``. They also
@@ -74,9 +67,6 @@ class SpipsRecipe:
         if both:
             raise ValueError(f"the tap {both[0]!r} is in both streams: leave it out of `low_level` or `semantic`")
         recipe = self.recipe.replace(taps=(*low, *semantic), tap_weights=None, tokens="patch")
-        # What a backbone brings for scores of its own may be more than the one pointwise distance that SPIPS takes.
-        if recipe.distance == own_fields(recipe.backbone).get("distance"):
-            recipe = recipe.replace(distance="cosine")
         for name, value in (("low_level", low), ("semantic", semantic), ("recipe", recipe)):
             object.__setattr__(self, name, value)
         self.profile  # noqa: B018 (raises for a recipe that has none)
@@ -153,13 +143,14 @@ def as_spips_recipe(
 
 
 def plain_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Unpack[RecipeFields]) -> Recipe:
-    """The recipe that SPIPS splits into streams: of a named one with a single tap or several distances, its own form.
+    """The recipe that SPIPS splits into streams: for some named ones with other taps.
 
-    >>> plain_recipe("embedded").taps, plain_recipe("embedded").distance
-    ((0, 1), 'cosine')
+    >>> plain_recipe("embedded").taps
+    (0, 1)
 
     Raises:
         ValueError: as :func:`~torchmetrics_fmiqa.recipes.as_recipe`.
     """
-    own = _NAMED.get(recipe, {}) if isinstance(recipe, str) and "backbone" not in overrides else {}
-    return as_recipe(recipe, **{**own, **overrides})
+    if isinstance(recipe, str) and recipe in _TAPS and "backbone" not in overrides:
+        overrides = {"taps": _TAPS[recipe], **overrides}
+    return as_recipe(recipe, **overrides)
