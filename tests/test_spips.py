@@ -115,23 +115,21 @@ def measured_of(preds: Tensor, target: Tensor, **fields: Any) -> Profiled:
 # By hand
 
 
-def test_the_fixed_score_is_the_mean_of_three_distances_and_a_quarter_of_a_fourth() -> None:
+def test_the_fixed_score_is_the_mean_distance_and_a_sixteenth_of_another() -> None:
     preds, target = make_pair(3, 70, 50)
     fields = {**VIT, "taps": [0, 1, 2, 3, 4]}
-    patches, whole = (
-        feature_distance(preds, target, per_layer=True, reduction="none", tokens=tokens, **fields)
-        for tokens in ("patch", "prefix")
-    )
-    low = sum(patches[f"blocks.{i}"] for i in (0, 1, 2)) / 3
-    semantic = sum(patches[f"blocks.{i}"] for i in (3, 4)) / 2
-    scene = sum(whole[f"blocks.{i}"] for i in (3, 4)) / 2
+    taps = feature_distance(preds, target, per_layer=True, reduction="none", **fields)
+    low = sum(taps[f"blocks.{i}"] for i in (0, 1, 2)) / 3
+    semantic = sum(taps[f"blocks.{i}"] for i in (3, 4)) / 2
+    deep = (3 * low + 2 * semantic) / 5
     structure = quality_maps(preds, target)["ms_ssim"].mean((1, 2, 3))
     expected = {
-        PARTS: (low + semantic + scene + structure / 4) / 3.25,
+        PARTS: (deep + structure / 16) * 16 / 17,
         ("low_level",): low,
-        ("semantic",): (semantic + scene) / 2,
+        ("semantic",): semantic,
         ("conventional",): structure,
-        ("conventional", "low_level"): (low + structure / 4) / 1.25,
+        ("conventional", "low_level"): (low + structure / 16) * 16 / 17,
+        ("semantic", "low_level"): feature_distance(preds, target, reduction="none", **fields),
     }
     for parts, score in expected.items():
         assert_same(spips(preds, target, reduction="none", parts=parts, **fields), score)

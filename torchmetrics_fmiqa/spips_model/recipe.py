@@ -20,8 +20,14 @@ from torchmetrics_fmiqa.spips_model.quality_maps import conventional
 # Part of every digest: raise it when the same fields start to mean other inputs of a head.
 _VERSION = 1
 
-# Taps of named recipes that have too few of them for two streams, or only early ones.
-_TAPS: dict[str, Taps] = {"default": (0, 1), "embedded": (0, 1), "squeezenet": "all", "vit-tiny": "all"}
+# Named recipes that have one tap, or early ones alone, where SPIPS takes two streams.
+_EMBEDDED = {"taps": (0, 1)}
+_NAMED: dict[str, dict[str, Any]] = {
+    "default": _EMBEDDED,
+    "embedded": _EMBEDDED,
+    "squeezenet": {"taps": "all", "distance": "cosine"},
+    "vit-tiny": {"taps": "all"},
+}
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ def as_spips_recipe(
 
 
 def plain_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Unpack[RecipeFields]) -> Recipe:
-    """The recipe that SPIPS splits into streams: for some named ones with other taps.
+    """The recipe that SPIPS splits into streams: of a named one with a single tap or early ones alone, its own form.
 
     >>> plain_recipe("embedded").taps
     (0, 1)
@@ -151,6 +157,5 @@ def plain_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overri
     Raises:
         ValueError: as :func:`~torchmetrics_fmiqa.recipes.as_recipe`.
     """
-    if isinstance(recipe, str) and recipe in _TAPS and "backbone" not in overrides:
-        overrides = {"taps": _TAPS[recipe], **overrides}
-    return as_recipe(recipe, **overrides)
+    own = _NAMED.get(recipe, {}) if isinstance(recipe, str) and "backbone" not in overrides else {}
+    return as_recipe(recipe, **{**own, **overrides})
