@@ -199,17 +199,14 @@ def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 _MS_SSIM = CONVENTIONAL.index("ms_ssim_mean")
-# Chosen on halves of four sets' references (docs/spips.md).
-_SHARE_OF_MS_SSIM = 0.0625
 
 
 class FixedHead:
-    """The mean distance over the taps of both streams, and a small share of the map of MS-SSIM.
+    """The mean distance over the taps of both streams; of the conventional part alone, the mean of MS-SSIM's map.
 
-    Each tap counts by the mean of its distances of patches, as in
-    :class:`~torchmetrics_fmiqa.FeatureDistance`. The scene as a whole takes no part: what stands for it is one token, which
-    divergences cannot compare. Of the conventional maps only MS-SSIM takes part: those of PSNR and SSIM are several times
-    larger than all else, and would drown it. The choice is ours: the paper has no such score.
+    Each tap counts by the mean of its distances of patches, as in :class:`~torchmetrics_fmiqa.FeatureDistance`. The scene as
+    a whole takes no part, since divergences cannot compare one token, nor does MS-SSIM beside a stream: any share of it
+    agreed with people less (docs/spips.md). The choice is ours: the paper has no such score.
 
     Args:
         low_level: names of the low-level taps.
@@ -222,8 +219,8 @@ class FixedHead:
     >>> head = FixedHead(["blocks.0"], ["blocks.1"])
     >>> spread, summary = torch.tensor([[[0.4] * 3, [0.6] * 3]]), torch.zeros(1, 2)
     >>> measured = Profiled(spread, summary, torch.zeros(1, 8), torch.zeros(1, 9), ("blocks.0", "blocks.1"))
-    >>> head(measured)  # (0.5 + 0 / 16) / (1 + 1 / 16)
-    tensor([0.4706])
+    >>> head(measured)
+    tensor([0.5000])
     """
 
     def __init__(self, low_level: Sequence[str], semantic: Sequence[str], parts: Sequence[str] = PARTS) -> None:
@@ -241,10 +238,4 @@ class FixedHead:
             raise ValueError(f"this head takes the taps {taps}; got {', '.join(measured.labels)}")
         streams = measured.spread[..., 0].split([len(self.low_level), len(self.semantic)], 1)
         used = [stream for name, stream in zip(("low_level", "semantic"), streams, strict=True) if name in self.parts]
-        conventional = measured.of_images[:, _MS_SSIM]
-        if not used:
-            return conventional
-        deep = torch.cat(used, 1).mean(1)
-        if "conventional" not in self.parts:
-            return deep
-        return (deep + _SHARE_OF_MS_SSIM * conventional) / (1 + _SHARE_OF_MS_SSIM)
+        return torch.cat(used, 1).mean(1) if used else measured.of_images[:, _MS_SSIM]
