@@ -204,9 +204,9 @@ _MS_SSIM = CONVENTIONAL.index("ms_ssim_mean")
 class FixedHead:
     """The mean distance over the taps of both streams; of the conventional part alone, the mean of MS-SSIM's map.
 
-    Each tap counts by the mean of its distances of patches, as in :class:`~torchmetrics_fmiqa.FeatureDistance`. The scene as
-    a whole takes no part, since divergences cannot compare one token, nor does MS-SSIM beside a stream: any share of it
-    agreed with people less (docs/spips.md). The choice is ours: the paper has no such score.
+    Each tap counts by the mean of its distances of patches, as in :class:`~torchmetrics_fmiqa.FeatureDistance`. The scene
+    as a whole takes no part, since divergences cannot compare one token, nor does MS-SSIM beside a stream: any share of
+    it agreed with people less (docs/spips.md). The choice is ours: the paper has no such score.
 
     Args:
         low_level: names of the low-level taps.
