@@ -52,11 +52,7 @@ class Photographs:
 
 
 def read_photographs(folder: str | Path, name: str | None = None) -> Photographs:
-    """Find the photographs of a folder and the folders in it.
-
-    Args:
-        folder: the folder.
-        name: what the set is called; the folder's name by default.
+    """Find the photographs of a folder and the folders in it; the set is called as the folder by default.
 
     Raises:
         ValueError: if there is no such folder, or no image in it.
@@ -64,10 +60,10 @@ def read_photographs(folder: str | Path, name: str | None = None) -> Photographs
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r}")
-    found = list_folder(folder)
-    if found.problems:
-        raise ValueError(f"{found.problems[0].name!r}: {found.problems[0].reason}")
-    return Photographs(name or folder.absolute().name, tuple(sorted(found.images)), folder)
+    listed = list_folder(folder)
+    if listed.problems:
+        raise ValueError(f"{listed.problems[0].name!r}: {listed.problems[0].reason}")
+    return Photographs(name or folder.absolute().name, tuple(sorted(listed.images)), folder)
 
 
 class GradedReading:
