@@ -28,9 +28,9 @@ from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import Triplets, read_rated_csv
 from torchmetrics_fmiqa.fitting import cross_validation, measure
 from torchmetrics_fmiqa.fitting.compare import SINGLE, single_inputs
-from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS, read_photographs
+from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS
 from torchmetrics_fmiqa.fitting.measure import MeasuredSource, Measurement, SpipsPanel, check_apart
-from torchmetrics_fmiqa.fitting.sources import plan_set
+from torchmetrics_fmiqa.fitting.sources import SetPlan, plan_set, read_photographs
 from torchmetrics_fmiqa.spips_model.checkpoint import load_spips
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe, as_spips_recipe
 
@@ -60,7 +60,8 @@ def photographs(folder: Path, count: int = 2) -> Path:
 
 
 def measurement(source: Any, cache: Path, root: Path | None = None, **options: Any) -> Measurement:
-    return Measurement(plan_set(source, root), PANEL, Reading(), cache, **options)
+    plan = source if isinstance(source, SetPlan) else plan_set(source, root)
+    return Measurement(plan, PANEL, Reading(), cache, **options)
 
 
 def measured(one: Measurement) -> MeasuredSource:
@@ -143,7 +144,7 @@ def test_photographs_are_distorted_by_degrees_and_each_reference_runs_once(
 def test_photographs_are_shrunk_before_they_are_distorted(tmp_path: Path) -> None:
     folder = photographs(tmp_path / "photos", 1)
     small = Reading(max_side=32)
-    one = Measurement(plan_set(read_photographs(folder)), PANEL, small, tmp_path / "cache")
+    one = Measurement(read_photographs(folder), PANEL, small, tmp_path / "cache")
     own = measured(one).set
     image = small.fit(read_image(folder / "p0.png"))[None]
     row = own.image.tolist().index("p0.png noise 5")

@@ -1,20 +1,24 @@
-"""A trained score beside its inputs and the untrained score, on one data set."""
+"""A trained score beside its inputs and the untrained score, and the tables that tell of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
 from torchmetrics_fmiqa.benchmark.analysis.preference import Choices, ChoiceScore, analyse_choices
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.fitting.cross_validation import Predictions
 from torchmetrics_fmiqa.fitting.measure import MeasuredSource
+from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.model import INPUTS, FixedHead, SpipsHead
 from torchmetrics_fmiqa.statistics import srcc
 from torchmetrics_fmiqa.statistics.inputs import FEWEST, Floats
@@ -28,19 +32,23 @@ FEATURE_DISTANCE = "feature_distance"
 #: Names of the single inputs of SPIPS: the plain distance of features, then those of the fusion.
 SINGLE = (FEATURE_DISTANCE, *(name for part in ("conventional", "low_level", "semantic") for name in INPUTS[part]))
 
+#: Columns of agreement.csv of SPIPS, one row a set of opinions and metric.
+AGREEMENT = (
+    *("set", "tested", "metric", "n", "srcc", "srcc_low", "srcc_high", "krcc", "plcc", "plcc_raw", "rmse"),
+    *("within_reference", "within_reference_low", "within_reference_high", "srcc_fold_mean", "srcc_fold_std"),
+    *("spips_ahead", "spips_ahead_low", "spips_ahead_high", "spips_ahead_p", "spips_ahead_p_holm", "spips_beats"),
+    "notes",
+)
+
+#: Columns of predictions.csv; those of a table that was fused lack the set and the score.
+PREDICTIONS = ("set", "ref", "dist", "fold", "opinion", "prediction", "score")
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Comparing:
-    """What is compared, and how.
-
-    Args:
-        fused: name of the trained score.
-        qualities: the inputs that are qualities; all others are distances.
-        resamples: of the bootstrap over references.
-        seed: of the bootstrap.
-    """
+    """The trained score's name, the inputs that are qualities (all others are distances), and the bootstrap."""
 
     fused: str
     qualities: Sequence[str]
@@ -50,15 +58,10 @@ class Comparing:
 
 @dataclass(frozen=True)
 class Lead:
-    """How far the trained score is ahead of the best single input.
+    """How far the trained score is ahead of the best single input, by SRCC or 2AFC score.
 
-    Args:
-        best: name of that input.
-        fused: agreement of the trained score, SRCC or 2AFC score.
-        other: of the input.
-        low: lower limit of the difference's 95 % interval.
-        high: upper limit.
-        beyond_chance: 1 if the trained score is ahead, -1 if it is behind, 0 if neither is settled.
+    The interval is that of the difference, 95 %. ``beyond_chance`` is 1 if the trained score is ahead, -1 if it is
+    behind, 0 if neither is settled.
     """
 
     best: str
@@ -98,13 +101,7 @@ class SetComparison:
 def compare_set(
     source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: Comparing
 ) -> SetComparison:
-    """Compare the trained score with every single input on a set of opinions or choices.
-
-    Args:
-        source: the set.
-        predictions: what heads predict for it.
-        inputs: ``(n,)`` by name; of choices for each version.
-        how: names and directions of the scores, and the bootstrap.
+    """Compare the trained score with every single input ``(n,)``, of choices for each version.
 
     Raises:
         ValueError: for opinions that are fewer than 3, or all equal.
@@ -186,14 +183,7 @@ def spips_inputs(measured: Profiled, head: SpipsHead) -> dict[str, Floats]:
 
 
 def single_inputs(measured: Profiled, low_level: int) -> dict[str, Floats]:
-    """Every input of SPIPS as a score ``(n,)`` of its own, with equal weights of the ``low_level`` and other taps.
-
-    >>> import torch
-    >>> measured = Profiled(torch.rand(2, 3, 3), torch.rand(2, 3), torch.rand(2, 8), torch.rand(2, 9), ("a", "b", "c"))
-    >>> scores = single_inputs(measured, low_level=1)
-    >>> tuple(scores) == SINGLE, bool(scores["low_level_mean"][0] == measured.spread[0, 0, 0])
-    (True, True)
-    """
+    """Every input of SPIPS as a score ``(n,)`` of its own, with equal weights of the ``low_level`` and other taps."""
     spread, whole, own = (part.double() for part in (measured.spread, measured.summary, measured.of_images))
     columns = {
         "conventional": own.unbind(1),
@@ -213,3 +203,44 @@ def short_list(results: Sequence[T], names: Sequence[str]) -> list[T]:
         best.setdefault(next((part for part, own in INPUTS.items() if name in own), name), result)
     first = [best.pop(name) for name in (SPIPS, FIXED)]
     return [*first, *best.values()]
+
+
+def write_tables(out: Path, compared: Sequence[SetComparison], fusion: FusionHead) -> None:
+    """Write the tables of SPIPS: predictions.csv, agreement.csv, and choices.csv if a set has choices."""
+    predictions = [row for own in compared for row in predictions_table(own, fusion)]
+    write_table(out / "predictions.csv", predictions, PREDICTIONS)
+    agreement, choices = list[dict[str, Any]](), list[dict[str, Any]]()
+    for own in compared:
+        about = {"set": own.source.set.name, "tested": own.tested}
+        agreement += [dict.fromkeys(AGREEMENT, math.nan) | row | about for row in own.rows]
+        choices += [about | score.row("two_afc") for score in (*own.choices, *own.ceilings)]
+    write_table(out / "agreement.csv", agreement, AGREEMENT)
+    if choices:
+        names = dict.fromkeys(name for row in choices for name in row)
+        rows = [dict.fromkeys(names, math.nan) | row for row in choices]
+        write_table(out / "choices.csv", rows, list(names))
+
+
+def predictions_table(compared: SetComparison, fusion: FusionHead) -> list[dict[str, Any]]:
+    """A row an image; two of a choice, a version each, with the share of people who chose it."""
+    data, predictions = compared.source.set, compared.predictions
+    fold = ["test"] * len(data) if predictions.fold is None else predictions.fold.tolist()
+    known = (data.reference.tolist(), data.image.tolist(), fold, data.target.tolist())
+    if data.kind == "choice":
+        second = compared.source.second.tolist()
+        rows = [
+            (reference, image, number, share, "", score)
+            for reference, *images, number, judged, scores in zip(
+                *known[:2], second, *known[2:], predictions.score.tolist(), strict=True
+            )
+            for image, share, score in zip(images, (1 - judged, judged), scores, strict=True)
+        ]
+    else:
+        if predictions.opinion is not None:
+            opinions = predictions.opinion.tolist()
+        elif fusion.scale is not None:  # of a set that is tested on alone the quality
+            opinions = fusion.quality(torch.from_numpy(predictions.score)).tolist()
+        else:
+            opinions = [""] * len(data)
+        rows = list(zip(*known, opinions, predictions.score.tolist(), strict=True))
+    return [dict(zip(PREDICTIONS, (data.name, *row), strict=True)) for row in rows]

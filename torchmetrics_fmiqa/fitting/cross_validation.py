@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class CrossValidation(Generic[Head]):
+class CrossValidation:
     """What heads are worth on references that they have not seen.
 
     Args:
@@ -48,12 +47,12 @@ class CrossValidation(Generic[Head]):
     """
 
     predictions: dict[str, Predictions]
-    fits: tuple[FittedHead[Head], ...]
+    fits: tuple[FittedHead, ...]
 
 
 def fit_head(
-    sets: Sequence[MeasuredSet], spec: HeadSpec[Head], folder: Path | None = None, progress: Progress | None = None
-) -> FittedHead[Head]:
+    sets: Sequence[MeasuredSet], spec: HeadSpec, folder: Path | None = None, progress: Progress | None = None
+) -> FittedHead:
     """Train a head on one set or a mixture.
 
     Each batch is of one set, and its loss follows from what is known there: opinions (1 - PLCC + a pairwise ranking
@@ -94,11 +93,11 @@ def fit_head(
 
 def cross_validate(
     sets: Sequence[MeasuredSet],
-    spec: HeadSpec[Head],
+    spec: HeadSpec,
     folds: Folds,
     folder: Path | None = None,
     progress: Progress | None = None,
-) -> CrossValidation[Head]:
+) -> CrossValidation:
     """Train a head for each fold on the references of the others, and let it score those of that fold.
 
     References of opinions and choices are dealt into folds, see
@@ -142,7 +141,7 @@ def cross_validate(
     return CrossValidation(predictions, tuple(fits))
 
 
-def check_sets(sets: Sequence[MeasuredSet], spec: HeadSpec[Head], folds: Folds | None = None) -> None:
+def check_sets(sets: Sequence[MeasuredSet], spec: HeadSpec, folds: Folds | None = None) -> None:
     """Check that heads can be trained and tested, before any work is done. Without folds nothing is held out.
 
     Raises:
@@ -151,12 +150,6 @@ def check_sets(sets: Sequence[MeasuredSet], spec: HeadSpec[Head], folds: Folds |
             or with fewer than folds; for folds (but with ``"leave-one-out"``), inner validations and what is left to
             learn from, with fewer than 3 different opinions, or no two ranks to compare; for less than two references
             to train on; and for inputs that are constant in the training data, naming them.
-
-    >>> from torchmetrics_fmiqa.fitting.heads import TableSpec
-    >>> check_sets([], TableSpec(("psnr",)))
-    Traceback (most recent call last):
-    ...
-    ValueError: there are no sets to train on
     """
     if not sets:
         raise ValueError("there are no sets to train on")
@@ -203,16 +196,14 @@ def _check_series(data: MeasuredSet) -> None:
             raise ValueError(f"{data.name}: the series {twice[0]!r} has two references: each version belongs to one")
 
 
-def _check_training(sets: Sequence[MeasuredSet], spec: HeadSpec[Head]) -> None:
+def _check_training(sets: Sequence[MeasuredSet], spec: HeadSpec) -> None:
     """Check what one head is trained on."""
     inner_rows(sets, spec.training.seed)
     with isolated():
         spec.build(sets)
 
 
-def _fit(
-    sets: Sequence[MeasuredSet], spec: HeadSpec[Head], folder: Path | None, progress: Progress
-) -> FittedHead[Head]:
+def _fit(sets: Sequence[MeasuredSet], spec: HeadSpec, folder: Path | None, progress: Progress) -> FittedHead:
     if folder is None:
         return _train(sets, spec, None, progress)
     with one_writer(folder):
@@ -224,9 +215,7 @@ def _fit(
     return fitted
 
 
-def _train(
-    sets: Sequence[MeasuredSet], spec: HeadSpec[Head], folder: Path | None, progress: Progress
-) -> FittedHead[Head]:
+def _train(sets: Sequence[MeasuredSet], spec: HeadSpec, folder: Path | None, progress: Progress) -> FittedHead:
     with isolated():
         head = spec.build(sets)
         inner = map(torch.from_numpy, inner_rows(sets, spec.training.seed))

@@ -13,13 +13,12 @@ from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator import Precision
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
-from torchmetrics_fmiqa.fitting.compare import SPIPS, Comparing, compare_set, spips_inputs
+from torchmetrics_fmiqa.fitting.compare import SPIPS, Comparing, compare_set, spips_inputs, write_tables
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
 from torchmetrics_fmiqa.fitting.cross_validation import Predictions, check_sets, cross_validate, fit_head, head_scores
 from torchmetrics_fmiqa.fitting.heads import SpipsSpec
-from torchmetrics_fmiqa.fitting.measure import MeasuredSource, Measurement, SpipsPanel, check_apart
+from torchmetrics_fmiqa.fitting.measure import Measurement, SpipsPanel, check_apart
 from torchmetrics_fmiqa.fitting.report import FitResult, write_fit_report
-from torchmetrics_fmiqa.fitting.results import write_tables
 from torchmetrics_fmiqa.fitting.sources import SetPlan
 from torchmetrics_fmiqa.fitting.splits import Folds
 from torchmetrics_fmiqa.one_writer import one_writer
@@ -66,7 +65,7 @@ class FitConfig:
         return any(plan.kind != "rank" for plan in self.trained)
 
 
-def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -> FitResult[SpipsHead]:
+def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -> FitResult:
     """Measure data sets, train on them, and write the folder. An interrupted run goes on.
 
     Args:
@@ -91,23 +90,26 @@ def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -
     check_apart([*trained, *tested])
     with one_writer(out):
         claim(out, _inputs(trained, tested, config))
-        sources, unseen = ([_measured(data, progress) for data in data_sets] for data_sets in (trained, tested))
+        for data in (*trained, *tested):
+            for _ in progress.pairs(data, len(data)):
+                pass
+        sources, unseen = ([data.result() for data in measured] for measured in (trained, tested))
         learned, validation = [source.set for source in sources], None
         if config.validated:
             validation = cross_validate(learned, spec, config.folds, out / "training" / "folds", progress)
         final = fit_head(learned, spec, out / "training" / "final", progress)
+        head = cast("SpipsHead", final.head)
         progress.status("comparing with every single input")
         how = Comparing(SPIPS, (), config.resamples, config.training.seed)
         held_out = {} if validation is None else validation.predictions
         pairs = [(source, held_out[source.set.name]) for source in sources if source.set.name in held_out]
-        pairs += [(source, Predictions(head_scores(final.head, source.set))) for source in unseen]
+        pairs += [(source, Predictions(head_scores(head, source.set))) for source in unseen]
         compared = []
         for source, predictions in pairs:
-            versions = cast("tuple[Profiled, ...]", source.set.measured)
-            inputs = [spips_inputs(version, final.head) for version in versions]
+            inputs = [spips_inputs(version, head) for version in cast("tuple[Profiled, ...]", source.set.measured)]
             compared.append(compare_set(source, predictions, inputs, how))
-        write_tables(out, compared, final.head.fusion)
-        save_spips(final.head, out / "head.safetensors", config.recipe)
+        write_tables(out, compared, head.fusion)
+        save_spips(head, out / "head.safetensors", config.recipe)
         result = FitResult(command, spec, validation, final, compared, sources, unseen)
         write_text(out / "report.md", write_fit_report(result, config.recipe))
         return result
@@ -143,9 +145,3 @@ def _inputs(trained: Sequence[Measurement], tested: Sequence[Measurement], confi
         **asdict(config.training),
     }
     return dict(json.loads(json.dumps(settings)))
-
-
-def _measured(data: Measurement, progress: Progress) -> MeasuredSource:
-    for _ in progress.pairs(data, len(data)):
-        pass
-    return data.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from torchmetrics_fmiqa.benchmark.progress import Progress
 from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim, content
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.data.tables import write_table
-from torchmetrics_fmiqa.fitting.compare import Comparing, SetComparison, compare_set
+from torchmetrics_fmiqa.fitting.compare import PREDICTIONS, Comparing, SetComparison, compare_set, predictions_table
 from torchmetrics_fmiqa.fitting.config import HeadTraining
 from torchmetrics_fmiqa.fitting.cross_validation import check_sets, cross_validate, fit_head
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
-from torchmetrics_fmiqa.fitting.heads import TableSpec
+from torchmetrics_fmiqa.fitting.heads import TableSpec, fusion_of
 from torchmetrics_fmiqa.fitting.measure import MeasuredSource
 from torchmetrics_fmiqa.fitting.report import FitResult, write_fuse_report
-from torchmetrics_fmiqa.fitting.results import PREDICTIONS, predictions_table
 from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.spips_model.checkpoint import save_head
@@ -107,8 +105,9 @@ def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress)
         how = Comparing(FUSED, qualities, config.resamples, config.training.seed)
         compared = compare_set(source, validation.predictions[data.name], [columns], how)
         write_table(out / "agreement.csv", compared.rows, list(compared.rows[0]))
-        write_table(out / "predictions.csv", predictions_table(compared, final.head), PREDICTIONS[1:-1])
-        save_head(final.head, out / "head.safetensors")
+        fusion = fusion_of(final.head)
+        write_table(out / "predictions.csv", predictions_table(compared, fusion), PREDICTIONS[1:-1])
+        save_head(fusion, out / "head.safetensors")
         result = FitResult(command, spec, validation, final, [compared], [source])
         write_text(out / "report.md", write_fuse_report(result, direction))
         return compared
@@ -135,14 +134,10 @@ def _columns(table: ScoredTable, config: FuseConfig) -> dict[str, Floats]:
         else:
             values = table.scores.get(column.metric)
         if values is None:
-            raise ValueError(f"{config.scores} has no column of scores {name!r}: it has {_some(table.scores)}")
+            some = ", ".join(list(table.scores)[:12])
+            raise ValueError(f"{config.scores} has no column of scores {name!r} among its {len(table.scores)}: {some}")
         columns[name] = values
     return columns
-
-
-def _some(names: Collection[str]) -> str:
-    shown = list(names)[:12]
-    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
 
 
 def _directions(columns: dict[str, Floats], opinion: Floats, config: FuseConfig) -> tuple[bool, list[str], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -21,11 +21,11 @@ from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Head = TypeVar("Head", SpipsHead, FusionHead)
+Head = SpipsHead | FusionHead
 
 
 @dataclass(frozen=True)
-class FittedHead(Generic[Head]):
+class FittedHead:
     """A head that was trained.
 
     Args:
@@ -38,30 +38,6 @@ class FittedHead(Generic[Head]):
     head: Head
     epoch: int
     validation: float
-
-
-class HeadSpec(Protocol[Head]):
-    """Which head to train, and how."""
-
-    @property
-    def training(self) -> HeadTraining:
-        """How it is trained."""
-
-    @property
-    def made_for(self) -> str:
-        """What makes its inputs, such as a recipe's digest."""
-
-    def check(self, data: MeasuredSet, first: MeasuredSet) -> None:
-        """Raise a ValueError for a set that is no input of the head, or does not go with the first set."""
-
-    def build(self, sets: Sequence[MeasuredSet]) -> Head:
-        """A new head that knows the sizes of its inputs in these sets, and nothing else."""
-
-    def save(self, head: Head, path: Path) -> None:
-        """Write a head."""
-
-    def load(self, path: Path) -> Head:
-        """Read a head back."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +76,7 @@ class SpipsSpec:
                     raise ValueError(f"{data.name}: `{part}` of {image!r} is {value}: leave out that pair")
 
     def build(self, sets: Sequence[MeasuredSet]) -> SpipsHead:
-        """A head of the recipe's streams."""
+        """A new head that knows the sizes of its inputs in these sets, and nothing else."""
         measured = [cast("Profiled", plain(version)) for data in sets for version in data.measured]
         head = SpipsHead(
             self.recipe.low_level,  # type: ignore[arg-type]  # a recipe's streams are names once it is made
@@ -117,7 +93,7 @@ class SpipsSpec:
             head.gate.requires_grad_(self.training.gated)
         return head
 
-    def save(self, head: SpipsHead, path: Path) -> None:
+    def save(self, head: Any, path: Path) -> None:
         """Write it with its recipe."""
         save_spips(head, path, self.recipe)
 
@@ -158,13 +134,13 @@ class TableSpec:
             )
 
     def build(self, sets: Sequence[MeasuredSet]) -> FusionHead:
-        """A head of the columns."""
+        """A new head that knows the sizes of its inputs in these sets, and nothing else."""
         how = self.training
         head = FusionHead(self.names, how.hidden, how.linear, self.anchored, how.seed, self.made_for)
         head.fit_inputs(torch.cat([cast("Tensor", plain(data.measured[0])) for data in sets]))
         return head
 
-    def save(self, head: FusionHead, path: Path) -> None:
+    def save(self, head: Any, path: Path) -> None:
         """Write it."""
         save_head(head, path)
 
@@ -173,6 +149,10 @@ class TableSpec:
         return load_head(path, self.names, self.made_for)
 
 
-def fusion_of(head: SpipsHead | FusionHead) -> FusionHead:
+#: Which head to train, and how. Both kinds check and build a head from sets, and write and read it.
+HeadSpec = SpipsSpec | TableSpec
+
+
+def fusion_of(head: Head) -> FusionHead:
     """What joins the inputs in a head."""
     return head.fusion if isinstance(head, SpipsHead) else head

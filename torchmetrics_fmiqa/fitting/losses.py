@@ -63,14 +63,7 @@ def ranking_loss(preds: Tensor, target: Tensor, group: Tensor | None = None) -> 
 
 
 def opinion_loss(preds: Tensor, target: Tensor) -> Tensor:
-    """The sum of :func:`plcc_loss` and :func:`ranking_loss`.
-
-    Args:
-        preds: ``(N,)`` scores.
-        target: ``(N,)`` opinions, turned to the direction of the scores.
-
-    Raises:
-        ValueError: for shapes that differ or are not ``(N,)``.
+    """The sum of :func:`plcc_loss` and :func:`ranking_loss`, which take and refuse the same.
 
     >>> scores, mos = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([1.0, 2.0, 3.0])
     >>> loss = opinion_loss(scores, mos)  # a line already; further apart would be better still

@@ -30,7 +30,7 @@ from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
 from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS, GradedReading
-from torchmetrics_fmiqa.fitting.sources import Row, SetPlan
+from torchmetrics_fmiqa.fitting.sources import SetPlan
 from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
@@ -70,7 +70,7 @@ class Measurement:
         reading: how images are read.
         cache: folder of all that was measured.
         device: where to measure.
-        batch: pairs between two saves; of photographs it is all versions of one, so that its features serve them all.
+        batch: pairs between two saves; of photographs it is all versions of one, whose features serve them all.
     """
 
     def __init__(
@@ -133,10 +133,9 @@ class Measurement:
         """The set with random numbers in place of what is measured, to be checked before the work."""
         taps, generator = self.panel.recipe.taps, torch.Generator().manual_seed(0)
         count = len(self.plan.rows)
-
         size = 4 * len(taps) + len(CONVENTIONAL) + 2  # the token of the reference has two channels
-        flat = [0.1 + torch.rand(count, size, generator=generator) for _ in self.plan.rows[0].pairs]
-        return self._set(tuple(Profiled.from_flat(one, taps, len(CONVENTIONAL)) for one in flat), range(count))
+        versions = [0.1 + torch.rand(count, size, generator=generator) for _ in self.plan.rows[0].pairs]
+        return self._set(tuple(Profiled.from_flat(flat, taps, len(CONVENTIONAL)) for flat in versions), range(count))
 
     def result(self) -> MeasuredSource:
         """What was measured, once all of it was.
@@ -147,13 +146,10 @@ class Measurement:
         from pyarrow import parquet
 
         table = parquet.read_table(self._run.path)
-        identity = [
-            table.column(name).to_pylist() if name in table.column_names else [None] * table.num_rows
-            for name in ("ref", "dist", "type", "level")
-        ]
+        keys = table.select([name for name in ("ref", "dist", "type", "level") if name in table.column_names])
         row_of = {
-            (ref, dist, distortion or "", level): row
-            for row, (ref, dist, distortion, level) in enumerate(zip(*identity, strict=True))
+            (key["ref"], key["dist"], key.get("type") or "", key.get("level")): row
+            for row, key in enumerate(keys.to_pylist())
         }
         names = [name for name in table.column_names if name not in _NOTES]
         flat = torch.from_numpy(np.stack([table.column(name).to_numpy() for name in names], 1)).float()
@@ -166,11 +162,12 @@ class Measurement:
             for side in range(len(places[0]))
         )
         rows = [self.plan.rows[index] for index in kept]
+        deviations = [row.std for row in rows]
         return MeasuredSource(
             self._set(versions, kept),
             np.array([row.part for row in rows]),
             np.array([self._short[index][-1].dist for index in kept]),
-            _deviations(rows),
+            None if None in deviations else np.array(deviations, dtype=np.float64),
             (*self.plan.missing, *self._run.unscored()),
         )
 
@@ -226,12 +223,6 @@ class _MeasuringRun(PairRun):
         return rows
 
 
-def _deviations(rows: Sequence[Row]) -> Floats | None:
-    """Standard deviations of the opinions, where all are known."""
-    deviations = [row.std for row in rows if row.std is not None]
-    return np.array(deviations, dtype=np.float64) if len(deviations) == len(rows) else None
-
-
 def check_apart(measurements: Sequence[Measurement]) -> None:
     """Check that no reference is in two sets: what one holds out, the other would train on.
 
@@ -257,9 +248,6 @@ class SpipsPanel:
     Args:
         recipe: what to measure with.
         precision: as in :class:`~torchmetrics_fmiqa.FeatureComparator`.
-
-    Raises:
-        ValueError: for a precision that does not exist.
 
     >>> from torchmetrics_fmiqa.recipes import Recipe
     >>> recipe = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1]))

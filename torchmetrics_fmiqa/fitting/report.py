@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,10 +13,9 @@ from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.fitting.compare import SPIPS, SetComparison
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
 from torchmetrics_fmiqa.fitting.cross_validation import CrossValidation
-from torchmetrics_fmiqa.fitting.heads import FittedHead, Head, HeadSpec, fusion_of
+from torchmetrics_fmiqa.fitting.heads import FittedHead, HeadSpec, fusion_of
 from torchmetrics_fmiqa.fitting.measure import MeasuredSource
 from torchmetrics_fmiqa.report.markdown import code, escaped, number, span, table
-from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.model import PARTS, SpipsHead
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
@@ -24,7 +23,7 @@ _KINDS = {"opinion": "opinions", "choice": "choices", "rank": "ranks of graded d
 
 
 @dataclass(frozen=True)
-class FitResult(Generic[Head]):
+class FitResult:
     """What a training gave.
 
     Args:
@@ -38,20 +37,15 @@ class FitResult(Generic[Head]):
     """
 
     command: str
-    spec: HeadSpec[Head]
-    validation: CrossValidation[Head] | None
-    final: FittedHead[Head]
+    spec: HeadSpec
+    validation: CrossValidation | None
+    final: FittedHead
     compared: Sequence[SetComparison]
     trained: Sequence[MeasuredSource]
     tested: Sequence[MeasuredSource] = ()
 
-    @property
-    def names(self) -> str:
-        """The sets that heads were trained on."""
-        return ", ".join(escaped(source.set.name) for source in self.trained)
 
-
-def write_fit_report(result: FitResult[SpipsHead], recipe: SpipsRecipe) -> str:
+def write_fit_report(result: FitResult, recipe: SpipsRecipe) -> str:
     """The report of a fit on images, which the recipe measured, as one Markdown page."""
     answer = [_verdict(compared, "SPIPS", "single input") for compared in result.compared]
     if result.validation is None:
@@ -76,16 +70,20 @@ def write_fit_report(result: FitResult[SpipsHead], recipe: SpipsRecipe) -> str:
     if missing:
         lines = (f"- {code(problem.name)}: {escaped(problem.reason)}" for problem in missing)
         parts.append("## What could not be measured\n\n" + "\n".join(lines))
-    return _page(f"SPIPS trained on {result.names}", result.command, parts)
+    return _page(f"SPIPS trained on {_names(result)}", result.command, parts)
 
 
-def write_fuse_report(result: FitResult[FusionHead], direction: str) -> str:
+def write_fuse_report(result: FitResult, direction: str) -> str:
     """The report of a fusion of scores as one Markdown page; ``direction`` is how that of opinions was settled."""
     (compared,) = result.compared
     answer = f"{_verdict(compared, 'the fused score', 'feature')} Directions: {direction}."
     columns = {"krcc": "KRCC", "plcc": "PLCC", "plcc_raw": "PLCC raw", "rmse": "RMSE"}
     parts = [answer, _agreement(compared, columns, " RMSE after the same fit."), *_how_trained(result, "")]
-    return _page(f"Fusion of scores: {result.names}", result.command, parts)
+    return _page(f"Fusion of scores: {_names(result)}", result.command, parts)
+
+
+def _names(result: FitResult) -> str:
+    return ", ".join(escaped(source.set.name) for source in result.trained)
 
 
 def _page(title: str, command: str, parts: Sequence[str]) -> str:
@@ -164,7 +162,7 @@ def _choices(compared: SetComparison) -> str:
     )
 
 
-def _sets(result: FitResult[SpipsHead]) -> str:
+def _sets(result: FitResult) -> str:
     header = ["set", "what people said", "rows", "references", "higher is", "used to"]
     lines = []
     for source in (*result.trained, *result.tested):
@@ -178,8 +176,8 @@ def _sets(result: FitResult[SpipsHead]) -> str:
     return table(header, lines)
 
 
-def _learned(result: FitResult[SpipsHead]) -> str:
-    head = result.final.head
+def _learned(result: FitResult) -> str:
+    head = cast("SpipsHead", result.final.head)
     fold_heads = [] if result.validation is None else [fitted.head for fitted in result.validation.fits]
     lines = []
     for stream in ("low_level", "semantic"):
@@ -198,8 +196,8 @@ def _learned(result: FitResult[SpipsHead]) -> str:
     return f"Weights of the taps in the final head; within a stream they sum to 1.\n\n{grid}\n\n{_gate(result)}"
 
 
-def _gate(result: FitResult[SpipsHead]) -> str:
-    head = result.final.head
+def _gate(result: FitResult) -> str:
+    head = cast("SpipsHead", result.final.head)
     if not head.gated:
         return "There is no gate, since there are not two streams to weigh."
     if not cast("SpipsTraining", result.spec.training).gated:
@@ -217,7 +215,7 @@ def _gate(result: FitResult[SpipsHead]) -> str:
     )
 
 
-def _how_trained(result: FitResult[Head], note: str) -> list[str]:
+def _how_trained(result: FitResult, note: str) -> list[str]:
     """The folds, and the options of the training."""
     training, final, fusion = result.spec.training, result.final, fusion_of(result.final.head)
     parts = [] if result.validation is None else ["## The folds\n\n" + _folds(result, result.validation)]
@@ -237,13 +235,13 @@ def _how_trained(result: FitResult[Head], note: str) -> list[str]:
         f"epochs, and none after {training.patience} without a better inner validation. The weights are those of the "
         "epoch that agrees best with a fifth of the training references, which was kept aside"
         f"{unseen}. Seed {training.seed}, of folds, weights, batches and bootstrap.\n\n"
-        f"`head.safetensors` was trained on all of {result.names} (epoch {final.epoch}, inner validation "
+        f"`head.safetensors` was trained on all of {_names(result)} (epoch {final.epoch}, inner validation "
         f"{number(final.validation)}).{notes}{note}"
     )
     return parts
 
 
-def _folds(result: FitResult[Head], validation: CrossValidation[Head]) -> str:
+def _folds(result: FitResult, validation: CrossValidation) -> str:
     tested: list[SetComparison] = [own for own in result.compared if own.predictions.fold is not None]
     header = ["fold", *(escaped(compared.source.set.name) for compared in tested), "epoch", "inner validation"]
     lines = []

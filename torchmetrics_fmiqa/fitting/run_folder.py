@@ -15,19 +15,19 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.scoring.run_folder import read_note
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
-from torchmetrics_fmiqa.fitting.heads import FittedHead, Head, HeadSpec
+from torchmetrics_fmiqa.fitting.heads import FittedHead, HeadSpec
 from torchmetrics_fmiqa.safe_write import write_text
 
 _HEAD, _FITTED = "head.safetensors", "fitted.json"
 
 
-def made_from(sets: Sequence[MeasuredSet], spec: HeadSpec[Head]) -> dict[str, Any]:
+def made_from(sets: Sequence[MeasuredSet], spec: HeadSpec) -> dict[str, Any]:
     """All that decides what a training gives, as JSON has it: each set by a digest of its content."""
     options = json.loads(json.dumps(asdict(spec.training)))
     return {"recipe": spec.made_for, "sets": {data.name: _digest(data) for data in sets}, **options}
 
 
-def read_fitted(folder: Path, spec: HeadSpec[Head]) -> FittedHead[Head] | None:
+def read_fitted(folder: Path, spec: HeadSpec) -> FittedHead | None:
     """The head of a training that has ended; ``None`` if it has not."""
     path = folder / _FITTED
     if not path.is_file():
@@ -41,7 +41,7 @@ def read_fitted(folder: Path, spec: HeadSpec[Head]) -> FittedHead[Head] | None:
         return None
 
 
-def write_fitted(folder: Path, spec: HeadSpec[Head], fitted: FittedHead[Head]) -> None:
+def write_fitted(folder: Path, spec: HeadSpec, fitted: FittedHead) -> None:
     """Write the head, and then that it is whole."""
     spec.save(fitted.head, folder / _HEAD)
     about = {"epoch": fitted.epoch, "validation": fitted.validation}

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from torchmetrics_fmiqa.data.datasets import DATASETS, check_option, read_dataset, reader_takes
+from torchmetrics_fmiqa.data.folders import list_folder
 from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.data.rated_csv import JndPairs, OpinionIs, RatedPair, RatedPairs, Triplets, read_rated_csv
 from torchmetrics_fmiqa.fitting.dataset import Kind
-from torchmetrics_fmiqa.fitting.graded_photographs import Photographs, read_photographs
+from torchmetrics_fmiqa.fitting.graded_photographs import graded_versions
 from torchmetrics_fmiqa.yaml_text import read_fields
 
 
@@ -53,21 +54,29 @@ class SetPlan:
     missing: tuple[Problem, ...] = ()
 
 
-def plan_set(source: RatedPairs | Triplets | Photographs, root: Path | None = None) -> SetPlan:
+def read_photographs(folder: str | Path, name: str | None = None) -> SetPlan:
+    """Find the photographs of a folder and the folders in it; the set is called as the folder by default.
+
+    Raises:
+        ValueError: if there is no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {str(folder)!r}")
+    listed = list_folder(folder)
+    if listed.problems:
+        raise ValueError(f"{listed.problems[0].name!r}: {listed.problems[0].reason}")
+    versions = graded_versions(sorted(listed.images))
+    rows = tuple(Row((version,), float(version.level or 0), version.type) for version in versions)
+    return SetPlan(name or folder.absolute().name, "rank", rows, folder)
+
+
+def plan_set(source: RatedPairs | Triplets, root: Path | None = None) -> SetPlan:
     """Plan what is measured of a data set; files are named from the root where the source does not say.
 
     Raises:
         ValueError: for opinions whose direction nobody tells.
-
-    >>> rated = RatedPairs("two", (RatedPair(Path("a.png"), Path("b.png"), 4.5),), None, "unknown")
-    >>> plan_set(rated)
-    Traceback (most recent call last):
-    ...
-    ValueError: nothing says whether a higher opinion of two is better or worse: give --opinion-is
     """
-    if isinstance(source, Photographs):
-        graded = tuple(Row((version,), version.opinion, version.type) for version in source.versions())
-        return SetPlan(source.name, "rank", graded, source.root)
     if isinstance(source, Triplets):
         choices = tuple(
             Row(
@@ -134,7 +143,7 @@ def read_sets(given: SourceOptions) -> tuple[list[SetPlan], list[SetPlan]]:
     trained += _datasets(given.data, read_fields("--data-option", given.data_option))
     for text in given.graded:
         name, path = _named(text)
-        trained.append(plan_set(read_photographs(path, name)))
+        trained.append(read_photographs(path, name))
     tested = [*(table(text) for text in tables), *_datasets(folders, {}, "--test")]
     names = [plan.name for plan in (*trained, *tested)]
     twice = [name for name in names if names.count(name) > 1]

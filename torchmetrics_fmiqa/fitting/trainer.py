@@ -55,7 +55,10 @@ class HeadTrainer:
         )
         self._log: list[list[Any]] = [["epoch", *losses, *values, "validation"]]
         self._generator = torch.Generator().manual_seed(training.seed)
-        self._pairs = [_pairs(data) for data in inner]
+        self._pairs = [
+            None if data.series is None else ordered_pairs(data.target.double().numpy(), data.series.numpy())
+            for data in inner
+        ]
 
     def run(self, folder: Path | None, progress: Progress) -> tuple[int, float]:
         """Train until nothing gets better, and leave the head with the weights of its best epoch.
@@ -179,15 +182,9 @@ class HeadTrainer:
 
 
 def agreement(data: Examples, scores: Sequence[Floats], pairs: Integers | None) -> float:
-    """How well scores agree with what is known: SRCC of opinions, 2AFC score of choices, share of pairs in order.
+    """SRCC of scores ``(n,)`` with opinions, their 2AFC score on choices, or the share of pairs of ranks in order.
 
-    Args:
-        data: what is known.
-        scores: ``(n,)``, higher is worse; for choices of both versions.
-        pairs: of ranks, ``(P, 2)`` as by :func:`~torchmetrics_fmiqa.fitting.dataset.ordered_pairs`.
-
-    Returns:
-        At most 1; NaN if a score is not finite, or all are equal and there is no SRCC.
+    Scores are higher for worse images. NaN if one is not finite, or all are equal and there is no SRCC.
     """
     if not all(np.isfinite(version).all() for version in scores):
         return float("nan")
@@ -197,10 +194,6 @@ def agreement(data: Examples, scores: Sequence[Floats], pairs: Integers | None) 
         return srcc(scores[0], data.target.numpy()).value
     ahead = scores[0][pairs[:, 0]] - scores[0][pairs[:, 1]]
     return float(np.mean((ahead > 0) + (ahead == 0) / 2))
-
-
-def _pairs(data: Examples) -> Integers | None:
-    return None if data.series is None else ordered_pairs(data.target.double().numpy(), data.series.numpy())
 
 
 @contextmanager
