@@ -20,6 +20,11 @@ from torchmetrics_fmiqa.spips_model.model import PARTS, SpipsHead
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 _KINDS = {"opinion": "opinions", "choice": "choices", "rank": "ranks of graded distortions"}
+_LOSSES = {
+    "opinion": "1 - PLCC and a pairwise ranking loss of opinions",
+    "choice": "cross-entropy of choices",
+    "rank": "a pairwise ranking loss within series of ranks",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class FitResult:
 
 def write_fit_report(result: FitResult, recipe: SpipsRecipe) -> str:
     """The report of a fit on images, which the recipe measured, as one Markdown page."""
-    answer = [_verdict(compared, "SPIPS", "single input") for compared in result.compared]
+    answer = [_verdict(compared, "SPIPS", "input") for compared in result.compared]
     if result.validation is None:
         answer.append(
             "The sets that were trained on hold ranks only: no references were held out, and there is no "
@@ -76,7 +81,11 @@ def write_fit_report(result: FitResult, recipe: SpipsRecipe) -> str:
 def write_fuse_report(result: FitResult, direction: str) -> str:
     """The report of a fusion of scores as one Markdown page; ``direction`` is how that of opinions was settled."""
     (compared,) = result.compared
-    answer = f"{_verdict(compared, 'the fused score', 'feature')} Directions: {direction}."
+    beaten = sum(row["fused_beats"] == 1 for row in compared.rows[1:])
+    answer = (
+        f"{_verdict(compared, 'the fused score', 'feature')} Beyond chance it beats {beaten} of "
+        f"{len(compared.rows) - 1} features. Directions: {direction}."
+    )
     columns = {"krcc": "KRCC", "plcc": "PLCC", "plcc_raw": "PLCC raw", "rmse": "RMSE"}
     parts = [answer, _agreement(compared, columns, " RMSE after the same fit."), *_how_trained(result, "")]
     return _page(f"Fusion of scores: {_names(result)}", result.command, parts)
@@ -221,6 +230,7 @@ def _how_trained(result: FitResult, note: str) -> list[str]:
     parts = [] if result.validation is None else ["## The folds\n\n" + _folds(result, result.validation)]
     without = [part for part in PARTS if part not in getattr(training, "parts", PARTS)]
     hidden = " and ".join(map(str, training.hidden))
+    losses = "; ".join(_LOSSES[kind] for kind in dict.fromkeys(source.set.kind for source in result.trained))
     unseen = "" if result.validation is None else "; the fold under test was never looked at"
     notes = ("" if result.validation is None else " No figure of what was held out is its own.") + (
         " It has no quality, since nobody's opinions were learned." if fusion.scale is None else ""
@@ -228,8 +238,7 @@ def _how_trained(result: FitResult, note: str) -> list[str]:
     parts.append(
         "## How the heads were trained\n\n"
         f"{len(fusion.names)} inputs{', without ' + ' and '.join(without) if without else ''}, "
-        f"{'no hidden layer' if training.linear else f'hidden layers of {hidden}'}. Opinions: 1 - PLCC and a pairwise "
-        "ranking loss; choices: cross-entropy; ranks: a pairwise ranking loss within series. Batches of about "
+        f"{'no hidden layer' if training.linear else f'hidden layers of {hidden}'}. Losses: {losses}. Batches of about "
         f"{training.batch} (fewer where an epoch would have less than 8 steps), AdamW with a learning rate of "
         f"{training.learning_rate:g} and a weight decay of {training.weight_decay:g}, at most {training.epochs} "
         f"epochs, and none after {training.patience} without a better inner validation. The weights are those of the "

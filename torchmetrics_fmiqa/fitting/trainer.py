@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from torchmetrics_fmiqa.features.building import built_in_the_open
 from torchmetrics_fmiqa.fitting.config import HeadTraining, SpipsTraining
 from torchmetrics_fmiqa.fitting.dataset import Examples, epoch_batches, ordered_pairs
 from torchmetrics_fmiqa.fitting.losses import choice_loss, opinion_loss, ranking_loss
-from torchmetrics_fmiqa.safe_write import make_folder, whole_file
+from torchmetrics_fmiqa.safe_write import make_folder
 from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.model import SpipsHead
 from torchmetrics_fmiqa.statistics import srcc, two_afc
@@ -84,8 +85,9 @@ class HeadTrainer:
                     self.best_epoch, self.best_value = self.epoch, value
                     self.best_weights = copy.deepcopy(self.head.state_dict())
                 if folder is not None and log is not None:
-                    with whole_file(folder / "last.ckpt") as draft:
-                        torch.save(self.state_dict(), draft)
+                    # In one stroke: an interruption while writing must not cost the checkpoint before.
+                    torch.save(self.state_dict(), folder / "last.ckpt.new")
+                    os.replace(folder / "last.ckpt.new", folder / "last.ckpt")
                     csv.writer(log).writerow(self._log[-1])
                     log.flush()
                 progress.status(
