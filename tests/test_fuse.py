@@ -203,12 +203,6 @@ def test_a_score_that_runs_against_people_is_not_turned_round(tmp_path: Path) ->
     assert float(fused["srcc"]) == pytest.approx(own, abs=1e-12)
 
 
-def test_leave_one_reference_out_of_the_command(tmp_path: Path) -> None:
-    table = write(tmp_path / "scores.csv", ref=[f"r{one % 4}" for one in range(300)])
-    fmiqa("fuse", "--scores", table, "--out", tmp_path / "out", *ARGUMENTS, "--folds", "4")
-    assert len({(row["fold"], row["ref"]) for row in read(tmp_path / "out" / "predictions.csv")}) == 4
-
-
 def test_qualities_and_opinions_can_be_said(tmp_path: Path) -> None:
     table = write(tmp_path / "scores.csv")
     said = ("--higher-is-better", "psnr", "--opinion-is", "worse")

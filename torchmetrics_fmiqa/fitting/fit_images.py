@@ -66,13 +66,9 @@ class FitConfig:
 
 
 def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -> FitResult:
-    """Measure data sets, train on them, and write the folder. An interrupted run goes on.
+    """Measure data sets, train on them, and write the folder ``out``; its report says that the ``command`` made it.
 
-    Args:
-        config: what to fit, and how.
-        out: the folder.
-        command: what the report says it was made with.
-        progress: is told what is being done.
+    An interrupted run goes on.
 
     Raises:
         ValueError: for sets that cannot be trained on or tested with, and for a folder made from other inputs, all

@@ -72,13 +72,7 @@ class FuseConfig:
 
 
 def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress) -> SetComparison:
-    """Train on a table, and write the folder.
-
-    Args:
-        config: what to fuse, and how.
-        out: the folder.
-        command: what the report says it was made with.
-        progress: is told what is being done.
+    """Train on a table, and write the folder ``out``; its report says that the ``command`` made it.
 
     Raises:
         ValueError: for a table that does not fit, naming the column, and for a folder made from other inputs; both

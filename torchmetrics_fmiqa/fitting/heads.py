@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,9 +18,6 @@ from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.model import SpipsHead
 from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Head = SpipsHead | FusionHead
 
@@ -42,12 +40,7 @@ class FittedHead:
 
 @dataclass(frozen=True)
 class SpipsSpec:
-    """A SPIPS head.
-
-    Args:
-        recipe: what measures the images.
-        training: how it is trained.
-    """
+    """A SPIPS head: the recipe that measures its inputs, and how it is trained."""
 
     recipe: SpipsRecipe
     training: SpipsTraining = field(default_factory=SpipsTraining)
