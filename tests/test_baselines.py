@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from tests.conftest import ASSETS, SQUEEZENET, make_pair, needs
 from tests.test_imports import loaded_after
-from torchmetrics_fmiqa.benchmark import network_baselines, pyiqa_baselines
+from torchmetrics_fmiqa.benchmark.metrics import network_baselines, pyiqa_baselines
 from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, baselines, make_baseline
 from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Skipped
 from torchmetrics_fmiqa.benchmark.metrics.network_baselines import lpips_network

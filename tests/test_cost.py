@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark import cost as module
+from torchmetrics_fmiqa.benchmark.analysis import cost as module
 from torchmetrics_fmiqa.benchmark.analysis.cost import measure_cost
 from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
 

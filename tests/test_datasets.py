@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import ASSETS, needs
 from tests.test_imports import loaded_after
-from torchmetrics_fmiqa.data.dataset_reader import Listing
+from torchmetrics_fmiqa.data.dataset_reader import FolderListing
 from torchmetrics_fmiqa.data.datasets import DATASETS, read_dataset
 from torchmetrics_fmiqa.data.images import match_sizes, read_image
 from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
@@ -603,7 +603,7 @@ def test_a_name_as_it_is_written_comes_first(tmp_path):
     image(tmp_path / "Deep" / "A.png")
     if len(list((tmp_path / "Deep").iterdir())) < 3:
         pytest.skip("this file system knows no case")
-    listing = Listing()
+    listing = FolderListing()
     assert listing.find(tmp_path / "Deep" / "A.png") == tmp_path / "Deep" / "A.png"
     assert listing.find(tmp_path / "deep" / "b.PNG") == tmp_path / "Deep" / "B.png"
     assert listing.find(tmp_path / "Deep" / "a.PNG") is None  # two names differ in case only

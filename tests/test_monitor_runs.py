@@ -26,8 +26,8 @@ from tests.lightning_tools import (
     trainer,
 )
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection, ImageQualityMonitor
-from torchmetrics_fmiqa.callbacks.distributed_samples import together
-from torchmetrics_fmiqa.callbacks.image_logging import Show
+from torchmetrics_fmiqa.callbacks.distributed_samples import joined_samples
+from torchmetrics_fmiqa.callbacks.image_logging import WorstImageLogger
 from torchmetrics_fmiqa.callbacks.worst_images import WorstImages
 
 
@@ -115,7 +115,7 @@ def test_loggers_without_files_keep_all_pictures_too() -> None:
     worst.offer(0.5, "index 1", *torch.rand(2, 3, 8, 8))
     times: dict[Any, int] = {}
     for counted in (times, times, {}):  # twice in one process, then resumed in another
-        show = Show("distance", None, 32, lambda kind, message: pytest.fail(message), counted)
+        show = WorstImageLogger("distance", None, 32, lambda kind, message: pytest.fail(message), counted)
         if counted is not times:
             run.loggers = [store]
         show(worst, torch.device("cpu"), run, "quality/", "val", "")
@@ -184,7 +184,7 @@ def test_loaders_that_step_together_know_their_padding_where_they_are_alike() ->
         data = samples(*pictures(n))
         return DataLoader(data, 2, sampler=DistributedSampler(data, 2, rank, shuffle=False))  # type: ignore[arg-type]
 
-    alike, unlike = together([dealt(5), dealt(5)], 2), together([dealt(5), dealt(8)], 2)
+    alike, unlike = joined_samples([dealt(5), dealt(5)], 2), joined_samples([dealt(5), dealt(8)], 2)
     assert (alike.certain, unlike.certain) == (True, False)
     assert alike.take(1, 1) == (0, None)  # rank 1 has two of five samples, and the third repeats one
 

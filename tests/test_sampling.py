@@ -20,7 +20,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from torchmetrics_fmiqa.callbacks.distributed_samples import Samples, flatten_loaders
+from torchmetrics_fmiqa.callbacks.distributed_samples import DistributedSamples, flatten_loaders
 
 quick = settings(max_examples=150, deadline=None)
 sizes = st.integers(1, 40)
@@ -28,9 +28,9 @@ ranks = st.integers(1, 6)
 batches = st.integers(1, 9)
 
 
-def walk(loader: Any, world_size: int = 1) -> tuple[list[int], list[int] | None, Samples]:
+def walk(loader: Any, world_size: int = 1) -> tuple[list[int], list[int] | None, DistributedSamples]:
     """Of a loader over whole numbers: the samples to count, their indices where all are told, and the teller."""
-    teller, kept, told = Samples(loader, world_size), [], []
+    teller, kept, told = DistributedSamples(loader, world_size), [], []
     for batch_idx, batch in enumerate(loader):
         values = batch.tolist()
         count, indices = teller.take(batch_idx, len(values))
@@ -93,7 +93,7 @@ def test_one_process_in_order_knows_all_indices(n: int, batch_size: int, drop_la
 def test_one_process_shuffled_counts_all_and_draws_no_random_number() -> None:
     loader = DataLoader(range(9), 2, shuffle=True)
     order = [batch.tolist() for batch in loader]
-    state, teller = torch.get_rng_state(), Samples(loader, 1)
+    state, teller = torch.get_rng_state(), DistributedSamples(loader, 1)
     for batch_idx, batch in enumerate(order):
         assert teller.take(batch_idx, len(batch)) == (len(batch), None)
     assert torch.equal(torch.get_rng_state(), state)
@@ -172,7 +172,7 @@ def test_what_is_not_known_counts_all_and_says_so(kind: str) -> None:
 
 def test_a_step_that_changes_the_count_of_images_is_counted_whole() -> None:
     sampler = DistributedSampler(range(3), 2, 1, shuffle=False)
-    teller = Samples(DataLoader(range(3), 1, sampler=sampler), 2)
+    teller = DistributedSamples(DataLoader(range(3), 1, sampler=sampler), 2)
     assert teller.take(0, 5) == (5, None)
     assert not teller.certain
 

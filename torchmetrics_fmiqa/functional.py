@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.comparator.distance_terms import column_name
 from torchmetrics_fmiqa.features.image_checks import DataRange
-from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.reduction import Reduction, check_reduction, reduce
 from torchmetrics_fmiqa.spips_model.model import check_parts
 from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe, SpipsRecipe
@@ -40,7 +41,7 @@ def clear_cache() -> None:
 def feature_distance(
     preds: Images,
     target: Images,
-    recipe: Recipe | str | Path = "default",
+    recipe: Recipe | NamedRecipe | str | Path = "default",
     reduction: Reduction = "mean",
     per_layer: bool = False,
     mask: Images | None = None,
@@ -48,7 +49,7 @@ def feature_distance(
     crop_border: int = 0,
     precision: Precision = "float32",
     validate: bool = True,
-    **overrides: Any,
+    **overrides: Unpack[RecipeFields],
 ) -> Tensor | dict[str, Tensor]:
     """Perceptual distance between images by the intermediate features of a frozen network. Lower is better.
 
@@ -95,13 +96,13 @@ def feature_distance(
 def feature_distance_map(
     preds: Tensor,
     target: Tensor,
-    recipe: Recipe | str | Path = "default",
+    recipe: Recipe | NamedRecipe | str | Path = "default",
     per_layer: bool = False,
     data_range: DataRange = 1.0,
     crop_border: int = 0,
     precision: Precision = "float32",
     validate: bool = True,
-    **overrides: Any,
+    **overrides: Unpack[RecipeFields],
 ) -> Tensor | dict[str, Tensor]:
     """Where images differ perceptually: the distance of each pixel's patch. Its mean is the patch-token score.
 
@@ -177,7 +178,7 @@ def spips(
     precision: Precision = "float32",
     tile_batch: int = 32,
     validate: bool = True,
-    **overrides: Any,
+    **overrides: Unpack[RecipeFields],
 ) -> Tensor:
     """SPIPS: one score from semantics, low-level features and conventional measures. Lower is better.
 

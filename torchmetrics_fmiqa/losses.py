@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
@@ -16,7 +17,8 @@ from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.features.image_checks import DataRange, as_data_range, check_mask, check_pair, crop
 from torchmetrics_fmiqa.features.tiles import mirror_index
 from torchmetrics_fmiqa.misuse import WarnOnce
-from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.reduction import Reduction, check_reduction, reduce
 from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe
 from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, recipe_for
@@ -123,7 +125,7 @@ class FeatureDistanceLoss(PairLoss):
 
     def __init__(
         self,
-        recipe: Recipe | str | Path = "default",
+        recipe: Recipe | NamedRecipe | str | Path = "default",
         reduction: Reduction = "mean",
         data_range: DataRange = 1.0,
         crop_border: int = 0,
@@ -132,7 +134,7 @@ class FeatureDistanceLoss(PairLoss):
         random_shift: int | bool = False,
         tile_batch: int = 32,
         validate: bool = True,
-        **overrides: Any,
+        **overrides: Unpack[RecipeFields],
     ) -> None:
         self.recipe = as_recipe(recipe, **overrides)
         if len(self.recipe.results) != 1:
@@ -205,7 +207,7 @@ class SpipsLoss(PairLoss):
         random_shift: int | bool = False,
         tile_batch: int = 32,
         validate: bool = True,
-        **overrides: Any,
+        **overrides: Unpack[RecipeFields],
     ) -> None:
         self.recipe = recipe_for(recipe, head, low_level, semantic, **overrides)
         scorer = SpipsScorer(self.recipe, head, parts, precision, grad_checkpointing, tile_batch)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.aggregation import MeanMetric, SumMetric
 
-from torchmetrics_fmiqa.callbacks.distributed_samples import Samples
+from torchmetrics_fmiqa.callbacks.distributed_samples import DistributedSamples
 from torchmetrics_fmiqa.callbacks.worst_images import WorstImages
 from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.features.image_checks import (
@@ -30,7 +30,7 @@ from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
 from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy
 
 
-class Account:
+class DataloaderEvaluation:
     """Counts the pairs of one dataloader.
 
     Args:
@@ -61,10 +61,10 @@ class Account:
         self.data_range, self.crop_border, self.nan_strategy = data_range, crop_border, nan_strategy
         self.cache, self.version, self.place = cache, version, place
         self.count, self.left_out, self.outside = SumMetric(), SumMetric(), MeanMetric()
-        self.samples = Samples(None, 1)  # of no epoch yet
+        self.samples = DistributedSamples(None, 1)  # of no epoch yet
         self._probe: Metric | None = None  # measures images one by one
 
-    def start(self, samples: Samples, device: torch.device) -> None:
+    def start(self, samples: DistributedSamples, device: torch.device) -> None:
         """Start an epoch."""
         self.samples = samples
         self.worst.clear()
@@ -99,7 +99,7 @@ class Account:
     @torch.no_grad()
     def rehearse(self, target: Images, device: torch.device) -> None:
         """Measure references against themselves: what is wrong with them or with an option shows before training."""
-        self.start(Samples(None, 1), device)
+        self.start(DistributedSamples(None, 1), device)
         for images, _, group in _tensors(target, target):
             self._measure(images, images, list(group), indexed=False)
 

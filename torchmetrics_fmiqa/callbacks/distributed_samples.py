@@ -42,16 +42,16 @@ def flatten_loaders(loaders: Any) -> list[Any]:
     return [loaders]
 
 
-def together(loaders: list[Any], world_size: int) -> Samples:
+def joined_samples(loaders: list[Any], world_size: int) -> DistributedSamples:
     """The samples of loaders that step together: known as those of one loader where all are dealt out alike."""
-    several = [Samples(loader, world_size) for loader in loaders]
+    several = [DistributedSamples(loader, world_size) for loader in loaders]
     kinds = {(one.batch_size, one.sampler and len(one.sampler), one.real, one.certain) for one in several}
-    samples = several[0] if len(kinds) == 1 else Samples(None, world_size)
+    samples = several[0] if len(kinds) == 1 else DistributedSamples(None, world_size)
     samples.has_indices = False  # the loaders may be of different data
     return samples
 
 
-class Samples:
+class DistributedSamples:
     """The samples that a rank gets from a dataloader during one epoch.
 
     A ``DistributedSampler`` that does not drop the last pads: of N samples on W ranks, rank r's first

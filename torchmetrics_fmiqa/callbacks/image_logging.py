@@ -1,4 +1,4 @@
-"""Show the worst images of an epoch: draw them and send them to a trainer's loggers."""
+"""The worst images of an epoch: draw them and send them to a trainer's loggers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchmetrics_fmiqa.safe_write import make_folder, whole_file
 
 
 @dataclasses.dataclass(frozen=True)
-class Show:
+class WorstImageLogger:
     """How the worst images are shown.
 
     Args:

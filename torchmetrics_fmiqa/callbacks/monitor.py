@@ -11,9 +11,9 @@ from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from torchmetrics_fmiqa.arguments import truth, whole_number
-from torchmetrics_fmiqa.callbacks.dataloader_evaluation import Account
-from torchmetrics_fmiqa.callbacks.distributed_samples import Samples, running_loaders, together
-from torchmetrics_fmiqa.callbacks.image_logging import Show
+from torchmetrics_fmiqa.callbacks.dataloader_evaluation import DataloaderEvaluation
+from torchmetrics_fmiqa.callbacks.distributed_samples import DistributedSamples, joined_samples, running_loaders
+from torchmetrics_fmiqa.callbacks.image_logging import WorstImageLogger
 from torchmetrics_fmiqa.callbacks.image_sources import (
     Source,
     as_pair,
@@ -142,7 +142,7 @@ class ImageQualityMonitor(Callback):
         )
         #: Best value of each name in training's validation, and the epoch that it came from.
         self.best: dict[str, dict[str, float]] = {}
-        self._accounts: dict[str, list[Account]] = {}
+        self._evaluations: dict[str, list[DataloaderEvaluation]] = {}
         self._left_to_others: dict[str, set[str]] = {stage: set() for stage in self.stages}
         self._warned: set[str] = set()
         self._shown: dict[tuple[str, ...], int] = {}
@@ -233,7 +233,7 @@ class ImageQualityMonitor(Callback):
     def _let_go(self, trainer: Any) -> bool:
         served = self._serving.release(trainer)
         if served:  # not where a trainer was refused that came beside the one served
-            self._accounts, self._rehearsed = {}, set()
+            self._evaluations, self._rehearsed = {}, set()
         return served
 
     def _active(self, trainer: Any, stage: str) -> bool:
@@ -247,20 +247,24 @@ class ImageQualityMonitor(Callback):
             return
         loaders, one_stream = running_loaders(trainer, stage)
         world = trainer.world_size
-        samples = [together(loaders, world)] if one_stream else [Samples(loader, world) for loader in loaders]
-        accounts = self._accounts.setdefault(stage, [])
-        if len(accounts) != len(samples):
-            accounts[:] = [self._new_account(stage, number, self.cache) for number in range(len(samples))]
-        for account, known in zip(accounts, samples, strict=True):
-            account.start(known, pl_module.device)
+        samples = (
+            [joined_samples(loaders, world)]
+            if one_stream
+            else [DistributedSamples(loader, world) for loader in loaders]
+        )
+        evaluations = self._evaluations.setdefault(stage, [])
+        if len(evaluations) != len(samples):
+            evaluations[:] = [self._new_evaluation(stage, number, self.cache) for number in range(len(samples))]
+        for evaluation, known in zip(evaluations, samples, strict=True):
+            evaluation.start(known, pl_module.device)
         if self.cache is not None:
             self.cache.start_epoch()
 
-    def _new_account(self, stage: str, number: int, cache: ReferenceCache | None) -> Account:
+    def _new_evaluation(self, stage: str, number: int, cache: ReferenceCache | None) -> DataloaderEvaluation:
         higher = bool(self._members[self.worst_by].higher_is_better)
         # Built outside inference mode, which trainer.validate and trainer.test run in.
         with torch.inference_mode(False):
-            return Account(
+            return DataloaderEvaluation(
                 self.metrics.clone(),  # type: ignore[arg-type]
                 WorstImages(self.worst, higher),
                 self.worst_by,
@@ -280,12 +284,12 @@ class ImageQualityMonitor(Callback):
             _, target = self._find(trainer, pl_module, outputs, batch)
             if dataloader_idx not in self._rehearsed:
                 self._rehearsed.add(dataloader_idx)
-                self._new_account(stage, dataloader_idx, None).rehearse(target, pl_module.device)
+                self._new_evaluation(stage, dataloader_idx, None).rehearse(target, pl_module.device)
         elif self._active(trainer, stage):
             preds, target = self._find(trainer, pl_module, outputs, batch)
-            account = self._accounts[stage][dataloader_idx]
-            account.add(preds, target, batch_idx)
-            if not account.samples.certain:
+            evaluation = self._evaluations[stage][dataloader_idx]
+            evaluation.add(preds, target, batch_idx)
+            if not evaluation.samples.certain:
                 self._warn_once(
                     "sampler",
                     "the dataloader's sampler does not tell which samples of a rank are padding, so all are counted: a "
@@ -303,16 +307,16 @@ class ImageQualityMonitor(Callback):
     def _end(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if trainer.sanity_checking or not self._active(trainer, stage):
             return
-        accounts = self._accounts[stage]
-        for number, account in enumerate(accounts):
-            suffix = f"/dataloader_idx_{number}" if len(accounts) > 1 else ""
-            for name, value in account.values().items():
+        evaluations = self._evaluations[stage]
+        for number, evaluation in enumerate(evaluations):
+            suffix = f"/dataloader_idx_{number}" if len(evaluations) > 1 else ""
+            for name, value in evaluation.values().items():
                 if name not in self._higher and name in self._left_to_others[stage]:
                     continue
                 self._log(trainer, pl_module, stage, name, suffix, value)
             if self.worst and trainer.loggers:
-                show = Show(self.worst_by, self._drawer, self.worst_side, self._warn_once, self._shown)
-                show(account.worst, account.count.device, trainer, self.prefix_of(stage), stage, suffix)
+                show = WorstImageLogger(self.worst_by, self._drawer, self.worst_side, self._warn_once, self._shown)
+                show(evaluation.worst, evaluation.count.device, trainer, self.prefix_of(stage), stage, suffix)
         if self.cache is not None and self.cache.full:
             self._warn_once("cache", f"the references' features do not all fit: {self.describe_cache()}")
 

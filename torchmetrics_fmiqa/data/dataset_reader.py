@@ -8,7 +8,7 @@ from pathlib import Path
 from torchmetrics_fmiqa.data.rated_pairs import Direction, RatedPair, RatedPairs, lost
 
 
-class Gathering:
+class DatasetReader:
     """Collects the rows of a dataset's table, and looks their files up.
 
     Args:
@@ -19,7 +19,7 @@ class Gathering:
 
     def __init__(self, name: str, root: Path, table: Path) -> None:
         self.name, self.root, self.table = name, root, table
-        self.listing = Listing()
+        self.listing = FolderListing()
         self._pairs: list[RatedPair] = []
         self._uses: dict[Path, int] = {}
         self._seen: dict[tuple[Path, Path], str] = {}
@@ -78,13 +78,13 @@ def existing_file(folder: Path, name: str, dataset: str) -> Path:
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r}")
-    found = Listing().find(folder / name)
+    found = FolderListing().find(folder / name)
     if found is None:
         raise ValueError(f"{str(folder)!r} has no {name}: give the folder of {dataset} that has it")
     return found
 
 
-class Listing:
+class FolderListing:
     """What is in the folders of a dataset; each folder is listed once, when something is first looked up in it.
 
     Datasets that were made on Windows say ``I01.BMP`` in their tables and ``i01.bmp`` on disk. A name that is there as

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.dataset_reader import Gathering
+from torchmetrics_fmiqa.data.dataset_reader import DatasetReader
 from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.data.rated_pairs import (
     Direction,
@@ -81,7 +81,7 @@ def read_rated_csv(
     rows, columns = csv_rows(table)
     chosen = _opinion_column(table, columns, opinion)
     need_columns(table, columns, ("ref", "dist"))
-    gathering = Gathering(name or table.absolute().parent.name, folder, table)
+    gathering = DatasetReader(name or table.absolute().parent.name, folder, table)
     for where, row in rows:
         if not row["ref"] or not row["dist"]:
             raise ValueError(f"{where} lacks `ref` or `dist`")

@@ -1,1 +1,36 @@
 """Metrics: torchmetrics' own contract over the corridor; no arithmetic of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torchmetrics_fmiqa.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
+    from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
+    from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
+
+__all__ = [
+    "SPIPS",
+    "FeatureDistance",
+    "FeatureMetricCollection",
+    "HumanAgreement",
+    "ScenePerceivedImagePerceptualScore",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "FeatureDistance": "metrics.feature_distance",
+        "FeatureMetricCollection": "metrics.collection",
+        "HumanAgreement": "metrics.human_agreement",
+        "ScenePerceivedImagePerceptualScore": "metrics.spips",
+        "SPIPS": "metrics.spips",
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

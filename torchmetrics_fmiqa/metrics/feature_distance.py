@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.comparator.distance_terms import Distances, combine, tap_columns
 from torchmetrics_fmiqa.features.image_checks import DataRange
-from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric, metric_options
-from torchmetrics_fmiqa.recipes import Recipe, as_recipe
+from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric
+from torchmetrics_fmiqa.metrics.metric_fields import MetricFields, split_fields
+from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, as_recipe
 from torchmetrics_fmiqa.reduction import Reduction
 
 
@@ -76,7 +78,7 @@ class FeatureDistance(PairMetric):
 
     def __init__(
         self,
-        recipe: Recipe | str | Path = "default",
+        recipe: Recipe | NamedRecipe | str | Path = "default",
         reduction: Reduction = "mean",
         per_layer: bool = False,
         data_range: DataRange = 1.0,
@@ -85,11 +87,11 @@ class FeatureDistance(PairMetric):
         tile_batch: int = 32,
         validate: bool = True,
         nan_strategy: NanStrategy = "error",
-        **kwargs: Any,
+        **kwargs: Unpack[MetricFields],
     ) -> None:
-        options = metric_options(kwargs)
+        options, fields = split_fields(kwargs)
         super().__init__(reduction, data_range, crop_border, validate, nan_strategy, **options)
-        self.recipe = as_recipe(recipe, **kwargs)
+        self.recipe = as_recipe(recipe, **fields)
         self.per_layer = per_layer
         self.comparator = FeatureComparator(self.recipe, precision=precision, tile_batch=tile_batch)
         widths = {name: len(taps) for name, taps in self.comparator.labels().items()}

@@ -24,17 +24,6 @@ from torchmetrics_fmiqa.metrics.gradient import warn_of_lost_gradient
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.reduction import Reduction, check_reduction
 
-# What torchmetrics.Metric takes; every other keyword is a field of the recipe.
-_METRIC_OPTIONS = {
-    "compute_on_cpu",
-    "dist_sync_on_step",
-    "process_group",
-    "dist_sync_fn",
-    "distributed_available_fn",
-    "sync_on_compute",
-    "compute_with_cache",
-}
-
 
 class Measured(NamedTuple):
     """What was measured of a batch.
@@ -226,11 +215,6 @@ class PairMetric(StatefulMetric):
             return apply_to_collection(value, Tensor, lambda v: v.reshape(-1)) if self.reduction == "none" else value
 
         return shaped
-
-
-def metric_options(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of ``torchmetrics.Metric`` out of keywords."""
-    return {name: kwargs.pop(name) for name in _METRIC_OPTIONS & kwargs.keys()}
 
 
 def _first_of_each(ids: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import Precision
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.features.image_checks import DataRange
-from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric, metric_options
+from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric
+from torchmetrics_fmiqa.metrics.metric_fields import MetricFields, split_fields
 from torchmetrics_fmiqa.recipes import Taps
 from torchmetrics_fmiqa.reduction import Reduction
 from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe
@@ -101,13 +103,13 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         tile_batch: int = 32,
         validate: bool = True,
         nan_strategy: NanStrategy = "error",
-        **kwargs: Any,
+        **kwargs: Unpack[MetricFields],
     ) -> None:
-        options = metric_options(kwargs)
+        options, fields = split_fields(kwargs)
         super().__init__(reduction, data_range, crop_border, validate, nan_strategy, **options)
         if output not in get_args(Output):
             raise ValueError(f"`output` must be one of {', '.join(get_args(Output))}; got {output!r}")
-        self.recipe = recipe_for(recipe, head, low_level, semantic, **kwargs)
+        self.recipe = recipe_for(recipe, head, low_level, semantic, **fields)
         self.scorer = SpipsScorer(self.recipe, head, parts, precision, tile_batch=tile_batch)
         self.output = output
         if output == "quality":

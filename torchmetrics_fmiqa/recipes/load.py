@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.recipes.recipe import Recipe, named
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.recipes.registry import NamedRecipe
 from torchmetrics_fmiqa.recipes.yaml_form import is_yaml_path
 
 
-def as_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Any) -> Recipe:
+def as_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Unpack[RecipeFields]) -> Recipe:
     """Return the recipe that was asked for: a name, a YAML file or a recipe, with fields overridden.
 
     >>> as_recipe("vit-tiny", distance="l2").distance

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from torch import nn
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.arguments import shown, truth
 from torchmetrics_fmiqa.distances import Distance
@@ -40,6 +41,7 @@ from torchmetrics_fmiqa.recipes.fields import (
     distance_name,
     plain_value,
 )
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.recipes.yaml_form import read_fields
 
 # Part of every digest: raise it when the same fields start to mean another number.
@@ -219,7 +221,7 @@ class Recipe:
             if not isinstance(getattr(self, field.name), UserModule)
         }
 
-    def replace(self, **overrides: Any) -> Recipe:
+    def replace(self, **overrides: Unpack[RecipeFields]) -> Recipe:
         """Return a copy with other fields. Another ``backbone`` resets whatever belongs to a backbone to its defaults.
 
         A ``distance`` that is not joined resets ``combine``.
@@ -230,18 +232,19 @@ class Recipe:
         Raises:
             ValueError: for a name that is no field, with the nearest one.
         """
-        check_names(overrides, [field.name for field in dataclasses.fields(self)])
-        if "backbone" in overrides:
+        fields: dict[str, Any] = dict(overrides)
+        check_names(fields, [field.name for field in dataclasses.fields(self)])
+        if "backbone" in fields:
             own = own_fields(self.backbone)
             brought = {field.name: field.default for field in dataclasses.fields(self) if field.name in own}
             gone = {name: value for name, value in brought.items() if getattr(self, name) == own[name]}
-            defaults = {**gone, **backbone_defaults(overrides["backbone"])}
-            if "distance" in overrides:
+            defaults = {**gone, **backbone_defaults(fields["backbone"])}
+            if "distance" in fields:
                 defaults.pop("combine", None)
-            overrides = {**defaults, **overrides}
-        if not isinstance(overrides.get("distance", {}), Mapping):
-            overrides = {"combine": None, **overrides}
-        return dataclasses.replace(self, **overrides)
+            fields = {**defaults, **fields}
+        if not isinstance(fields.get("distance", {}), Mapping):
+            fields = {"combine": None, **fields}
+        return dataclasses.replace(self, **fields)
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML, with the fields that differ from the backbone's defaults.

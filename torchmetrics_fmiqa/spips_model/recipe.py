@@ -9,10 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import Unpack
+
 from torchmetrics_fmiqa.comparator.tap_statistics import Profile
 from torchmetrics_fmiqa.features.network import Network, load_network
-from torchmetrics_fmiqa.recipes import Recipe, Taps, as_recipe
+from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
 from torchmetrics_fmiqa.recipes.backbone_defaults import own_fields
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.spips_model.quality_maps import conventional
 
 # Part of every digest: raise it when the same fields start to mean other inputs of a head.
@@ -123,7 +126,7 @@ def as_spips_recipe(
     recipe: AnyRecipe = "default",
     low_level: Taps | None = None,
     semantic: Taps | None = None,
-    **overrides: Any,
+    **overrides: Unpack[RecipeFields],
 ) -> SpipsRecipe:
     """The SPIPS recipe that a door was given.
 
@@ -149,7 +152,7 @@ def as_spips_recipe(
     return SpipsRecipe(plain_recipe(recipe, **overrides), low_level, semantic)
 
 
-def plain_recipe(recipe: Recipe | str | Path = "default", **overrides: Any) -> Recipe:
+def plain_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Unpack[RecipeFields]) -> Recipe:
     """The recipe that SPIPS splits into streams: of a named one with a single tap or several distances, its own form.
 
     >>> plain_recipe("embedded").taps, plain_recipe("embedded").distance

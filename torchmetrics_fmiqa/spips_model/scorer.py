@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
@@ -18,6 +19,7 @@ from torchmetrics_fmiqa.features.building import copied_in_the_open
 from torchmetrics_fmiqa.features.image_checks import DataRange
 from torchmetrics_fmiqa.features.weights import check_finite
 from torchmetrics_fmiqa.recipes import Taps
+from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.spips_model.checkpoint import load_spips, recipe_of
 from torchmetrics_fmiqa.spips_model.model import PARTS, FixedHead, SpipsHead, check_parts
 from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe, SpipsRecipe, as_spips_recipe
@@ -158,7 +160,11 @@ def content(head: Head) -> str:
 
 
 def recipe_for(
-    recipe: AnyRecipe | None, head: Head, low_level: Taps | None, semantic: Taps | None, **overrides: Any
+    recipe: AnyRecipe | None,
+    head: Head,
+    low_level: Taps | None,
+    semantic: Taps | None,
+    **overrides: Unpack[RecipeFields],
 ) -> SpipsRecipe:
     """The SPIPS recipe that a door was given.
 

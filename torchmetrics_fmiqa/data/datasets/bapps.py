@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from torchmetrics_fmiqa.data.dataset_reader import Listing
+from torchmetrics_fmiqa.data.dataset_reader import FolderListing
 from torchmetrics_fmiqa.data.opening import open_file
 from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.data.rated_pairs import JndPair, JndPairs, Triplet, Triplets
@@ -89,7 +89,7 @@ def _read(
     unknown = [part for part in types or () if part not in parts]
     if unknown:
         raise ValueError(f"{str(home)!r} has no part {unknown[0]!r}; it has {', '.join(parts) or 'none'}")
-    listing, columns = Listing(), (*images, answers)
+    listing, columns = FolderListing(), (*images, answers)
     for part in parts if types is None else types:
         absent = [column for column in columns if not (home / part / column).is_dir()]
         if absent:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.data.dataset_reader import Gathering, Listing
+from torchmetrics_fmiqa.data.dataset_reader import DatasetReader, FolderListing
 from torchmetrics_fmiqa.data.opening import open_file
 from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
@@ -45,7 +45,7 @@ def read_csiq(data_dir: str | Path, table: str | Path | None = None) -> RatedPai
     """
     root = Path(data_dir)
     path = _table(root) if table is None else Path(table)
-    gathering = Gathering("csiq", root, path)
+    gathering = DatasetReader("csiq", root, path)
     flat = any(name.lower().endswith(".png") for name in gathering.listing.names(root / "dst_imgs"))
     for where, fields in _sheet_rows(path) if path.suffix.lower() == ".xlsx" else _text_rows(path):
         row = dict(zip(_COLUMNS, fields, strict=True))
@@ -65,7 +65,7 @@ def _table(root: Path) -> Path:
     if not root.is_dir():
         raise ValueError(f"there is no folder {str(root)!r}")
     for name in ("csiq.DMOS.txt", "csiq.DMOS.csv", "csiq.DMOS.xlsx"):
-        found = Listing().find(root / name)
+        found = FolderListing().find(root / name)
         if found is not None:
             return found
     raise ValueError(f"{str(root)!r} has no csiq.DMOS.xlsx, and no .csv or .txt export of it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.dataset_reader import Gathering, existing_file
+from torchmetrics_fmiqa.data.dataset_reader import DatasetReader, existing_file
 from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import csv_rows, finite, need_columns
 
@@ -57,7 +57,7 @@ def read_kadid10k(data_dir: str | Path) -> RatedPairs:
     table = existing_file(root, "dmos.csv", "KADID-10k")
     rows, columns = csv_rows(table)
     need_columns(table, columns, ("dist_img", "ref_img", "dmos"))
-    gathering = Gathering("kadid10k", root, table)
+    gathering = DatasetReader("kadid10k", root, table)
     for where, row in rows:
         parts = re.fullmatch(r"i\d\d_(\d\d)_(\d\d)\.png", row["dist_img"], re.IGNORECASE)
         if parts is None or not 1 <= int(parts[1]) <= len(KADID_TYPES):

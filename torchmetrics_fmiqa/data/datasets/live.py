@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from torchmetrics_fmiqa.data.dataset_reader import Gathering, existing_file
+from torchmetrics_fmiqa.data.dataset_reader import DatasetReader, existing_file
 from torchmetrics_fmiqa.data.opening import open_file
 from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite
@@ -41,7 +41,7 @@ def read_live(data_dir: str | Path, realigned: bool = False) -> RatedPairs:
     orgs = _column(opinions, "orgs", table)
     stds = _column(opinions, "dmos_std", table) if realigned else [None] * len(dmos)
     refs = [str(np.asarray(cell).item()) for cell in _column(names, "refnames_all", names_table)]
-    gathering = Gathering("live", root, table)
+    gathering = DatasetReader("live", root, table)
     files = [(kind, f"img{number}.bmp") for kind, count in LIVE_FOLDERS.items() for number in range(1, count + 1)]
     undistorted = 0
     for number, ((kind, file), opinion, org, std, ref) in enumerate(zip(files, dmos, orgs, stds, refs, strict=True), 1):

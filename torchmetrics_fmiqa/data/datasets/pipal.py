@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from torchmetrics_fmiqa.data.dataset_reader import Gathering
+from torchmetrics_fmiqa.data.dataset_reader import DatasetReader
 from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
 
@@ -38,7 +38,7 @@ def read_pipal(data_dir: str | Path, split: Literal["train", "val"] = "train") -
     labels, images = _files(root, split)
     if not labels:
         raise ValueError(f"{str(root)!r} has no label files A0001.txt ... in a folder such as {split.title()}_Label")
-    gathering = Gathering("pipal", root, labels[0].parent)
+    gathering = DatasetReader("pipal", root, labels[0].parent)
     for path in labels:
         for where, line in text_lines(path):
             parts = re.fullmatch(r"(([A-Z]\d+)_(\d\d)_(\d\d)\.bmp)\s*,\s*(\S+)", line, re.IGNORECASE)

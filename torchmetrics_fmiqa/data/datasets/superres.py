@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.dataset_reader import Gathering, existing_file
+from torchmetrics_fmiqa.data.dataset_reader import DatasetReader, existing_file
 from torchmetrics_fmiqa.data.datasets.tid import mos_and_name, read_stds
 from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
@@ -28,7 +28,7 @@ def read_qads(data_dir: str | Path) -> RatedPairs:
     root = Path(data_dir)
     table = existing_file(root, "mos_with_names.txt", "QADS")
     lines = [(where, *mos_and_name(where, line)) for where, line in text_lines(table)]
-    gathering = Gathering("qads", root, table)
+    gathering = DatasetReader("qads", root, table)
     for (where, mos, file), std in zip(lines, read_stds(root, len(lines), table), strict=True):
         parts = re.fullmatch(r"(img\d+)_(\d)_(\d+)\.bmp", file, re.IGNORECASE)
         if parts is None:
@@ -73,7 +73,7 @@ def read_sr4kiqa(data_dir: str | Path) -> RatedPairs:
     """
     root = Path(data_dir)
     table = existing_file(root, "MOS.csv", "SR4KIQA")
-    gathering = Gathering("sr4kiqa", root, table)
+    gathering = DatasetReader("sr4kiqa", root, table)
     references = gathering.listing.names(root / "reference")
     folders: dict[str, list[str]] = {}
     for reference in references:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from torchmetrics_fmiqa.data.dataset_reader import Gathering, Listing, existing_file
+from torchmetrics_fmiqa.data.dataset_reader import DatasetReader, FolderListing, existing_file
 from torchmetrics_fmiqa.data.rated_pairs import RatedPairs
 from torchmetrics_fmiqa.data.rows import finite, text_lines
 
@@ -74,7 +74,7 @@ def _read(root: Path, name: str, types: int, levels: int) -> RatedPairs:
     table = existing_file(root, "mos_with_names.txt", name)
     lines = [(where, *mos_and_name(where, line)) for where, line in text_lines(table)]
     stds = read_stds(root, len(lines), table)
-    gathering = Gathering(name, root, table)
+    gathering = DatasetReader(name, root, table)
     for (where, mos, file), std in zip(lines, stds, strict=True):
         parts = re.fullmatch(r"i(\d\d)_(\d\d)_(\d)\.bmp", file, re.IGNORECASE)
         if parts is None:
@@ -97,7 +97,7 @@ def mos_and_name(where: str, line: str) -> tuple[float, str]:
 
 def read_stds(root: Path, count: int, table: Path) -> list[float | None]:
     """The standard deviations of ``mos_std.txt``, line by line those of the table; ``None`` where there is no file."""
-    path = Listing().find(root / "mos_std.txt")
+    path = FolderListing().find(root / "mos_std.txt")
     if path is None:
         return [None] * count
     stds: list[float | None] = [finite(line, "std", where) for where, line in text_lines(path)]
