@@ -106,12 +106,11 @@ def compare_set(
     Raises:
         ValueError: for opinions that are fewer than 3, or all equal.
     """
-    untrained = FIXED if how.fused == SPIPS else None
     if source.set.kind == "choice":
         return _compare_choices(source, predictions, inputs, how)
     rows = _agreement_rows(source, predictions, inputs[0], how)
-    others = [row for row in rows[1:] if row["metric"] != untrained]
-    best = max(others, key=lambda row: -math.inf if math.isnan(row["srcc"]) else row["srcc"])
+    single = [row for row in rows[1:] if (how.fused, row["metric"]) != (SPIPS, FIXED)]
+    best = max(single, key=lambda row: -math.inf if math.isnan(row["srcc"]) else row["srcc"])
     ends = (best[f"{how.fused}_ahead_low"], best[f"{how.fused}_ahead_high"])
     lead = Lead(best["metric"], rows[0]["srcc"], best["srcc"], *ends, best[f"{how.fused}_beats"])
     return SetComparison(source, predictions, lead, rows)

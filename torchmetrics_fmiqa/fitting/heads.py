@@ -121,9 +121,8 @@ class TableSpec:
         if len(bad):
             row, place = bad[0].tolist()
             raise ValueError(
-                f"{data.name}: {self.names[place]!r} is {values[row, place].item()} for {str(data.image[row])!r}, and "
-                f"not finite for {len(bad[:, 0].unique())} of {len(values)} images: leave out the images "
-                "or the column"
+                f"{data.name}: {self.names[place]!r} is {values[row, place].item()} for {str(data.image[row])!r}, and not "
+                f"finite for {len(bad[:, 0].unique())} of {len(values)} images: leave out the images or the column"
             )
 
     def build(self, sets: Sequence[MeasuredSet]) -> FusionHead:
