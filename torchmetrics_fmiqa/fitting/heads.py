@@ -120,9 +120,10 @@ class TableSpec:
         bad = (~values.isfinite()).nonzero()
         if len(bad):
             row, place = bad[0].tolist()
+            value, image = values[row, place].item(), str(data.image[row])
             raise ValueError(
-                f"{data.name}: {self.names[place]!r} is {values[row, place].item()} for {str(data.image[row])!r}, and not "
-                f"finite for {len(bad[:, 0].unique())} of {len(values)} images: leave out the images or the column"
+                f"{data.name}: {self.names[place]!r} is {value} for {image!r}, and not finite for "
+                f"{len(bad[:, 0].unique())} of {len(values)} images: leave out the images or the column"
             )
 
     def build(self, sets: Sequence[MeasuredSet]) -> FusionHead:
