@@ -1458,7 +1458,7 @@ def test_agreement_with_people_on_live(vit_tiny: dict[str, str]) -> None:
     opinion = [float(row["dmos"]) for row in rows]
     found = {name: stats.spearmanr(values.numpy(), opinion).statistic for name, values in metrics.compute().items()}
     assert found["vit"] >= 0.92
-    assert found["spips"] >= 0.893  # of MS-SSIM, docs/guide.md
+    assert found["spips"] >= 0.893  # of MS-SSIM, docs/findings.md
     assert found["spips"] >= found["vit"] - 0.01
 
 

@@ -13,7 +13,21 @@ from markupsafe import Markup
 
 from torchmetrics_fmiqa.report.document import Name, Report, Text, amount, signed
 
-_TEMPLATES = Path(__file__).parent / "templates"
+#: Folder of the pages' templates, styles and scripts.
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def environment() -> Any:
+    """Where templates are read from: all that they are given is escaped, and nothing may be missing."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def render(
@@ -35,23 +49,17 @@ def render(
     Returns:
         The page, to be written as UTF-8.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    page_environment = environment()
+    page_environment.filters.update(
+        words=_words, breakable=_breakable, amount=amount, signed=lambda value: signed(value, 1)
     )
-    environment.filters.update(words=_words, breakable=_breakable, amount=amount, signed=lambda value: signed(value, 1))
-    script = Markup((_TEMPLATES / "script.js").read_text(encoding="utf-8"))
-    page = environment.get_template("report.html.j2").render(
+    script = Markup((TEMPLATES / "script.js").read_text(encoding="utf-8"))
+    page: str = page_environment.get_template("report.html.j2").render(
         report=report,
         scatter=scatter,
         scatter_drawing=scatter_drawing,
         exhibits=exhibits,
-        style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
