@@ -13,7 +13,7 @@ from pathlib import Path
 from common import ASSETS
 
 from torchmetrics_fmiqa.benchmark.analysis.layers import layer_curves
-from torchmetrics_fmiqa.benchmark.build_study import Asking, study_table
+from torchmetrics_fmiqa.benchmark.build_study import StudySettings, study_table
 from torchmetrics_fmiqa.benchmark.plots import plot_accuracy, plot_desirability, plot_layers, plot_outliers
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.plotting import new_figure
@@ -51,7 +51,7 @@ def layers(scores: Path, out: Path) -> None:
 
 def published(out: Path) -> None:
     table = read_scored(ASSETS / "published" / "zsiqa_tid2013.csv.gz", "mos", type_from=r"_(\d\d)_")
-    study = study_table(table, asking=Asking(resamples=200))
+    study = study_table(table, settings=StudySettings(resamples=200))
     plot_desirability(study.desirability).figure.savefig(out / "desirability.png", dpi=90)
     plot_accuracy(study.accuracy[-1]).figure.savefig(out / "accuracy.png", dpi=100)
     finding = next(one for one in study.outliers if one.metric == "dinov1_l2")

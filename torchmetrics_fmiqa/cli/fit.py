@@ -11,13 +11,12 @@ import typer
 from rich.table import Table
 
 from torchmetrics_fmiqa.cli.console import (
-    count_pairs,
+    TerminalProgress,
     err_console,
     going_on_in,
     out_console,
     plain,
     report_problems,
-    telling,
 )
 from torchmetrics_fmiqa.cli.options import (
     LARGEST_SEED,
@@ -207,8 +206,8 @@ def fit(
 def _fit_scores(scores: Path, out: Path, asked: Any) -> None:
     from torchmetrics_fmiqa.fitting.pipeline_table import fit_table
 
-    with telling() as tell:
-        rows = fit_table(scores, out, asked, shlex.join(["fmiqa", *sys.argv[1:]]), tell)
+    with TerminalProgress() as progress:
+        rows = fit_table(scores, out, asked, shlex.join(["fmiqa", *sys.argv[1:]]), progress.status)
     shown = Table("metric", "SRCC by fold", "SRCC pooled", "95 %", "KRCC", "PLCC", box=None, pad_edge=False)
     for row in rows:
         span = f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}"
@@ -220,11 +219,10 @@ def _fit_scores(scores: Path, out: Path, asked: Any) -> None:
 
 
 def _fit_images(asked: Any, out: Path) -> None:
-    from torchmetrics_fmiqa.benchmark.benchmark import Display
     from torchmetrics_fmiqa.fitting.pipeline import fit_images
 
-    with going_on_in(out):
-        found = fit_images(asked, out, shlex.join(["fmiqa", *sys.argv[1:]]), Display(telling, count_pairs))
+    with going_on_in(out), TerminalProgress() as progress:
+        found = fit_images(asked, out, shlex.join(["fmiqa", *sys.argv[1:]]), progress)
     for one in found.compared:
         _show(one)
     out_console.print(f"report in {plain(out / 'report.md')}", soft_wrap=True, highlight=False)

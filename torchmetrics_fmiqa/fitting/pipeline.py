@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim
+from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator import Precision
 from torchmetrics_fmiqa.data.tables import write_table
@@ -29,7 +29,7 @@ from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 from torchmetrics_fmiqa.statistics.inputs import opinions
 
 if TYPE_CHECKING:
-    from torchmetrics_fmiqa.benchmark.benchmark import Display
+    from torchmetrics_fmiqa.benchmark.progress import Progress
 
 _PREDICTIONS = ("set", "ref", "dist", "fold", "opinion", "prediction", "score")
 
@@ -70,14 +70,14 @@ class AskedImages:
         return any(one.kind != "rank" for one in self.trained)
 
 
-def fit_images(asked: AskedImages, out: Path, command: str, display: Display) -> ImageFindings:
+def fit_images(asked: AskedImages, out: Path, command: str, progress: Progress) -> ImageFindings:
     """Measure data sets, train on them, and write the folder. An interrupted run goes on.
 
     Args:
         asked: what to fit.
         out: the folder.
         command: what the report says it was made with.
-        display: how to show what is done.
+        progress: shows what is being done.
 
     Returns:
         What was found.
@@ -95,23 +95,24 @@ def fit_images(asked: AskedImages, out: Path, command: str, display: Display) ->
     trained, tested = measurements(asked.trained), measurements(asked.tested)
     _check(trained, tested, asked)
     with one_writer(out):
-        claim(out, _inputs(trained, tested, asked))
-        sets = [_measured(one, display) for one in trained]
-        others = [_measured(one, display) for one in tested]
-        with display.telling() as tell:
-            learned, validation = [one.set for one in sets], None
-            if asked.validated:
-                folder = out / "training" / "folds"
-                validation = cross_validate_spips(learned, asked.recipe, asked.folds, asked.training, folder, tell)
-            final = fit_spips(learned, asked.recipe, asked.training, out / "training" / "final", tell)
-            tell("comparing with every single input")
-            found = _compared(sets, others, validation, final, asked)
-            _write_tables(out, found, final)
-            save_spips(final.head, out / "head.safetensors", asked.recipe)
-            findings = ImageFindings(
-                command, asked.recipe, asked.training, asked.folds, sets, others, found, validation, final
+        open_run_folder(out, _inputs(trained, tested, asked))
+        sets = [_measured(one, progress) for one in trained]
+        others = [_measured(one, progress) for one in tested]
+        learned, validation = [one.set for one in sets], None
+        if asked.validated:
+            folder = out / "training" / "folds"
+            validation = cross_validate_spips(
+                learned, asked.recipe, asked.folds, asked.training, folder, progress.status
             )
-            write_text(out / "report.md", write_images_report(findings))
+        final = fit_spips(learned, asked.recipe, asked.training, out / "training" / "final", progress.status)
+        progress.status("comparing with every single input")
+        found = _compared(sets, others, validation, final, asked)
+        _write_tables(out, found, final)
+        save_spips(final.head, out / "head.safetensors", asked.recipe)
+        findings = ImageFindings(
+            command, asked.recipe, asked.training, asked.folds, sets, others, found, validation, final
+        )
+        write_text(out / "report.md", write_images_report(findings))
         return findings
 
 
@@ -149,8 +150,8 @@ def _inputs(trained: Sequence[Measurement], tested: Sequence[Measurement], asked
     return found
 
 
-def _measured(one: Measurement, display: Display) -> Measured:
-    for _ in display.progress(one, len(one)):
+def _measured(one: Measurement, progress: Progress) -> Measured:
+    for _ in progress.pairs(one, len(one)):
         pass
     return one.result()
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from torchmetrics_fmiqa.benchmark.analysis.agreement import OpinionIs
 from torchmetrics_fmiqa.benchmark.metrics.columns import parse_column
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim, content
+from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
+from torchmetrics_fmiqa.data.opening import file_digest
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.fitting.compare import agreement_rows
 from torchmetrics_fmiqa.fitting.fit_table import CrossValidation, Training, check_folds, cross_validate, fit_head
@@ -75,7 +76,7 @@ def fit_table(scores: Path, out: Path, asked: Asked, command: str, tell: Callabl
         ValueError: for a table that does not fit, naming the column, and for a folder made from other inputs; both
             before anything is trained.
     """
-    digest = content(scores)
+    digest = file_digest(scores)
     table = read_scored(scores, asked.opinion, asked.group, asked.image)
     columns = _columns(table, asked, scores)
     inputs = np.stack(list(columns.values()), axis=1)
@@ -83,7 +84,7 @@ def fit_table(scores: Path, out: Path, asked: Asked, command: str, tell: Callabl
     check_folds(inputs, table.opinion, table.reference, fold, asked.features, asked.training)
     better, qualities, direction = _directions(columns, table.opinion, asked)
     with one_writer(out):
-        claim(out, {"scores": digest, **_settings(asked)})
+        open_run_folder(out, {"scores": digest, **_settings(asked)})
         data = (inputs, table.opinion, table.reference)
         found = cross_validate(*data, fold, asked.features, better, asked.training, tell)
         tell("training the head of all references")

@@ -1,4 +1,7 @@
-"""What a benchmark measures pairs with: a name, a direction, and a function of two batches of images."""
+"""A metric of a benchmark: a name, a direction, and a function of two batches of images.
+
+:func:`checked` wraps a library's function so that it takes no images that it would score wrongly.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ Scorer = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Measure:
+class Metric:
     """A metric of two images.
 
     Args:
@@ -59,10 +62,10 @@ def checked(
 
     Returns:
         A function that raises ValueError for images of another shape, dtype, device, size or range than
-        ``(N, 3, H, W)`` float32 in [0, 1], naming what was found.
+        ``(N, 3, H, W)`` float32 in [0, 1], naming what is wrong.
     """
 
-    def scored(preds: Tensor, target: Tensor) -> Tensor:
+    def checked_score(preds: Tensor, target: Tensor) -> Tensor:
         check_pair(preds, target)
         for side, images in (("preds", preds), ("target", target)):
             _check(name, side, images, device, minimum_side)
@@ -72,7 +75,7 @@ def checked(
         ):
             return score(preds, target).reshape(len(preds))
 
-    return scored
+    return checked_score
 
 
 def _check(name: str, side: str, images: Tensor, device: torch.device, minimum_side: int) -> None:

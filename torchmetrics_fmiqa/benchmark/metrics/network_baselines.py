@@ -15,7 +15,7 @@ import torch
 import torchmetrics
 from torch import Tensor, nn
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer, Skipped, checked
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, checked
 from torchmetrics_fmiqa.features.building import OwnRandomNumbers, built_in_the_open
 from torchmetrics_fmiqa.features.content_hash import content_of
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError, check_host, read_state_dict, strict_load
@@ -70,7 +70,7 @@ def lpips_network(net: LpipsNet = "alex", pretrained: bool = True) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def network_baseline(name: str, device: torch.device) -> Measure | Skipped:
+def network_baseline(name: str, device: torch.device) -> Metric | Skipped:
     """Make ``dists`` or one of :data:`LPIPS`.
 
     Args:
@@ -91,7 +91,7 @@ def network_baseline(name: str, device: torch.device) -> Measure | Skipped:
     what = "dists" if name == "dists" else f"lpips {LPIPS[name]}"
     least = 1 if name == "dists" else _LPIPS_SIDES[LPIPS[name]]
     tensors = dict(network.state_dict())
-    return Measure(
+    return Metric(
         name,
         checked(name, _dists(network) if name == "dists" else _lpips(network), device, least),
         higher_is_better=False,

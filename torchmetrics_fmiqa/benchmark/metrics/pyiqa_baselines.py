@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer, Skipped, checked
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, checked
 from torchmetrics_fmiqa.features.building import built_in_the_open
 from torchmetrics_fmiqa.features.content_hash import content_of
 from torchmetrics_fmiqa.features.weights import check_reachable
@@ -23,7 +23,7 @@ PREFIX = "pyiqa:"
 _SIDES = (16, 32, 64, 128, 256)
 
 
-def pyiqa_baseline(name: str, device: torch.device) -> Measure | Skipped:
+def pyiqa_baseline(name: str, device: torch.device) -> Metric | Skipped:
     """Make a full-reference metric of pyiqa (pyiqa's licence, PolyForm Noncommercial, holds for its use).
 
     What pyiqa does not tell is found by trying the metric on noise: the least side that it takes, from 16 pixels, and
@@ -56,7 +56,7 @@ def pyiqa_baseline(name: str, device: torch.device) -> Measure | Skipped:
         return Skipped(name, f"pyiqa cannot make it: {_first_line(error)}")
     differentiable = _has_gradient(score, max(least, 64), device)
     digest = hashlib.sha256(content_of(dict(metric.net.state_dict())).encode()).hexdigest()[:16]
-    return Measure(
+    return Metric(
         name,
         checked(name, score, device, least, differentiable),
         higher_is_better=not metric.lower_better,
