@@ -15,10 +15,7 @@ from tests.published_tables import tid2013
 from tests.test_imports import loaded_after
 from torchmetrics_fmiqa.benchmark import plots
 from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis, analyse
-from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability, Factor
-from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
 from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
-from torchmetrics_fmiqa.benchmark.analysis.outliers import OutlierFinding
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.benchmark.study import Study
 
@@ -67,48 +64,6 @@ def curve(metric: str = "ours", taps: tuple[str, ...] = ("blocks.0", "blocks.5",
     return LayerCurve(metric, taps, srcc, tuple(one - 0.1 for one in srcc), tuple(one + 0.1 for one in srcc), 0.9, 0.02)
 
 
-def desirability(metrics: int = 5, groups: bool = True) -> Desirability:
-    rng = np.random.default_rng(5)
-    factors = tuple(Factor(name, name.title(), 1.0, "a share") for name in ("srcc", "robustness", "cost"))
-    values = rng.uniform(0.2, 1, (metrics, 3))
-    group = np.zeros(metrics, dtype=np.int64)
-    if groups and metrics > 2:
-        group[metrics * 2 // 3 :] = 1
-        values[group == 1, 2] = NAN
-    rank = np.concatenate([1 + np.arange((group == one).sum()) for one in np.unique(group)])
-    return Desirability(
-        tuple(f"metric_{place}" for place in range(metrics)),
-        factors,
-        values,
-        np.linspace(0.9, 0.3, metrics),
-        group,
-        rank,
-        np.stack([rank, rank + 1, rank], axis=1),
-        np.stack([np.maximum(rank - 1, 1), rank + 2], axis=1).astype(float),
-        1.0 / (1 + rank),
-        500,
-    )
-
-
-def accuracy() -> AccuracyFinding:
-    return AccuracyFinding(
-        "SRCC",
-        ("alexnet", "vgg16", "vit", "dino", "clip"),
-        ("lpips", "dists", "vit_l2", "dino_l2", "clip_l2"),
-        (56.5, 71.6, 81.8, 78.2, 63.3),
-        (0.77, 0.78, 0.75, 0.79, NAN),
-        -0.2,
-        0.62,
-        (-0.8, 0.5),
-        "4 backbones are few",
-    )
-
-
-def outliers() -> OutlierFinding:
-    by_type = {"blur": (1, 50), "blocks": (8, 40), "none": (0, 10)}
-    return OutlierFinding("ours", "|z| > 2", 9, 100, by_type, (), (), ())
-
-
 def study_of(table: ScoredTable, analysis: Analysis) -> Study:
     return Study("made up", "none", table, analysis)
 
@@ -135,9 +90,6 @@ EVERY: dict[str, Callable[[Analysis, ScoredTable], Callable[[Any], Any]]] = {
     "agreement": lambda found, table: lambda ax: plots.plot_agreement(found, ax=ax),
     "scatter": lambda found, table: lambda ax: plots.plot_scatter(study_of(table, found), ax=ax),
     "layers": lambda found, table: lambda ax: plots.plot_layers([curve(), curve("other", ("a", "b"))], ax=ax),
-    "desirability": lambda found, table: lambda ax: plots.plot_desirability(desirability(), ax=ax),
-    "accuracy": lambda found, table: lambda ax: plots.plot_accuracy(accuracy(), ax=ax),
-    "outliers": lambda found, table: lambda ax: plots.plot_outliers(outliers(), ax=ax),
 }
 
 
@@ -379,112 +331,6 @@ def test_layers_of_42_metrics_colour_few_and_say_that_there_are_others():
 def test_layers_of_nothing_say_what_to_run():
     with pytest.raises(ValueError, match=r"run layer_curves\(\)"):
         plots.plot_layers([])
-
-
-# Desirability
-
-
-@pytest.mark.parametrize("metrics", [1, 5, 42])
-def test_desirability_shows_factors_beside_the_aggregate(metrics):
-    found = desirability(metrics)
-    ax = plots.plot_desirability(found)
-    cells = {text.get_position(): text.get_text() for text in ax.texts if text.get_transform() == ax.transData}
-    places = ax.get_yticks()
-    for row, place in enumerate(places):
-        for column in range(3):
-            value = found.values[row, column]
-            assert cells[column, place] == ("—" if math.isnan(value) else f"{value:.2f}".replace("0.", "."))
-        assert cells[3.4, place] == f"{found.aggregate[row]:.2f}".replace("0.", ".")
-    assert rows_of(ax) == [f"{rank}. {name}" for rank, name in zip(found.rank, found.metrics, strict=True)]
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["Srcc", "Robustness", "Cost", "aggregate"]
-    # A row between groups, that says what one of them has not.
-    heads = [text.get_text().strip() for text in ax.texts if text.get_gid() == "group"]
-    assert heads == (["with all factors", "without Cost"] if metrics > 2 else [])
-    assert len(set(range(len(places) + len(heads))) - set(places.tolist())) == len(heads)
-
-
-def test_desirability_of_nothing_says_what_to_run():
-    for nothing in (None, replace(desirability(1), metrics=())):
-        with pytest.raises(ValueError, match=r"run desirability\(\)"):
-            plots.plot_desirability(nothing)
-
-
-# Accuracy: labelled points
-
-
-def test_accuracy_labels_points_and_tells_rho():
-    ax = plots.plot_accuracy(accuracy())
-    (line,) = drawn(ax, "backbones")
-    assert line.get_xdata().tolist() == [56.5, 71.6, 81.8, 78.2]
-    assert line.get_ydata().tolist() == [0.77, 0.78, 0.75, 0.79]
-    assert ax.get_title(loc="left") == "SRCC against ImageNet accuracy: rho = −.20, p = .620"
-    labels = {text.get_text(): text.xy for text in ax.texts}
-    assert labels["dino"] == (78.2, 0.79)
-    assert "clip" not in labels
-    assert any("1 without a value not shown" in text for text in texts(ax))
-    assert "4 backbones are few" in ax.get_xlabel()
-
-
-def test_accuracy_tells_kinds_apart():
-    finding = replace(accuracy(), kinds=("supervised", "supervised", "fine-tuned", "linear probe", "zero-shot"))
-    lines = drawn(plots.plot_accuracy(finding), "backbones")
-    assert {line.get_label(): len(line.get_xdata()) for line in lines} == {
-        "fine-tuned": 1,
-        "linear probe": 1,
-        "supervised": 2,
-    }
-    assert len({line.get_marker() for line in lines}) == 3
-
-
-def test_accuracy_of_too_few_says_so():
-    finding = replace(accuracy(), rho=NAN, p=NAN, interval=(NAN, NAN))
-    assert plots.plot_accuracy(finding).get_title(loc="left").endswith("too few backbones for rho")
-    with pytest.raises(ValueError, match=r"run accuracy_finding\(\)"):
-        plots.plot_accuracy(replace(finding, values=(NAN,) * 5))
-
-
-def test_labels_of_close_points_do_not_cover_each_other():
-    """Twelve names at points that nearly coincide."""
-    names = [f"backbone-number-{place}" for place in range(12)]
-    finding = AccuracyFinding(
-        "SRCC",
-        tuple(names),
-        tuple(names),
-        tuple(80 + 0.1 * place for place in range(12)),
-        tuple(0.8 + 0.001 * (place % 3) for place in range(12)),
-        0.0,
-        1.0,
-        (-0.5, 0.5),
-        "",
-    )
-    ax = plots.plot_accuracy(replace(finding, top1=(*finding.top1[:-1], 95.0)))
-    ax.figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in ax.texts if text.get_text() in names]
-    assert len(boxes) == 12
-    # Half a pixel less on each side: touching is no covering.
-    crossing = [
-        (a, b)
-        for place, a in enumerate(boxes)
-        for b in boxes[place + 1 :]
-        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
-    ]
-    assert not crossing
-
-
-# Outliers
-
-
-def test_outliers_show_shares_by_type():
-    ax = plots.plot_outliers(outliers())
-    assert rows_of(ax) == ["blocks", "blur", "none"]
-    assert [float(bar.get_width()) for bar in ax.patches] == pytest.approx([20, 2, 0])
-    assert [text for text in texts(ax) if " of " in text and "," not in text] == ["8 of 40", "1 of 50", "0 of 10"]
-    assert set(drawn(ax, "all")[0].get_xdata()) == {9.0}
-
-
-def test_outliers_without_types_say_what_to_do():
-    with pytest.raises(ValueError, match="`type` or `type_from`"):
-        plots.plot_outliers(replace(outliers(), by_type={}))
 
 
 # Names with a meaning to matplotlib

@@ -16,6 +16,7 @@ from tests.test_benchmark_scores import refusal
 from tests.test_benchmark_scoring import MSE, dataset, run_to_end
 from tests.test_cli import fmiqa, picture, save
 from torchmetrics_fmiqa import FeatureComparator, Recipe, SpipsRecipe, feature_distance, spips
+from torchmetrics_fmiqa.benchmark.distortions import parse_changes
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
 from torchmetrics_fmiqa.benchmark.metrics.spec import SpipsSpec, parse_metrics
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import ScoreOptions, ScoreRun
@@ -311,11 +312,11 @@ def test_heads_and_recipes_that_do_not_fit_are_errors_that_name_the_metric(head:
 def test_references_run_once_for_the_changes_as_they_do_for_recipes(tmp_path: Path, forwarded: list[int]) -> None:
     rated = read_rated_csv(dataset(tmp_path / "one", references=1, levels=1, size=32))
     made = Panel({"fixed": SpipsSpec(VIT.replace(tile=48))})
-    changes = parse_changes("shift-1px,rotate-1")
-    (row,) = run_to_end(ScoreRun(rated, made, tmp_path / "out", ScoreOptions(changes="shift-1px,rotate-1"))).to_pylist()
+    changes = "shift-1px,rotate-1"
+    (row,) = run_to_end(ScoreRun(rated, made, tmp_path / "out", ScoreOptions(changes=changes))).to_pylist()
     assert forwarded == [2, 1, 1]  # both sides, then the changed image alone
     preds, target = (read_image(path)[None].float() / 255 for path in (rated.pairs[0].dist, rated.pairs[0].ref))
-    for change in changes:
+    for change in parse_changes(changes):
         alone = spips(change(preds), target, VIT.replace(tile=48))
         assert row[f"fixed|{change.name}"] == pytest.approx(float(alone), rel=1e-4)
 

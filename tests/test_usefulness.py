@@ -209,7 +209,7 @@ def test_the_seed_is_that_of_the_noise() -> None:
         ([torch.zeros(3, 64, 64)], 1, r"images\[0\] must be \(1, 3, H, W\) float32, got torch.float32 \(3, 64, 64\)"),
         ([IMAGES[0], IMAGES[0].double()], 1, r"images\[1\] .* got torch.float64"),
         (IMAGES, 65, "64 x 80: the metric needs 65 pixels"),
-        ([IMAGES[0] * 255], 1, "scale them first"),
+        ([IMAGES[0] * 255], 1, "scale or clamp it first"),
         ([IMAGES[0][..., :16, :]], 1, "17 pixels a side, got 16 x 80"),
     ],
 )

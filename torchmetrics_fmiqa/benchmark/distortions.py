@@ -1,4 +1,9 @@
-"""Distortions in levels, each plainly worse than the one before: what a metric must put in order."""
+"""Distortions of images that a benchmark makes itself: in levels, and so slight that people hardly see them.
+
+:data:`GRADED` are distortions in levels, each plainly worse than the one before: a metric must put them in order.
+:data:`CHANGES` are slight changes of the image under test (a shift by a pixel, a small turn): they should move a score
+little.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +39,7 @@ class GradedDistortion:
     unit: str
     distort: Distort = field(repr=False, compare=False)
 
-    def __call__(self, images: Tensor, level: float, generator: Generator) -> Tensor:
+    def __call__(self, preds: Tensor, level: float, generator: Generator) -> Tensor:
         """Distort images ``(N, 3, H, W)``, floating point in [0, 1], by one of the levels, or by another.
 
         Raises:
@@ -46,14 +51,8 @@ class GradedDistortion:
         >>> round(blur(dot, 0.5, torch.Generator())[0, 0, 4, 4].item(), 4)
         0.6187
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(
-                f"`images` must be (N, 3, H, W) and floating point, got {images.dtype} {tuple(images.shape)}"
-            )
-        low, high = images.aminmax() if images.numel() else (0.0, 1.0)
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"`images` must lie in [0, 1], got {float(low):g} ... {float(high):g}: scale them first")
-        return self.distort(images, level, generator)
+        _check_images(preds)
+        return self.distort(preds, level, generator)
 
     def series(self, images: Tensor, seed: int = 0) -> list[Tensor]:
         """The images at every level, mildest first; whatever is random is the same at all levels, only stronger.
@@ -61,10 +60,19 @@ class GradedDistortion:
         Raises:
             ValueError: for images that do not fit.
 
-        >>> [round(one.std().item(), 2) for one in GRADED["noise"].series(torch.full((1, 3, 64, 64), 0.5))]
+        >>> [round(version.std().item(), 2) for version in GRADED["noise"].series(torch.full((1, 3, 64, 64), 0.5))]
         [0.01, 0.02, 0.04, 0.08, 0.16]
         """
         return [self(images, level, torch.Generator().manual_seed(seed)) for level in self.levels]
+
+
+def _check_images(preds: Tensor) -> None:
+    check_pair(preds, preds)
+    if not preds.is_floating_point():
+        raise ValueError(f"`preds` must be floating point in [0, 1], got {preds.dtype}: convert it first")
+    low, high = (float(limit) for limit in preds.detach().aminmax())
+    if not (low >= 0 and high <= 1):  # so put that NaN fails too
+        raise ValueError(f"`preds` must lie in [0, 1], it spans {low:.6g} ... {high:.6g}: scale or clamp it first")
 
 
 def _blur(images: Tensor, level: float, generator: Generator) -> Tensor:
@@ -91,7 +99,7 @@ def _jpeg(images: Tensor, level: float, generator: Generator) -> Tensor:
         raise ValueError(f"the level of jpeg must be a quality, a whole number of 1 to 100, got {level:g}")
     # One encoder everywhere: that of a GPU rounds otherwise than libjpeg.
     pixels = (images.detach() * 255).round().to("cpu", torch.uint8)
-    coded = torch.stack([decode_jpeg(encode_jpeg(one, quality=int(level))) for one in pixels])
+    coded = torch.stack([decode_jpeg(encode_jpeg(image, quality=int(level))) for image in pixels])
     return coded.to(images) / 255
 
 
@@ -126,8 +134,8 @@ def _size(images: Tensor) -> str:
 
 #: The distortions by name.
 GRADED: dict[str, GradedDistortion] = {
-    one.name: one
-    for one in (
+    distortion.name: distortion
+    for distortion in (
         GradedDistortion("blur", (0.5, 1, 2, 4), "standard deviation of a Gaussian, in pixels", _blur),
         GradedDistortion("noise", (2, 5, 10, 20, 40), "standard deviation, in 1/255; clipped to [0, 1]", _noise),
         GradedDistortion("jpeg", (90, 70, 50, 30, 10), "quality of libjpeg, without a gradient", _jpeg),
@@ -171,12 +179,7 @@ class Change:
         Raises:
             ValueError: for images of another shape, type or range.
         """
-        check_pair(preds, preds)
-        if not preds.is_floating_point():
-            raise ValueError(f"`preds` must be floating point in [0, 1], got {preds.dtype}: convert it first")
-        low, high = (float(limit) for limit in preds.detach().aminmax())
-        if not (low >= 0 and high <= 1):  # so put that NaN fails too
-            raise ValueError(f"`preds` must lie in [0, 1] to be changed, it spans {low:.6g} .. {high:.6g}: clamp it")
+        _check_images(preds)
         return self.apply(preds)
 
 

@@ -1,4 +1,8 @@
-"""The known metrics that ours are measured beside, by name."""
+"""The known metrics that ours are measured beside: :func:`make_baseline` makes one by its name.
+
+Formulas of torchmetrics and piq are in this file, below the functions that find them; networks are in
+``network_baselines.py`` and ``pyiqa_baselines.py``.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +90,7 @@ def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple
         ValueError: for an unknown name, one that comes twice, or an unknown device.
 
     >>> made, skipped = baselines(["psnr", "ssim"])
-    >>> [one.name for one in made], skipped
+    >>> [metric.name for metric in made], skipped
     (['psnr', 'ssim'], [])
     """
     known = [_ALIASES.get(name, name) for name in names]
@@ -94,7 +98,8 @@ def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple
         if known.count(meant) > 1:
             raise ValueError(f"the baseline {name!r} is given twice")
     made = [make_baseline(name, device) for name in names]
-    return [one for one in made if isinstance(one, Metric)], [one for one in made if isinstance(one, Skipped)]
+    skipped = [result for result in made if isinstance(result, Skipped)]
+    return [result for result in made if isinstance(result, Metric)], skipped
 
 
 #: PSNR of equal images, in dB, and the most that it can be: where it would be infinite, no statistic holds.

@@ -7,11 +7,8 @@ figure of fitting size that belongs to no window: ``ax.figure.savefig("agreement
 
 from __future__ import annotations
 
-from torchmetrics_fmiqa.benchmark.plots.accuracy import plot_accuracy
 from torchmetrics_fmiqa.benchmark.plots.agreement import plot_agreement
-from torchmetrics_fmiqa.benchmark.plots.desirability import plot_desirability
 from torchmetrics_fmiqa.benchmark.plots.layers import plot_layers
-from torchmetrics_fmiqa.benchmark.plots.outliers import plot_outliers
 from torchmetrics_fmiqa.benchmark.plots.scatter import plot_scatter
 
-__all__ = ["plot_accuracy", "plot_agreement", "plot_desirability", "plot_layers", "plot_outliers", "plot_scatter"]
+__all__ = ["plot_agreement", "plot_layers", "plot_scatter"]
