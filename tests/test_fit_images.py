@@ -20,7 +20,6 @@ from tests.test_benchmark_scoring import save
 from tests.test_choices import SHARES, bapps_2afc, bapps_jnd
 from tests.test_cli import fmiqa
 from torchmetrics_fmiqa import Recipe, spips
-from torchmetrics_fmiqa.benchmark import measured_panel
 from torchmetrics_fmiqa.benchmark.distortions import GRADED
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
@@ -28,6 +27,7 @@ from torchmetrics_fmiqa.data.datasets import read_bapps_2afc
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import Triplets, read_rated_csv
 from torchmetrics_fmiqa.fitting import fit as spips_training
+from torchmetrics_fmiqa.fitting import measure as measured_panel
 from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS, read_photographs
 from torchmetrics_fmiqa.fitting.measure import Measured, Measurement, SpipsPanel, check_apart
 from torchmetrics_fmiqa.fitting.measure_plan import plan_set

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchmetrics_fmiqa import FeatureComparator, Recipe, piecewise
+from torchmetrics_fmiqa import FeatureComparator, Recipe
+from torchmetrics_fmiqa.comparator import piecewise
 from torchmetrics_fmiqa.comparator.tap_statistics import Profile
 from torchmetrics_fmiqa.features.pieces import Reach, measure_reach, plan_pieces
 from torchmetrics_fmiqa.memory import peak_bytes

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tests.conftest import SQUEEZENET, VIT_TINY, make_pair, needs
 from torchmetrics_fmiqa import WeightsUnavailableError, feature_distance
+from torchmetrics_fmiqa.features import builders
 from torchmetrics_fmiqa.features import network as networks
 from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.features.weights import read_state_dict
@@ -54,7 +55,7 @@ def offline(monkeypatch):
 
         from torchvision import models
 
-        monkeypatch.setattr(networks, "check_reachable", lambda _: None)
+        monkeypatch.setattr(builders, "check_reachable", lambda _: None)
         monkeypatch.setattr(timm, "create_model", refuse)
         monkeypatch.setattr(models, "get_model", refuse)
 
