@@ -176,7 +176,7 @@ def _desirability(study: Study, settings: StudySettings) -> Desirability | None:
 
 
 def _accuracy(analysis: Analysis, aggregate: Desirability | None, seed: int) -> tuple[AccuracyFinding, ...]:
-    figures = {"SRCC": {one.metric: one.srcc for one in analysis.agreements if not math.isnan(one.srcc)}}
+    figures = {"SRCC": {a.metric: a.srcc for a in analysis.agreements if not math.isnan(a.srcc)}}
     if aggregate is not None:
         rows = zip(aggregate.metrics, aggregate.aggregate.tolist(), aggregate.group, strict=True)
         # Aggregates of different factors cannot be compared; group 0 is the largest.

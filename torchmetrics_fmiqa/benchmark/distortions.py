@@ -30,13 +30,11 @@ class GradedDistortion:
     Args:
         name: what it is called.
         levels: from the mildest to the worst.
-        unit: what a level is, in words.
         distort: the function; pure but for the generator, which lives on the CPU.
     """
 
     name: str
     levels: tuple[float, ...]
-    unit: str
     distort: Distort = field(repr=False, compare=False)
 
     def __call__(self, preds: Tensor, level: float, generator: Generator) -> Tensor:
@@ -132,17 +130,17 @@ def _size(images: Tensor) -> str:
     return f"{images.shape[-2]} x {images.shape[-1]}"
 
 
-#: The distortions by name.
+#: The distortions by name. Levels are: of blur the standard deviation of a Gaussian, in pixels; of noise the standard
+#: deviation, in 1/255, clipped to [0, 1]; of JPEG the quality of libjpeg, without a gradient; of contrast the share that
+#: is kept, around the mean of the grey image; of pixelation the side of the square blocks, in pixels.
 GRADED: dict[str, GradedDistortion] = {
     distortion.name: distortion
     for distortion in (
-        GradedDistortion("blur", (0.5, 1, 2, 4), "standard deviation of a Gaussian, in pixels", _blur),
-        GradedDistortion("noise", (2, 5, 10, 20, 40), "standard deviation, in 1/255; clipped to [0, 1]", _noise),
-        GradedDistortion("jpeg", (90, 70, 50, 30, 10), "quality of libjpeg, without a gradient", _jpeg),
-        GradedDistortion(
-            "contrast", (0.9, 0.8, 0.7, 0.6, 0.5), "share kept, around the mean of the grey image", _contrast
-        ),
-        GradedDistortion("pixelation", (2, 3, 4), "side of the square blocks, in pixels", _pixelate),
+        GradedDistortion("blur", (0.5, 1, 2, 4), _blur),
+        GradedDistortion("noise", (2, 5, 10, 20, 40), _noise),
+        GradedDistortion("jpeg", (90, 70, 50, 30, 10), _jpeg),
+        GradedDistortion("contrast", (0.9, 0.8, 0.7, 0.6, 0.5), _contrast),
+        GradedDistortion("pixelation", (2, 3, 4), _pixelate),
     )
 }
 
@@ -153,8 +151,6 @@ class Change:
 
     Args:
         name: what it is called in columns and options, without spaces.
-        label: the name in reports.
-        meaning: what is done, in words.
         apply: the function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
 
     >>> ramp = torch.tensor([0.0, 0.2, 0.4, 0.6]).expand(1, 3, 2, 4)
@@ -163,8 +159,6 @@ class Change:
     """
 
     name: str
-    label: str
-    meaning: str
     apply: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
 
     def __call__(self, preds: Tensor) -> Tensor:
@@ -219,42 +213,16 @@ def _like(changed: Tensor, preds: Tensor) -> Tensor:
     return changed.clamp(0, 1).to(preds.dtype)
 
 
-_MIRRORED = "the border is mirrored and the size stays"
-
-#: The changes by name.
+#: The changes by name: to the right by a pixel, to the right by 1 % of the width, larger by 1 %, turned clockwise by a
+#: quarter of a degree and by a degree. The size stays and borders are mirrored; shifts copy, the others are bilinear.
 CHANGES: dict[str, Change] = {
     change.name: change
     for change in (
-        Change(
-            "shift-1px",
-            "shift by 1 pixel",
-            f"moved one pixel to the right, without interpolation; {_MIRRORED}",
-            partial(_shift, pixels=1),
-        ),
-        Change(
-            "shift-1%",
-            "shift by 1 %",
-            f"moved to the right by 1 % of the width, rounded up to pixels, without interpolation; {_MIRRORED}",
-            partial(_shift, pixels=None),
-        ),
-        Change(
-            "scale-1%",
-            "enlargement by 1 %",
-            "enlarged by 1 % about the centre, bilinear; the size stays",
-            partial(_scale, factor=1.01),
-        ),
-        Change(
-            "rotate-0.25",
-            "turn by 0.25°",
-            f"turned clockwise by 0.25 degrees about the centre, bilinear; {_MIRRORED}",
-            partial(_rotate, degrees=0.25),
-        ),
-        Change(
-            "rotate-1",
-            "turn by 1°",
-            f"turned clockwise by 1 degree about the centre, bilinear; {_MIRRORED}",
-            partial(_rotate, degrees=1.0),
-        ),
+        Change("shift-1px", partial(_shift, pixels=1)),
+        Change("shift-1%", partial(_shift, pixels=None)),
+        Change("scale-1%", partial(_scale, factor=1.01)),
+        Change("rotate-0.25", partial(_rotate, degrees=0.25)),
+        Change("rotate-1", partial(_rotate, degrees=1.0)),
     )
 }
 

@@ -101,23 +101,23 @@ def _layers(study: Study) -> list[Row]:
 
 
 def _desirability(study: Study) -> list[Row]:
-    found = study.desirability
-    if found is None:
+    ranking = study.desirability
+    if ranking is None:
         return []
-    names = [factor.name for factor in found.factors]
+    names = [factor.name for factor in ranking.factors]
     return [
         {
             "metric": metric,
-            "desirability": float(found.aggregate[i]),
-            "group": int(found.group[i]),
-            "rank": int(found.rank[i]),
-            **dict(zip(names, found.values[i].tolist(), strict=True)),
-            **{f"rank_without_{name}": int(found.without[i, f]) for f, name in enumerate(names)},
-            "rank_low": float(found.rank_interval[i, 0]),
-            "rank_high": float(found.rank_interval[i, 1]),
-            "first_share": float(found.first_share[i]),
+            "desirability": float(ranking.aggregate[i]),
+            "group": int(ranking.group[i]),
+            "rank": int(ranking.rank[i]),
+            **dict(zip(names, ranking.values[i].tolist(), strict=True)),
+            **{f"rank_without_{name}": int(ranking.without[i, f]) for f, name in enumerate(names)},
+            "rank_low": float(ranking.rank_interval[i, 0]),
+            "rank_high": float(ranking.rank_interval[i, 1]),
+            "first_share": float(ranking.first_share[i]),
         }
-        for i, metric in enumerate(found.metrics)
+        for i, metric in enumerate(ranking.metrics)
     ]
 
 

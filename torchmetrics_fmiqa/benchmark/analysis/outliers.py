@@ -133,8 +133,8 @@ def outlier_finding(
     >>> names = np.arange(60).astype(str)
     >>> table = ScoredTable({"ours": scores}, {}, opinion, np.repeat(names[:6], 10), names, None)
     >>> noisy = np.where(np.arange(60) < 4, 2.0, 1.0) + 0.1 * rng.normal(size=60)
-    >>> found = outlier_finding(agreement(table.scores, opinion)[0], table, {("noise", "distorted"): noisy}, worst=4)
-    >>> found.count, sorted(case.row for case in found.worst), found.pooled[0].effect
+    >>> finding = outlier_finding(agreement(table.scores, opinion)[0], table, {("noise", "distorted"): noisy}, worst=4)
+    >>> finding.count, sorted(case.row for case in finding.worst), finding.pooled[0].effect
     (4, [0, 1, 2, 3], 1.0)
     """
     sign = _direction(agreement, table)
@@ -142,11 +142,11 @@ def outlier_finding(
         raise ValueError(f"`worst` must be at least 0, got {worst}")
     z, outlying, types = agreement.outliers.z, agreement.outliers.outlying, table.type
     properties = [
-        _Property(*name, _feature(name, values, agreement.n), outlying, table.reference)
+        ImageProperty(*name, _feature(name, values, agreement.n), outlying, table.reference)
         for name, values in (features or {}).items()
     ]
-    pooled = [one.pooled() for one in properties]
-    stratified = [] if types is None else [one.stratified(types) for one in properties]
+    pooled = [image_property.pooled() for image_property in properties]
+    stratified = [] if types is None else [image_property.stratified(types) for image_property in properties]
     tests = _corrected([*pooled, *stratified])
     rows = np.argsort(-np.abs(z), kind="stable")[:worst]
     cases = (
@@ -201,7 +201,7 @@ def _feature(name: tuple[str, str], values: npt.ArrayLike, count: int) -> _Float
 
 
 @dataclass(frozen=True)
-class _Property:
+class ImageProperty:
     """A property of the images, and what its values are compared by: outliers, and the references behind them."""
 
     feature: str

@@ -135,22 +135,22 @@ def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, M
     Raises:
         ValueError: for a name that is unknown or comes twice, or a file that is no metric.
 
-    >>> found = parse_metrics(["psnr", "vit-tiny:distance=l2", "spips:parts=[semantic]"], ["psnr", "ssim"])
-    >>> found["psnr"], found["vit-tiny:distance=l2"].distance, found["spips:parts=[semantic]"].parts
+    >>> specs = parse_metrics(["psnr", "vit-tiny:distance=l2", "spips:parts=[semantic]"], ["psnr", "ssim"])
+    >>> specs["psnr"], specs["vit-tiny:distance=l2"].distance, specs["spips:parts=[semantic]"].parts
     ('psnr', 'l2', ('semantic',))
     """
-    found: dict[str, MetricSpec] = {}
+    specs: dict[str, MetricSpec] = {}
     for name in names:
-        for label, meaning in _specs(name, baselines):
-            if label in found:
+        for label, spec in _specs(name, baselines):
+            if label in specs:
                 raise ValueError(f"the metric {label!r} is given twice; a .yaml file of metrics can name each of them")
             if set(label) & set(_RESERVED):
                 raise ValueError(f"the metric {label!r} must be named without any of {' '.join(_RESERVED)}")
-            found[label] = meaning
-    if not found:
+            specs[label] = spec
+    if not specs:
         known = ", ".join([*baselines, SPIPS, *RECIPES])
         raise ValueError(f"give at least one metric: {known}, or a .yaml file of metrics")
-    return found
+    return specs
 
 
 def _specs(name: str, baselines: Sequence[str]) -> list[tuple[str, MetricSpec]]:

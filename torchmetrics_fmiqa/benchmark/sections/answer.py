@@ -48,40 +48,40 @@ def _best(metric: str, at: str, ties: list[str], others: int) -> Text:
 def facts(study: Study) -> list[Fact]:
     """The interval of the best metric, its lead, whom it beats, on what it was measured, the opinion's direction."""
     analysis, (best, *others) = study.analysis, study.analysis.agreements
-    found: list[Fact] = []
+    lines: list[Fact] = []
     if analysis.references < FEWEST_REFERENCES:
-        found.append(("Too few references", (_too_few(analysis.references),)))
-    found.append(_interval(f"SRCC {number(best.srcc)}", *best.srcc_interval))
+        lines.append(("Too few references", (_too_few(analysis.references),)))
+    lines.append(_interval(f"SRCC {number(best.srcc)}", *best.srcc_interval))
     ranked = [agreement for agreement in others if not math.isnan(agreement.srcc)]
     if ranked and not math.isnan(best.srcc):
         second = ranked[0].metric
         limits = analysis.difference_interval(best.metric, second)
-        found.append(_lead(best.srcc - ranked[0].srcc, second, *limits))
+        lines.append(_lead(best.srcc - ranked[0].srcc, second, *limits))
         if analysis.comparison is None:
-            found.append(("Beats", ("Not compared: that needs two references or more.",)))
+            lines.append(("Beats", ("Not compared: that needs two references or more.",)))
         else:
-            found.append(_beats(len(ranked), analysis.ties()))
-    found.append(("Measured on", (f"{measured_on(study)}.",)))
-    found.append(("Direction", (f"{capitalised(analysis.direction)}.",)))
-    return found
+            lines.append(_beats(len(ranked), analysis.ties()))
+    lines.append(("Measured on", (f"{measured_on(study)}.",)))
+    lines.append(("Direction", (f"{capitalised(analysis.direction)}.",)))
+    return lines
 
 
 def choice_facts(study: ChoiceStudy) -> list[Fact]:
     """The same of choices, and how far people agree with each other."""
     best = study.scores[0]
-    found: list[Fact] = []
+    lines: list[Fact] = []
     if not math.isnan(best.score):
-        found.append(_interval(f"{study.label} {number(best.score)}", best.low, best.high))
+        lines.append(_interval(f"{study.label} {number(best.score)}", best.low, best.high))
     ranked = [score for score in study.scores[1:] if not math.isnan(score.score)]
     if ranked:
-        found.append(_lead(-ranked[0].behind, ranked[0].metric, -ranked[0].behind_high, -ranked[0].behind_low))
-        found.append(_beats(len(ranked), study.ties))
+        lines.append(_lead(-ranked[0].behind, ranked[0].metric, -ranked[0].behind_high, -ranked[0].behind_low))
+        lines.append(_beats(len(ranked), study.ties))
     people = "; ".join(f"{ceiling.metric} {number(ceiling.score)}" for ceiling in study.ceilings)
     if people:
-        found.append(("People", (f"{capitalised(people)}.",)))
+        lines.append(("People", (f"{capitalised(people)}.",)))
     choices = f"{counted(sum(study.parts.values()), 'choice')} of {counted(study.references, 'reference')}"
-    found.append(("Measured on", (f"{choices}, in {counted(len(study.parts), 'part')}.",)))
-    return found
+    lines.append(("Measured on", (f"{choices}, in {counted(len(study.parts), 'part')}.",)))
+    return lines
 
 
 def measured_on(study: Study) -> str:

@@ -10,56 +10,56 @@ from torchmetrics_fmiqa.report.document import Cell, Name, Section, Table, Text
 from torchmetrics_fmiqa.report.numbers import counted, number, percent
 
 
-def desirability_section(found: Desirability) -> Section:
+def desirability_section(ranking: Desirability) -> Section:
     """A table for each group of metrics that have the same factors."""
     lead: list[Text] = []
-    groups = sorted(set(found.group.tolist()))
+    groups = sorted(set(ranking.group.tolist()))
     if groups:
-        first = found.group.tolist().index(groups[0])
-        places = _places(*found.rank_interval[first])
+        first = ranking.group.tolist().index(groups[0])
+        places = _places(*ranking.rank_interval[first])
         words = (
-            f" comes first at {number(found.aggregate[first])}. Under {found.draws:,} random weights it is first "
-            f"in {percent(found.first_share[first])} and holds places {places} in 95 %."
+            f" comes first at {number(ranking.aggregate[first])}. Under {ranking.draws:,} random weights it is first "
+            f"in {percent(ranking.first_share[first])} and holds places {places} in 95 %."
         )
-        lead.append((Name(found.metrics[first]), words))
+        lead.append((Name(ranking.metrics[first]), words))
     how = (
         "The formula is ours: a weighted geometric mean of the factors below. Its choice of factors and weights is "
         "no finding, so read the factors first. — is a factor that a metric does not have; metrics with different "
         "sets of factors are ranked apart."
     )
-    terms = [((Name(factor.label),), (f"{factor.meaning} (weight {factor.weight:g})",)) for factor in found.factors]
-    tables = [_group_table(found, group, len(groups) > 1) for group in groups]
+    terms = [((Name(factor.label),), (f"{factor.meaning} (weight {factor.weight:g})",)) for factor in ranking.factors]
+    tables = [_group_table(ranking, group, len(groups) > 1) for group in groups]
     return Section("desirability", "All together", lead, [(how,)], tables=tables, terms=terms)
 
 
-def _group_table(found: Desirability, group: int, several_groups: bool) -> Table:
-    members = np.flatnonzero(found.group == group)
+def _group_table(ranking: Desirability, group: int, several_groups: bool) -> Table:
+    members = np.flatnonzero(ranking.group == group)
     caption = "Places under random weights: 95 % of them."
     if several_groups:
-        factors = int((~np.isnan(found.values[members[0]])).sum())
+        factors = int((~np.isnan(ranking.values[members[0]])).sum())
         caption = f"{counted(len(members), 'metric')} with {counted(factors, 'factor')}, ranked apart. {caption}"
     columns = cells.columns(
         *("metric", "place", "aggregate", ("places, random weights", "95 % of them")),
         ("first", "share of random weights under which it comes first"),
         ("places, one factor less", "the best and worst place when one factor is left out"),
-        *((factor.label, factor.meaning) for factor in found.factors),
+        *((factor.label, factor.meaning) for factor in ranking.factors),
     )
     rows = []
     for place in members:
-        known = ~np.isnan(found.values[place])
-        low, high = found.rank_interval[place]
-        without = found.without[place][known] if known.any() else found.rank[place : place + 1]
+        known = ~np.isnan(ranking.values[place])
+        low, high = ranking.rank_interval[place]
+        without = ranking.without[place][known] if known.any() else ranking.rank[place : place + 1]
         rows.append(
             (
-                cells.row_name(found.metrics[place], bool(found.rank[place] == 1)),
-                cells.count(int(found.rank[place])),
-                cells.coefficient(float(found.aggregate[place])),
+                cells.row_name(ranking.metrics[place], bool(ranking.rank[place] == 1)),
+                cells.count(int(ranking.rank[place])),
+                cells.coefficient(float(ranking.aggregate[place])),
                 Cell(_places(low, high), float(low)),
-                cells.percent(float(found.first_share[place])),
+                cells.percent(float(ranking.first_share[place])),
                 Cell(_places(without.min(), without.max()), float(without.max())),
                 *(
                     cells.coefficient(value, None if np.isnan(value) else value)
-                    for value in found.values[place].tolist()
+                    for value in ranking.values[place].tolist()
                 ),
             )
         )

@@ -49,25 +49,25 @@ def _property_words(finding: OutlierFinding) -> list[str]:
     """What each test says over all images, and whether it still does within types."""
     stratified = {(test.feature, test.side): test for test in finding.stratified}
     pooled = {(test.feature, test.side): test for test in finding.pooled if _is_settled(test)}
-    found = []
+    sentences = []
     for key, test in pooled.items():
         within = stratified.get(key)
         text = f"Its outliers hold {_more(test)} {_place(test)} than other images ({_result(test)})"
         if within is None:
-            found.append(f"{text}; types are not known, so that they may be the reason.")
+            sentences.append(f"{text}; types are not known, so that they may be the reason.")
         elif not _is_settled(within):
-            found.append(f"{text}, but not so within types ({_result(within)}): the types may be the reason.")
+            sentences.append(f"{text}, but not so within types ({_result(within)}): the types may be the reason.")
         elif _more(within) == _more(test):
-            found.append(f"{text}, and so within types ({_result(within)}): types do not explain it.")
+            sentences.append(f"{text}, and so within types ({_result(within)}): types do not explain it.")
         else:
-            found.append(f"{text}, yet {_more(within)} within types ({_result(within)}): types turn it round.")
+            sentences.append(f"{text}, yet {_more(within)} within types ({_result(within)}): types turn it round.")
     for key, test in stratified.items():
         if _is_settled(test) and key not in pooled:
             text = f"Within types its outliers hold {_more(test)} {_place(test)} ({_result(test)})"
-            found.append(f"{text}, which the pooled test does not show.")
-    if not found and (finding.pooled or finding.stratified):
+            sentences.append(f"{text}, which the pooled test does not show.")
+    if not sentences and (finding.pooled or finding.stratified):
         return ["No property that was measured sets its outliers apart, beyond chance."]
-    return found
+    return sentences
 
 
 def _is_settled(test: FeatureTest) -> bool:

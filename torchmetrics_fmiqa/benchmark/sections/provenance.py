@@ -30,7 +30,7 @@ def provenance_section(study: Study) -> Section:
         "use as a loss": study.loss_suitability,
         "cost": study.cost,
     }
-    absent = ", ".join(name for name, found in analyses.items() if not found)
+    absent = ", ".join(name for name, results in analyses.items() if not results)
     if absent:
         lead.append(f"Not in this report, as not asked for or not to be told from the inputs: {absent}.")
     notes = [(agreement.metric, note) for agreement in study.analysis.agreements for note in shown_notes(agreement)]
