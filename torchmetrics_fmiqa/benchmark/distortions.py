@@ -131,7 +131,7 @@ def _size(images: Tensor) -> str:
 
 
 #: The distortions by name. Levels are: of blur the standard deviation of a Gaussian, in pixels; of noise the standard
-#: deviation, in 1/255, clipped to [0, 1]; of JPEG the quality of libjpeg, without a gradient; of contrast the share that
+#: deviation in 1/255, clipped to [0, 1]; of JPEG the quality of libjpeg, without a gradient; of contrast the share that
 #: is kept, around the mean of the grey image; of pixelation the side of the square blocks, in pixels.
 GRADED: dict[str, GradedDistortion] = {
     distortion.name: distortion
