@@ -17,11 +17,11 @@ from torchmetrics_fmiqa.benchmark.sections.attacks_and_cost import (
     cost_section,
     loss_suitability_section,
 )
-from torchmetrics_fmiqa.benchmark.sections.choices import choices_section, parts_section
 from torchmetrics_fmiqa.benchmark.sections.desirability import desirability_section
 from torchmetrics_fmiqa.benchmark.sections.gallery import gallery_section
 from torchmetrics_fmiqa.benchmark.sections.layers import accuracy_section, layers_section
 from torchmetrics_fmiqa.benchmark.sections.outliers import outliers_section
+from torchmetrics_fmiqa.benchmark.sections.preference import parts_section, preference_section
 from torchmetrics_fmiqa.benchmark.sections.provenance import choice_provenance_section, provenance_section
 from torchmetrics_fmiqa.benchmark.sections.scatter import scatter_section
 from torchmetrics_fmiqa.benchmark.study import Study
@@ -89,6 +89,6 @@ def choice_report(study: ChoiceStudy) -> Report:
     >>> "".join(choice_report(study).headline)
     'near agrees best with people, at a 2AFC of .700, beyond chance.'
     """
-    sections = (choices_section(study), parts_section(study), choice_provenance_section(study))
+    sections = (preference_section(study), parts_section(study), choice_provenance_section(study))
     kind = "Agreement with human choices"
     return Report(kind, study.title, study.command, choice_headline(study), choice_facts(study), sections)

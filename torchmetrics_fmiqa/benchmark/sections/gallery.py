@@ -61,7 +61,7 @@ def _exhibit(item: GalleryItem, reference: bytes, distorted: bytes, hottest: flo
         pictures.append(Picture(_uri(heat), "Where the metric sees a difference", "map"))
     kind = f", type {case.type}" if case.type else ""
     people = "better" if (case.opinion > case.predicted) == better else "less"
-    words = f"opinion {amount(case.opinion)}, predicted {amount(case.predicted)} (z {signed(case.z, 1)})."
+    words = f"opinion {amount(case.opinion)}, predicted {amount(case.predicted)} (z\u00a0{signed(case.z, 1)})."
     return Exhibit(pictures, (Name(case.dist), f"{kind}. People like it {people} than the metric does: {words}"))
 
 

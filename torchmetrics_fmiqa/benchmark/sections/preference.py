@@ -17,7 +17,7 @@ _MEANING: dict[Kind, str] = {
 }
 
 
-def choices_section(study: ChoiceStudy) -> Section:
+def preference_section(study: ChoiceStudy) -> Section:
     """The table of all metrics."""
     how = (
         f"{_MEANING[study.kind]}; pooled takes all choices together. Intervals are 95 %, by bootstrap over references, "
