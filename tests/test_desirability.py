@@ -318,10 +318,10 @@ def test_the_worst_set_counts_this_one() -> None:
 
 
 def test_usefulness_is_a_geometric_mean() -> None:
-    assert factors_of(agreed(), usefulness=LossSuitability("m", 0.5, 1, 0.9, 0.8))["usefulness"] == pytest.approx(
+    assert factors_of(agreed(), suitability=LossSuitability("m", 0.5, 1, 0.9, 0.8))["usefulness"] == pytest.approx(
         (0.5 * 0.9 * 0.8) ** 0.25
     )
-    assert factors_of(agreed(), usefulness=LossSuitability("m", 0, 1, 1, 1))["usefulness"] == 0
+    assert factors_of(agreed(), suitability=LossSuitability("m", 0, 1, 1, 1))["usefulness"] == 0
 
 
 @pytest.mark.parametrize(
