@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from torchmetrics_fmiqa.benchmark.progress import Progress, SilentProgress
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim
+from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.fitting.calibration import calibrate
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet, examples, plain
 from torchmetrics_fmiqa.fitting.heads import FittedHead, Head, HeadSpec, fusion_of
@@ -207,7 +207,7 @@ def _fit(sets: Sequence[MeasuredSet], spec: HeadSpec, folder: Path | None, progr
     if folder is None:
         return _train(sets, spec, None, progress)
     with one_writer(folder):
-        claim(folder, made_from(sets, spec))
+        open_run_folder(folder, made_from(sets, spec))
         fitted = read_fitted(folder, spec)
         if fitted is None:
             fitted = _train(sets, spec, folder, progress)

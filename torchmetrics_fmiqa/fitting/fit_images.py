@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from torchmetrics_fmiqa.benchmark.progress import Progress
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim
+from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator import Precision
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
@@ -85,7 +85,7 @@ def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -
     _check_tested(tested)
     check_apart([*trained, *tested])
     with one_writer(out):
-        claim(out, _inputs(trained, tested, config))
+        open_run_folder(out, _inputs(trained, tested, config))
         for data in (*trained, *tested):
             for _ in progress.pairs(data, len(data)):
                 pass

@@ -12,8 +12,9 @@ import torch
 from torchmetrics_fmiqa.benchmark.analysis.agreement import OpinionIs
 from torchmetrics_fmiqa.benchmark.metrics.columns import parse_column
 from torchmetrics_fmiqa.benchmark.progress import Progress
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim, content
+from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
+from torchmetrics_fmiqa.data.opening import file_digest
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.fitting.compare import PREDICTIONS, Comparing, SetComparison, compare_set, predictions_table
 from torchmetrics_fmiqa.fitting.config import HeadTraining
@@ -66,7 +67,7 @@ class FuseConfig:
     @property
     def inputs(self) -> dict[str, Any]:
         """What a folder depends on, field by field, as JSON has it; of the table its content."""
-        fields = asdict(self) | {"scores": content(self.scores)}
+        fields = asdict(self) | {"scores": file_digest(self.scores)}
         fields |= fields.pop("training")
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
@@ -90,7 +91,7 @@ def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress)
     data = replace(data, higher_is_better=better)
     types = np.full(len(data), "") if table.type is None else table.type
     with one_writer(out):
-        claim(out, inputs)
+        open_run_folder(out, inputs)
         validation = cross_validate([data], spec, config.folds, progress=progress)
         progress.status("training the head of all references")
         final = fit_head([data], spec, progress=progress)

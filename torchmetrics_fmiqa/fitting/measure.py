@@ -20,7 +20,7 @@ from torchmetrics_fmiqa.benchmark.metrics.columns import tap_column
 from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
 from torchmetrics_fmiqa.benchmark.scoring.digests import digests
 from torchmetrics_fmiqa.benchmark.scoring.pair_run import PairRun
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import claim
+from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.comparator.pooling import POOLED
@@ -110,7 +110,7 @@ class Measurement:
             ValueError: for a measurement that is not finite, naming the pair, and if no pair can be measured.
         """
         with one_writer(self._run.folder):
-            claim(self._run.folder, self._run_inputs)
+            open_run_folder(self._run.folder, self._run_inputs)
             yield from self._run
 
     @cached_property

@@ -61,6 +61,11 @@ class Agreement:
     fit: LogisticFit = field(repr=False, compare=False)
     outliers: Outliers = field(repr=False, compare=False)
 
+    @property
+    def srcc_interval(self) -> tuple[float, float]:
+        """The bootstrap interval of ``srcc``; NaN where there is none."""
+        return self.intervals.get("srcc", (np.nan, np.nan))
+
 
 def agreement(
     scores: Mapping[str, npt.ArrayLike] | npt.ArrayLike,
