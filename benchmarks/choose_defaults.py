@@ -117,9 +117,9 @@ def _distances(resolution: str, vit: bool, pooling: str) -> tuple[str, ...]:
 def score(work: tuple[str, str, Path, str | None]) -> str:
     """One set by one network, in its own folder."""
     from torchmetrics_fmiqa.benchmark.metrics.baselines import make_baseline
-    from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+    from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
     from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
-    from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreRun
+    from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreOptions, ScoreRun
     from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
 
     dataset, network, folder, efficientnet = work
@@ -127,10 +127,10 @@ def score(work: tuple[str, str, Path, str | None]) -> str:
     rated = read_rated_csv(ASSETS / "iqa" / dataset / "pairs.csv", opinion=OPINION.get(dataset))
     if network == "baselines":
         made = [make_baseline(name) for name in BASELINES]
-        panel = Panel({}, [one for one in made if isinstance(one, Measure)])
+        panel = Panel({}, [one for one in made if isinstance(one, Metric)])
     else:
         panel = Panel(networks(efficientnet)[network])
-    run = ScoreRun(rated, panel, folder / f"{dataset}-{network}", Reading("crop", 960), batch=2)
+    run = ScoreRun(rated, panel, folder / f"{dataset}-{network}", ScoreOptions(Reading("crop", 960), batch=2))
     for _ in run:
         pass
     return f"{dataset} {network}: {len(rated)} pairs, not scored: {run.unscored()}"

@@ -162,5 +162,5 @@ MUTATIONS = (
     Mutation("the spread of a map is its variance", "comparator/pooling.py", "spread = _root(_mean((values - centre[:, None]).square(), weights))", "spread = _mean((values - centre[:, None]).square(), weights)", ("profiles", "quality_maps", "spips")),
     Mutation("an anchored head is not 0 for equal images", "spips_model/fusion_head.py", "return F.softplus(score) * -torch.expm1(", "return F.softplus(score) * torch.exp(", _SPIPS),
     Mutation("a head for another recipe is accepted", "spips_model/scorer.py", "if head.made_for != recipe.digest:", "if False:", ("spips", "spips_training", "spips_head")),
-    Mutation("choices count for the other image", "fitting/losses.py", "sharpness * (first - second)", "sharpness * (second - first)", _SPIPS),
+    Mutation("choices count for the other image", "fitting/losses.py", "with_logits(first - second", "with_logits(second - first", _SPIPS),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,20 +14,28 @@ from torch import Tensor, nn
 
 from tests.conftest import ASSETS, RANDOM_VIT, VIT_TINY, make_pair, needs
 from torchmetrics_fmiqa import feature_distance
-from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult, attack, attack_metric
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer
+from torchmetrics_fmiqa.benchmark.analysis.attacks import ATTACKS, Attack, AttackResult, attack, attack_metric
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer
 from torchmetrics_fmiqa.data.images import read_image
 
 #: Rounding of a float32 near 1: bounds cannot be kept closer.
 ROUNDING = 1.2e-7
 
 
+FGSM = [how for how in ATTACKS if how.method == "fgsm"]
+
+
+def every(epsilon: float, steps: int = 10) -> list[Attack]:
+    """Both goals by both methods."""
+    return [replace(how, steps=steps) for how in ATTACKS if how.epsilon == epsilon]
+
+
 def squared(preds: Tensor, target: Tensor) -> Tensor:
     return (preds - target).square().mean((1, 2, 3))
 
 
-def measure(score: Scorer = squared, name: str = "mine", differentiable: bool = True) -> Measure:
-    return Measure(name, score, higher_is_better=False, differentiable=differentiable, identity="test")
+def metric_of(score: Scorer = squared, name: str = "mine", differentiable: bool = True) -> Metric:
+    return Metric(name, score, higher_is_better=False, differentiable=differentiable, identity="test")
 
 
 def pair(seed: int = 0, height: int = 12, width: int = 15) -> tuple[Tensor, Tensor]:
@@ -49,18 +58,18 @@ def apart(distance: float) -> tuple[Tensor, Tensor]:
 def test_the_known_optimum_of_a_quadratic_is_reached(method: str, epsilon: float) -> None:
     preds, target = apart(0.1)
     reach = epsilon / 255
-    away = attack(squared, preds, target, epsilon, "raise", method)
+    away = attack(squared, preds, target, Attack(epsilon, "raise", method))
     torch.testing.assert_close(away, preds + reach * (preds - target).sign(), rtol=0, atol=2 * ROUNDING)
     torch.testing.assert_close(squared(away, target), torch.full((2,), (0.1 + reach) ** 2), rtol=1e-5, atol=0)
-    near = attack(squared, preds, target, epsilon, "lower", method)
+    near = attack(squared, preds, target, Attack(epsilon, "lower", method))
     torch.testing.assert_close(near, preds - reach * (preds - target).sign(), rtol=0, atol=2 * ROUNDING)
 
 
 def test_pgd_stops_at_an_optimum_within_the_bound_and_fgsm_jumps_over_it() -> None:
     preds, target = apart(0.5 / 255)
-    near = attack(squared, preds, target, 4, "lower", "pgd", steps=40)
+    near = attack(squared, preds, target, Attack(4, "lower", "pgd", steps=40))
     assert (squared(near, target) < 0.1 * squared(preds, target)).all()
-    over = attack(squared, preds, target, 4, "lower", "fgsm")
+    over = attack(squared, preds, target, Attack(4, "lower", "fgsm"))
     torch.testing.assert_close(squared(over, target), torch.full((2,), (3.5 / 255) ** 2), rtol=1e-3, atol=0)
 
 
@@ -68,7 +77,7 @@ def test_values_at_the_ends_of_the_range_stop_there() -> None:
     target = torch.full((1, 3, 4, 4), 0.5)
     preds = torch.tensor([0.0, 1.0, 1 / 255, 254 / 255]).expand(1, 3, 4, 4)
     for method in ("fgsm", "pgd"):
-        attacked = attack(squared, preds, target, 4, "raise", method)
+        attacked = attack(squared, preds, target, Attack(4, "raise", method))
         assert torch.equal(attacked, torch.tensor([0.0, 1.0, 0.0, 1.0]).expand(1, 3, 4, 4))
 
 
@@ -87,7 +96,7 @@ def test_never_beyond_epsilon_nor_outside_the_range(
     if double:
         preds, target = preds.double(), target.double()
     before = preds.clone(), target.clone()
-    attacked = attack(squared, preds, target, epsilon, goal, method, steps=4, seed=seed)
+    attacked = attack(squared, preds, target, Attack(epsilon, goal, method, steps=4), seed)
     assert attacked.dtype == preds.dtype
     assert attacked.shape == preds.shape
     assert attacked.min() >= 0
@@ -100,8 +109,8 @@ def test_never_beyond_epsilon_nor_outside_the_range(
 
 def test_equal_images_do_not_stall_pgd() -> None:
     _, target = apart(0)
-    assert torch.equal(attack(squared, target, target, 2, "raise", "fgsm"), target)  # a gradient of zero
-    attacked = attack(squared, target, target, 2, "raise", "pgd")
+    assert torch.equal(attack(squared, target, target, Attack(2, "raise", "fgsm")), target)  # a gradient of zero
+    attacked = attack(squared, target, target, Attack(2))
     torch.testing.assert_close(squared(attacked, target), torch.full((2,), (2 / 255) ** 2), rtol=1e-4, atol=0)
 
 
@@ -115,7 +124,7 @@ def test_the_best_image_seen_is_kept_for_each_image(goal: str) -> None:
         return scores
 
     preds, target = make_pair(3, 8, 8)
-    attacked = attack(wavy, preds, target, 4, goal, "pgd", steps=7)
+    attacked = attack(wavy, preds, target, Attack(4, goal, steps=7))
     rows = torch.stack(seen)
     assert len(rows) == 8
     best = rows.amax(0) if goal == "raise" else rows.amin(0)
@@ -125,8 +134,8 @@ def test_the_best_image_seen_is_kept_for_each_image(goal: str) -> None:
 
 def test_images_of_a_batch_are_attacked_apart() -> None:
     preds, target = apart(0.1)
-    together = attack(squared, preds, target, 2, "raise", "fgsm")
-    assert torch.equal(together[1:], attack(squared, preds[1:], target[1:], 2, "raise", "fgsm"))
+    together = attack(squared, preds, target, Attack(2, "raise", "fgsm"))
+    assert torch.equal(together[1:], attack(squared, preds[1:], target[1:], Attack(2, "raise", "fgsm")))
 
 
 def test_equal_seeds_give_equal_images() -> None:
@@ -135,7 +144,7 @@ def test_equal_seeds_give_equal_images() -> None:
     def score(preds: Tensor, target: Tensor) -> Tensor:
         return torch.sin(900 * (preds - target)).mean((1, 2, 3))
 
-    first, again, other = (attack(score, preds, target, 2, seed=seed) for seed in (5, 5, 6))
+    first, again, other = (attack(score, preds, target, Attack(2), seed) for seed in (5, 5, 6))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -147,12 +156,12 @@ def test_modes_and_parameters_of_the_caller_are_left_alone() -> None:
         return (net(preds) - net(target)).square().mean((1, 2, 3))
 
     preds, target = make_pair(1, 16, 16)
-    expected = attack(score, preds, target, 2)
+    expected = attack(score, preds, target, Attack(2))
     with torch.no_grad():
-        assert torch.equal(attack(score, preds, target, 2), expected)
+        assert torch.equal(attack(score, preds, target, Attack(2)), expected)
         assert not torch.is_grad_enabled()
     with torch.inference_mode():
-        assert torch.equal(attack(score, preds.clone(), target.clone(), 2), expected)
+        assert torch.equal(attack(score, preds.clone(), target.clone(), Attack(2)), expected)
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
@@ -163,7 +172,9 @@ def test_noise_has_the_psnr_of_the_attack_exactly() -> None:
     # of equal images the mean squared error *is* the score: attack and noise must come out alike
     target = torch.rand(1, 3, 40, 50, generator=torch.Generator().manual_seed(0))
     target[..., :10], target[..., 10:20] = 0, 1  # where noise has one way to go
-    results = attack_metric(measure(), [(target, target)], 0.5, (1, 4), methods=["pgd"])
+    results = attack_metric(
+        metric_of(), [(target, target)], 0.5, [Attack(e, g) for g in ("raise", "lower") for e in (1, 4)]
+    )
     for result in results:
         error = 10 ** (-result.psnr / 10)
         assert result.change == pytest.approx(error / 0.5, rel=1e-4)
@@ -173,10 +184,10 @@ def test_noise_has_the_psnr_of_the_attack_exactly() -> None:
 
 def test_what_is_reported_is_what_attack_does() -> None:
     pairs = [pair(1), pair(2, 20, 9)]
-    (result,) = attack_metric(measure(), pairs, 0.25, [2], methods=["fgsm"], goals=["lower"])
+    (result,) = attack_metric(metric_of(), pairs, 0.25, [Attack(2, "lower", "fgsm")])
     changes, psnrs = [], []
     for preds, target in pairs:
-        attacked = attack(squared, preds, target, 2, "lower", "fgsm")
+        attacked = attack(squared, preds, target, Attack(2, "lower", "fgsm"))
         changes.append(float(squared(attacked, target) - squared(preds, target)))
         psnrs.append(-10 * math.log10(float(squared(attacked.double(), preds.double()))))
     assert result == AttackResult("mine", "fgsm", "lower", 2.0, result.change, result.noise, result.psnr, 2)
@@ -191,25 +202,26 @@ def test_order_seeds_and_independence_of_what_else_is_asked() -> None:
     def score(preds: Tensor, target: Tensor) -> Tensor:
         return torch.sin(900 * (preds - target)).mean((1, 2, 3))
 
-    results = attack_metric(measure(score), pairs, 1.0, steps=3)
+    quick = [replace(how, steps=3) for how in ATTACKS]
+    results = attack_metric(metric_of(score), pairs, 1.0, quick)
     assert [(r.attack, r.goal, r.epsilon) for r in results] == [
         (method, goal, epsilon) for method in ("fgsm", "pgd") for goal in ("raise", "lower") for epsilon in (1, 2, 4)
     ]
-    assert attack_metric(measure(score), pairs, 1.0, steps=3) == results
-    assert attack_metric(measure(score), pairs, 1.0, [2], steps=3, methods=["pgd"], goals=["lower"]) == [results[10]]
-    other = attack_metric(measure(score), pairs, 1.0, steps=3, seed=1)
+    assert attack_metric(metric_of(score), pairs, 1.0, quick) == results
+    assert attack_metric(metric_of(score), pairs, 1.0, [quick[10]]) == [results[10]]
+    other = attack_metric(metric_of(score), pairs, 1.0, quick, seed=1)
     assert [r.noise for r in other] != [r.noise for r in results]
     assert other[6].change != results[6].change
 
 
 def test_fgsm_without_a_gradient_changes_nothing_and_says_so() -> None:
     target = pair()[1]
-    (result,) = attack_metric(measure(), [(target, target)], 1.0, [2], methods=["fgsm"], goals=["raise"])
+    (result,) = attack_metric(metric_of(), [(target, target)], 1.0, [Attack(2, "raise", "fgsm")])
     assert (result.change, result.noise, result.psnr) == (0, 0, math.inf)
     # beside an image that changes, the mean PSNR is that one's
     pairs = [(target, target), pair(1)]
-    (both,) = attack_metric(measure(), pairs, 1.0, [2], methods=["fgsm"], goals=["raise"])
-    (alone,) = attack_metric(measure(), pairs[1:], 1.0, [2], methods=["fgsm"], goals=["raise"])
+    (both,) = attack_metric(metric_of(), pairs, 1.0, [Attack(2, "raise", "fgsm")])
+    (alone,) = attack_metric(metric_of(), pairs[1:], 1.0, [Attack(2, "raise", "fgsm")])
     assert both.psnr == pytest.approx(alone.psnr)
     assert both.change == pytest.approx(alone.change / 2)
 
@@ -222,10 +234,10 @@ def test_large_images_are_attacked_in_their_middle() -> None:
         return squared(preds, target)
 
     preds, target = pair(0, 31, 12)
-    options = {"epsilons": [2], "methods": ["fgsm"], "goals": ["raise"]}
-    (cut,) = attack_metric(measure(score), [(preds, target)], 1.0, side=20, **options)
+    attacks = [Attack(2, "raise", "fgsm")]
+    (cut,) = attack_metric(metric_of(score), [(preds, target)], 1.0, attacks, side=20)
     assert set(sizes) == {((1, 3, 20, 12), (1, 3, 20, 12))}
-    (same,) = attack_metric(measure(), [(preds[:, :, 5:25], target[:, :, 5:25])], 1.0, **options)
+    (same,) = attack_metric(metric_of(), [(preds[:, :, 5:25], target[:, :, 5:25])], 1.0, attacks)
     assert cut == same
 
 
@@ -246,6 +258,16 @@ def not_finite(preds: Tensor, target: Tensor) -> Tensor:
         ({"method": "cw"}, "`method` must be one of fgsm, pgd; got 'cw'"),
         ({"steps": 0}, "`steps`.*got 0"),
         ({"steps": 2.5}, "`steps`.*2.5"),
+    ],
+)
+def test_what_is_no_attack(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Attack(**{"epsilon": 2, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         ({"preds": torch.zeros(3, 8, 8)}, r"preds\[None\]"),
         ({"preds": torch.zeros(1, 3, 8, 9)}, "one shape"),
         ({"preds": torch.full((1, 3, 8, 8), 1.01)}, r"`preds` must lie in \[0, 1\].*1\.01"),
@@ -256,12 +278,12 @@ def not_finite(preds: Tensor, target: Tensor) -> Tensor:
         ({"score": lambda p, t: squared(p, t).detach()}, "no gradient flows through Mine"),
         ({"score": lambda p, t: squared(p.round(), t.requires_grad_()) + 0 * p.sum() / 0}, "Mine gives scores.*finite"),
         ({"score": lambda p, t: t.requires_grad_().mean((1, 2, 3))}, "no gradient flows from Mine to the images"),
-        ({"score": not_finite, "method": "fgsm"}, "Mine has a gradient that is not finite"),
+        ({"score": not_finite, "how": Attack(2, "raise", "fgsm")}, "Mine has a gradient that is not finite"),
     ],
 )
 def test_what_does_not_fit_an_attack(change: dict[str, object], message: str) -> None:
     images = torch.full((1, 3, 8, 8), 0.5)
-    arguments = {"score": squared, "preds": images, "target": images, "epsilon": 2, "name": "Mine", **change}
+    arguments = {"score": squared, "preds": images, "target": images, "how": Attack(2), "name": "Mine", **change}
     with pytest.raises(ValueError, match=message):
         attack(**arguments)  # type: ignore[arg-type]
 
@@ -269,27 +291,24 @@ def test_what_does_not_fit_an_attack(change: dict[str, object], message: str) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"measure": measure(differentiable=False)}, "mine is not differentiable and cannot be attacked"),
-        ({"measure": measure(not_finite, "rmse"), "methods": ["fgsm"]}, "rmse has a gradient that is not finite"),
+        ({"metric": metric_of(differentiable=False)}, "mine is not differentiable and cannot be attacked"),
+        ({"metric": metric_of(not_finite, "rmse"), "attacks": FGSM}, "rmse has a gradient that is not finite"),
         (
-            {"measure": measure(lambda p, t: -squared(p, t).log10(), "PSNR"), "methods": ["fgsm"]},
+            {"metric": metric_of(lambda p, t: -squared(p, t).log10(), "PSNR"), "attacks": FGSM},
             "PSNR gives inf for a pair",
         ),
-        ({"measure": replace(measure(), minimum_side=9)}, "mine needs images of at least 9 pixels.*pair 0 is 8x8"),
-        ({"measure": replace(measure(), minimum_side=5), "side": 4}, "at least 5 pixels.*`side` 4"),
+        ({"metric": replace(metric_of(), minimum_side=9)}, "mine needs images of at least 9 pixels.*pair 0 is 8x8"),
+        ({"metric": replace(metric_of(), minimum_side=5), "side": 4}, "at least 5 pixels.*`side` 4"),
         ({"spread": 0.0}, "`spread`.*got 0.0"),
         ({"spread": math.nan}, "`spread`.*nan"),
         ({"pairs": []}, "no `pairs`"),
         ({"pairs": [(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))]}, "pair 0 holds 2 images"),
         ({"side": 0}, "`side`.*got 0"),
-        ({"draws": 0}, "`draws`.*got 0"),
-        ({"epsilons": [4, -1]}, "`epsilon`.*-1"),
-        ({"goals": ["rise"]}, "'rise'"),
     ],
 )
 def test_what_does_not_fit_a_metric(change: dict[str, object], message: str) -> None:
     images = torch.full((1, 3, 8, 8), 0.5)
-    arguments = {"measure": measure(), "pairs": [(images, images)], "spread": 1.0, **change}
+    arguments = {"metric": metric_of(), "pairs": [(images, images)], "spread": 1.0, **change}
     with pytest.raises(ValueError, match=message):
         attack_metric(**arguments)  # type: ignore[arg-type]
 
@@ -318,7 +337,7 @@ def test_a_feature_distance_of_random_weights() -> None:
 
     preds, target = make_pair(1, 48, 64)
     spread = float(score(preds, target))
-    found = by_case(attack_metric(measure(score), [(preds, target)], spread, [2], steps=5))
+    found = by_case(attack_metric(metric_of(score), [(preds, target)], spread, every(2, steps=5)))
     assert found["pgd", "raise"].change > abs(found["pgd", "raise"].noise)
     assert found["pgd", "raise"].change > 0 > found["pgd", "lower"].change
 
@@ -334,7 +353,7 @@ def test_the_real_vit_is_moved_far_more_than_by_noise(vit_tiny: dict[str, str]) 
 
     # 0.2 is about the spread of its scores over live58
     preds, target = photographs()
-    found = by_case(attack_metric(measure(score), [(preds, target)], 0.2, [2], draws=2))
+    found = by_case(attack_metric(metric_of(score), [(preds, target)], 0.2, every(2)))
     risen, fallen = found["pgd", "raise"], found["pgd", "lower"]
     assert risen.change > 5 * abs(risen.noise)
     assert risen.change > 0.5
@@ -359,8 +378,8 @@ def test_ssim_of_torchmetrics(name: str, side: int) -> None:
         assert isinstance(scores, Tensor)
         return scores.reshape(-1)
 
-    ssim = Measure(name, score, True, True, "test", minimum_side=side)
-    found = by_case(attack_metric(ssim, [photographs()], 0.1, [2], side=side, draws=2))
+    ssim = Metric(name, score, True, True, "test", minimum_side=side)
+    found = by_case(attack_metric(ssim, [photographs()], 0.1, every(2), side=side))
     assert found["pgd", "raise"].change > 0 > found["pgd", "raise"].noise  # noise lowers it, the attack raises it
     assert found["pgd", "lower"].change < 3 * found["pgd", "lower"].noise < 0
     # nearly linear within the bound, so one step does almost all

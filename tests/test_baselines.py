@@ -26,7 +26,7 @@ from tests.conftest import ASSETS, SQUEEZENET, make_pair, needs
 from tests.test_imports import loaded_after
 from torchmetrics_fmiqa.benchmark.metrics import network_baselines, pyiqa_baselines
 from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, baselines, make_baseline
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Skipped
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Skipped
 from torchmetrics_fmiqa.benchmark.metrics.network_baselines import lpips_network
 
 CALIBRATION = ASSETS / "iqa" / "tid2013_calib5"
@@ -53,12 +53,12 @@ FORMULAS = ("psnr", "ssim", "ms_ssim", "vif", "fsim", "gmsd", "vsi", "mdsi", "ha
 PIQ = FORMULAS[4:]
 
 
-def made(name: str) -> Measure:
-    measure = make_baseline(name)
-    if isinstance(measure, Skipped):
-        assert name in PIQ, measure
-        pytest.skip(measure.reason)
-    return measure
+def made(name: str) -> Metric:
+    metric = make_baseline(name)
+    if isinstance(metric, Skipped):
+        assert name in PIQ, metric
+        pytest.skip(metric.reason)
+    return metric
 
 
 def read(path: Path, grey: bool = False) -> Tensor:
@@ -69,15 +69,15 @@ def read(path: Path, grey: bool = False) -> Tensor:
 
 
 @pytest.fixture
-def squeeze(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Measure:
+def squeeze(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Metric:
     """The real LPIPS-squeeze, its trunk from the assets, torch's cache empty."""
     needs(SQUEEZENET)
     monkeypatch.setenv("FMIQA_ASSETS", str(ASSETS))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    measure = make_baseline("lpips-squeeze")
-    assert isinstance(measure, Measure)
+    metric = make_baseline("lpips-squeeze")
+    assert isinstance(metric, Metric)
     assert not (tmp_path / "torch").exists()  # nothing is written where the user keeps his own
-    return measure
+    return metric
 
 
 @pytest.fixture
@@ -103,10 +103,10 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_batch_gives_each_image_what_the_library_gives_it_alone(name: str) -> None:
-    measure = made(name)
+    metric = made(name)
     preds, target = make_pair(3, 180, 197, noise=0.05)
-    scores = measure.score(preds, target)
-    alone = torch.cat([measure.score(preds[i : i + 1], target[i : i + 1]) for i in range(3)])
+    scores = metric.score(preds, target)
+    alone = torch.cat([metric.score(preds[i : i + 1], target[i : i + 1]) for i in range(3)])
     expected = torch.stack([library()[name](preds[i : i + 1], target[i : i + 1]).reshape(()) for i in range(3)])
     assert scores.shape == (3,)
     assert scores.dtype == torch.float32
@@ -117,11 +117,11 @@ def test_a_batch_gives_each_image_what_the_library_gives_it_alone(name: str) -> 
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_direction_is_that_of_more_noise(name: str) -> None:
-    measure = made(name)
-    levels = [measure.score(*make_pair(2, 180, 197, noise=noise)) for noise in (0.01, 0.05, 0.2)]
+    metric = made(name)
+    levels = [metric.score(*make_pair(2, 180, 197, noise=noise)) for noise in (0.01, 0.05, 0.2)]
     falls = all(bool((after < before).all()) for before, after in pairwise(levels))
     rises = all(bool((after > before).all()) for before, after in pairwise(levels))
-    assert (falls, rises) == (measure.higher_is_better, not measure.higher_is_better)
+    assert (falls, rises) == (metric.higher_is_better, not metric.higher_is_better)
 
 
 def check_slope(
@@ -140,12 +140,12 @@ def check_slope(
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_gradient_flows_where_it_is_said_to_and_is_the_scores_slope(name: str) -> None:
-    measure = made(name)
+    metric = made(name)
     preds, target = make_pair(1, 180, 197, noise=0.05)
     preds, target = 0.1 + 0.8 * preds, 0.1 + 0.8 * target  # room for the steps
     moved = preds.clone().requires_grad_(True)
-    score = measure.score(moved, target)
-    if not measure.differentiable:
+    score = metric.score(moved, target)
+    if not metric.differentiable:
         assert not score.requires_grad
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):  # else it could be said to be
             library()[name](moved, target).sum().backward()
@@ -159,19 +159,19 @@ def test_a_gradient_flows_where_it_is_said_to_and_is_the_scores_slope(name: str)
 
 @pytest.mark.parametrize("name", ["fsim", "gmsd", "vsi", "mdsi"])
 def test_no_gradient_is_finite_where_an_image_is_of_one_colour(name: str) -> None:
-    measure = made(name)  # said beside the table of formulas; should piq mend it, the note is to go
+    metric = made(name)  # said beside the table of formulas; should piq mend it, the note is to go
     preds, target = make_pair(1, 180, 197, noise=0.05)
     preds[..., :60, :60] = 0
     moved = preds.requires_grad_(True)
-    measure.score(moved, target).sum().backward()
+    metric.score(moved, target).sum().backward()
     assert moved.grad.isnan().any()
 
 
 def test_psnr_of_equal_images_is_100_db_with_a_finite_gradient() -> None:
-    measure = made("psnr")
+    metric = made("psnr")
     image = make_pair(1)[1]
     equal = image.clone().requires_grad_(True)
-    score = measure.score(equal, image)
+    score = metric.score(equal, image)
     score.sum().backward()
     assert score.item() == 100
     assert not equal.grad.any()
@@ -180,19 +180,19 @@ def test_psnr_of_equal_images_is_100_db_with_a_finite_gradient() -> None:
         image[0, 0, :8] - 1 / 255
     ).abs()  # far more than the one value in 150,000 that would count for none
     expected = tm.peak_signal_noise_ratio(off, image, data_range=1.0)
-    assert measure.score(off, image).item() == pytest.approx(float(expected), rel=1e-6) != 100
-    assert "100 dB" in measure.identity
+    assert metric.score(off, image).item() == pytest.approx(float(expected), rel=1e-6) != 100
+    assert "100 dB" in metric.identity
 
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_the_least_side_is_taken_and_less_is_refused(name: str) -> None:
-    measure = made(name)
-    least = measure.minimum_side
+    metric = made(name)
+    least = metric.minimum_side
     for height, width in ((least, least + 3), (least + 3, least)):
-        assert measure.score(*make_pair(2, height, width)).isfinite().all()
+        assert metric.score(*make_pair(2, height, width)).isfinite().all()
     if least > 1:
         with pytest.raises(ValueError, match=f"{name} needs images of at least {least} pixels a side.*{least + 3}"):
-            measure.score(*make_pair(1, least - 1, least + 3))
+            metric.score(*make_pair(1, least - 1, least + 3))
 
 
 @pytest.mark.parametrize(("name", "one_less"), [("ssim", 5), ("ms_ssim", 175), ("vif", 40), ("haarpsi", 15)])
@@ -203,7 +203,7 @@ def test_the_library_itself_refuses_less(name: str, one_less: int) -> None:
 
 @pytest.mark.parametrize("name", ["psnr", "fsim"])
 def test_images_it_cannot_take_are_refused_by_name(name: str) -> None:
-    measure = made(name)
+    metric = made(name)
     preds, target = make_pair(1)
     nan = preds.clone()
     nan[0, 0, 0, 0] = torch.nan
@@ -219,15 +219,15 @@ def test_images_it_cannot_take_are_refused_by_name(name: str) -> None:
         ((preds.to("meta"), target.to("meta")), f"{name} was made for cpu, `preds` is on meta"),
     ):
         with pytest.raises(ValueError, match=message):
-            measure.score(*wrong)
+            metric.score(*wrong)
 
 
-def test_autocast_changes_nothing(squeeze: Measure) -> None:
+def test_autocast_changes_nothing(squeeze: Metric) -> None:
     pair = make_pair(2)
-    for measure in (made("ssim"), squeeze):
-        expected = measure.score(*pair)
+    for metric in (made("ssim"), squeeze):
+        expected = metric.score(*pair)
         with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(measure.score(*pair), expected)
+            assert torch.equal(metric.score(*pair), expected)
 
 
 # Against the official values of the five pairs of TID2013
@@ -278,7 +278,7 @@ def test_vif_is_the_pixel_domain_one_in_grey_levels_up_to_255(grey: bool) -> Non
 # Networks
 
 
-def test_lpips_squeeze_is_the_library_s_own(squeeze: Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_lpips_squeeze_is_the_library_s_own(squeeze: Metric, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cache = tmp_path / "library" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
     torch.save(load_file(SQUEEZENET), cache / "squeezenet1_1-b8a52dc0.pth")
@@ -293,12 +293,12 @@ def test_lpips_squeeze_is_the_library_s_own(squeeze: Measure, monkeypatch: pytes
     # From torch's cache it is the same metric
     monkeypatch.delenv("FMIQA_ASSETS")
     cached = make_baseline("lpips-squeeze")
-    assert isinstance(cached, Measure)
+    assert isinstance(cached, Metric)
     assert cached.identity == squeeze.identity
     assert torch.equal(cached.score(preds, target), scores)
 
 
-def test_lpips_squeeze_has_a_gradient_zero_for_equal_images_and_counts_its_network(squeeze: Measure) -> None:
+def test_lpips_squeeze_has_a_gradient_zero_for_equal_images_and_counts_its_network(squeeze: Metric) -> None:
     preds, target = make_pair(1, 70, 81, noise=0.05)
     check_slope(squeeze.score, 0.1 + 0.8 * preds, 0.1 + 0.8 * target, step=2e-4, rel=0.05)
     assert squeeze.score(target, target).item() == 0
@@ -314,15 +314,15 @@ def live58() -> list[dict[str, str]]:
 
 
 def test_psnr_of_live_is_the_published_one() -> None:
-    measure = made("psnr")
+    metric = made("psnr")
     rows = live58()
-    ours = [measure.score(read(LIVE / row["dist"]), read(LIVE / row["ref"])).item() for row in rows]
+    ours = [metric.score(read(LIVE / row["dist"]), read(LIVE / row["ref"])).item() for row in rows]
     np.testing.assert_allclose(ours, [float(row["psnr"]) for row in rows], atol=1e-3)
     assert spearmanr(ours, [float(row["dmos"]) for row in rows]).statistic == pytest.approx(-0.8683, abs=1e-4)
 
 
 @pytest.mark.slow
-def test_lpips_squeeze_agrees_with_people_as_was_measured(squeeze: Measure) -> None:
+def test_lpips_squeeze_agrees_with_people_as_was_measured(squeeze: Metric) -> None:
     rows = live58()[::3]  # all references, all types
     with torch.inference_mode():
         ours = [squeeze.score(read(LIVE / row["dist"]), read(LIVE / row["ref"])).item() for row in rows]
@@ -354,15 +354,15 @@ def test_lpips_is_its_authors_own(name: str, net: str, trunk: str, monkeypatch: 
     theirs = authors.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
     own = theirs.net.state_dict()  # "slice2.3.weight" is torchvision's "features.3.weight"
     theirs.net.load_state_dict({key: state["features." + key.split(".", 1)[1]] for key in own})
-    measure = make_baseline(name)
-    assert isinstance(measure, Measure)
-    preds, target = make_pair(2, measure.minimum_side + 40, measure.minimum_side + 57)
+    metric = make_baseline(name)
+    assert isinstance(metric, Metric)
+    preds, target = make_pair(2, metric.minimum_side + 40, metric.minimum_side + 57)
     with torch.no_grad():
         expected = theirs(preds, target, normalize=True).flatten()
-    torch.testing.assert_close(measure.score(preds, target), expected, rtol=1e-4, atol=1e-6)
-    assert measure.score(*make_pair(1, measure.minimum_side, measure.minimum_side)).shape == (1,)
+    torch.testing.assert_close(metric.score(preds, target), expected, rtol=1e-4, atol=1e-6)
+    assert metric.score(*make_pair(1, metric.minimum_side, metric.minimum_side)).shape == (1,)
     with pytest.raises(RuntimeError, match="small"):  # less does not pass the network
-        lpips_network(net, pretrained=False)(*make_pair(1, measure.minimum_side - 1, 99))
+        lpips_network(net, pretrained=False)(*make_pair(1, metric.minimum_side - 1, 99))
 
 
 @pytest.mark.slow
@@ -372,20 +372,20 @@ def test_dists_is_the_library_s_own_and_differentiable(monkeypatch: pytest.Monke
     trunk = torchvision.models.vgg16()
     monkeypatch.setattr(network_baselines, "_checkpoint", lambda _net: {})
     monkeypatch.setattr(theirs, "vgg16", lambda weights: trunk)
-    measure = make_baseline("dists")
-    assert isinstance(measure, Measure)
+    metric = make_baseline("dists")
+    assert isinstance(metric, Metric)
     preds, target = make_pair(3, 64, 77)
     expected = theirs.deep_image_structure_and_texture_similarity(preds, target).detach()
-    scores = measure.score(preds, target)
+    scores = metric.score(preds, target)
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(measure.score(preds[:1], target[:1]), scores[:1], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(metric.score(preds[:1], target[:1]), scores[:1], rtol=1e-4, atol=1e-6)
     assert not scores.requires_grad
-    check_slope(measure.score, 0.1 + 0.8 * preds, 0.1 + 0.8 * target, step=2e-4, rel=0.05)
-    assert measure.score(*make_pair(1, measure.minimum_side, measure.minimum_side)).isfinite().all()
+    check_slope(metric.score, 0.1 + 0.8 * preds, 0.1 + 0.8 * target, step=2e-4, rel=0.05)
+    assert metric.score(*make_pair(1, metric.minimum_side, metric.minimum_side)).isfinite().all()
 
 
 def test_building_leaves_the_seed_alone_and_serves_a_loss_even_from_inference_mode(
-    squeeze: Measure, offline: Path, monkeypatch: pytest.MonkeyPatch
+    squeeze: Metric, offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FMIQA_ASSETS", str(ASSETS))
     torch.manual_seed(3)
@@ -450,7 +450,7 @@ def test_without_piq_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         skipped = make_baseline(name)
         assert isinstance(skipped, Skipped)
         assert "pip install 'torchmetrics-fmiqa[iqa]'" in skipped.reason
-    assert isinstance(make_baseline("ssim"), Measure)
+    assert isinstance(make_baseline("ssim"), Metric)
 
 
 # pyiqa
@@ -505,9 +505,9 @@ def test_pyiqa_scores_each_image_alone_and_tells_what_it_found(capsys: pytest.Ca
     torch.manual_seed(0)
     before = torch.get_rng_state()
     distance, quality, rounded = (make_baseline(f"pyiqa:{name}") for name in ("distance", "quality", "rounded"))
-    assert isinstance(distance, Measure)
-    assert isinstance(quality, Measure)
-    assert isinstance(rounded, Measure)
+    assert isinstance(distance, Metric)
+    assert isinstance(quality, Metric)
+    assert isinstance(rounded, Metric)
     assert torch.equal(torch.get_rng_state(), before)
     assert not capsys.readouterr().out
     assert [one.higher_is_better for one in (distance, quality)] == [False, True]
@@ -556,7 +556,7 @@ def test_without_pyiqa_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pyiqa_itself_agrees_with_the_others(name: str) -> None:
     pytest.importorskip("pyiqa")
     theirs = make_baseline(f"pyiqa:{name}")
-    assert isinstance(theirs, Measure)
+    assert isinstance(theirs, Metric)
     ours, _ = calibration(name)
     files = sorted(path.name for path in (CALIBRATION / "ref_dir").iterdir())
     preds, target = (torch.cat([read(CALIBRATION / side / file) for file in files]) for side in ("dist_dir", "ref_dir"))
@@ -582,8 +582,8 @@ def test_names() -> None:
 
 def test_several_are_told_apart_from_the_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "piq", None)
-    measures, skipped = baselines(["ssim", "fsim", "psnr"])
-    assert [one.name for one in measures] == ["ssim", "psnr"]
+    metrics, skipped = baselines(["ssim", "fsim", "psnr"])
+    assert [one.name for one in metrics] == ["ssim", "psnr"]
     assert [one.name for one in skipped] == ["fsim"]
     for twice in (["psnr", "ssim", "psnr"], ["lpips", "lpips-alex"]):
         with pytest.raises(ValueError, match="is given twice"):

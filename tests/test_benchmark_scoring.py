@@ -16,13 +16,14 @@ from torch import Tensor
 from tests.conftest import RANDOM_VIT, make_pair
 from torchmetrics_fmiqa import FeatureDistance, Recipe, feature_distance
 from torchmetrics_fmiqa.benchmark.analysis.layers import layer_curves
-from torchmetrics_fmiqa.benchmark.distortions import parse_changes
+from torchmetrics_fmiqa.benchmark.distortions import CHANGES
 from torchmetrics_fmiqa.benchmark.metrics.columns import change_column, feature_column, parse_column, tap_column
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
 from torchmetrics_fmiqa.benchmark.metrics.spec import parse_metrics
-from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreRun, content_of
-from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
+from torchmetrics_fmiqa.benchmark.scoring.digests import content_of
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreOptions, ScoreRun
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
 
@@ -34,8 +35,8 @@ def squared(preds: Tensor, target: Tensor) -> Tensor:
     return (preds - target).square().mean((1, 2, 3))
 
 
-MSE = Measure("mse", squared, higher_is_better=False, differentiable=True, identity="test")
-LARGE = Measure("large", squared, higher_is_better=False, differentiable=True, identity="test", minimum_side=100)
+MSE = Metric("mse", squared, higher_is_better=False, differentiable=True, identity="test")
+LARGE = Metric("large", squared, higher_is_better=False, differentiable=True, identity="test", minimum_side=100)
 
 
 def save(image: Tensor, path: Path) -> None:
@@ -137,10 +138,10 @@ def test_panel_equals_each_metric_alone_with_one_forward_pass(forwarded: list[in
 def test_panel_measures_equal_its_columns() -> None:
     preds, target = make_pair(2, 48, 48)
     found = panel().score(preds, target)
-    for measure in panel().measures():
-        torch.testing.assert_close(measure.score(preds, target), found[measure.name])
-        assert not measure.higher_is_better
-    assert {one.name for one in panel().measures()} == set(panel().names)
+    for metric in panel().metrics():
+        torch.testing.assert_close(metric.score(preds, target), found[metric.name])
+        assert not metric.higher_is_better
+    assert {one.name for one in panel().metrics()} == set(panel().names)
 
 
 def test_panel_leaves_out_what_cannot_be_downloaded_and_what_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,13 +169,13 @@ def test_two_metrics_of_one_name_are_an_error() -> None:
 
 
 def test_scores_equal_the_metric_image_by_image(rated: RatedPairs, tmp_path: Path) -> None:
-    changes = parse_changes("shift-1px")
-    table = run_to_end(ScoreRun(rated, panel(), tmp_path / "out", Reading(), changes, batch=4)).to_pylist()
+    changes = "shift-1px"
+    table = run_to_end(ScoreRun(rated, panel(), tmp_path / "out", ScoreOptions(changes=changes, batch=4))).to_pylist()
     assert [row["dist"] for row in table] == [pair.dist.name for pair in rated.pairs]
     for row, pair in zip(table, rated.pairs, strict=True):
         preds, target = (read_image(path)[None] for path in (pair.dist, pair.ref))
         assert row["vit"] == pytest.approx(float(feature_distance(preds, target, VIT)), rel=1e-5)
-        moved = changes[0](preds.float() / 255)
+        moved = CHANGES[changes](preds.float() / 255)
         expected = feature_distance(moved, target, VIT)
         assert row["vit|shift-1px"] == pytest.approx(float(expected), rel=1e-5)
         assert (row["opinion"], row["type"]) == (pair.opinion, pair.type)
@@ -183,14 +184,14 @@ def test_scores_equal_the_metric_image_by_image(rated: RatedPairs, tmp_path: Pat
 
 @pytest.mark.parametrize("stop", [1, 2])
 def test_interrupted_run_goes_on_and_equals_one_that_was_not(rated: RatedPairs, tmp_path: Path, stop: int) -> None:
-    changes = parse_changes("rotate-1")
-    whole = run_to_end(ScoreRun(rated, panel(), tmp_path / "whole", Reading(), changes, batch=2))
-    broken = ScoreRun(rated, panel(), tmp_path / "broken", Reading(), changes, batch=2)
+    changes = "rotate-1"
+    whole = run_to_end(ScoreRun(rated, panel(), tmp_path / "whole", ScoreOptions(changes=changes, batch=2)))
+    broken = ScoreRun(rated, panel(), tmp_path / "broken", ScoreOptions(changes=changes, batch=2))
     steps = iter(broken)
     assert [next(steps) for _ in range(stop + 1)] == [2 * i for i in range(stop + 1)]
     steps.close()
     assert not broken.path.exists()
-    resumed = ScoreRun(rated, panel(), tmp_path / "broken", Reading(), changes, batch=2)
+    resumed = ScoreRun(rated, panel(), tmp_path / "broken", ScoreOptions(changes=changes, batch=2))
     assert next(iter(resumed)) == 2 * stop
     again = run_to_end(resumed)
     assert again.drop_columns(["seconds"]).equals(whole.drop_columns(["seconds"]))
@@ -198,9 +199,9 @@ def test_interrupted_run_goes_on_and_equals_one_that_was_not(rated: RatedPairs, 
 
 
 def test_finished_run_scores_nothing_again(rated: RatedPairs, tmp_path: Path, forwarded: list[int]) -> None:
-    first = run_to_end(ScoreRun(rated, panel(), tmp_path / "out", Reading()))
+    first = run_to_end(ScoreRun(rated, panel(), tmp_path / "out"))
     forwarded.clear()
-    run = ScoreRun(rated, panel(), tmp_path / "out", Reading())
+    run = ScoreRun(rated, panel(), tmp_path / "out")
     assert list(run) == [len(rated)]
     assert not forwarded
     assert parquet.read_table(run.path).equals(first)
@@ -209,7 +210,7 @@ def test_finished_run_scores_nothing_again(rated: RatedPairs, tmp_path: Path, fo
 
 def test_references_of_a_batch_run_once_for_the_changes(tmp_path: Path, forwarded: list[int]) -> None:
     one = read_rated_csv(dataset(tmp_path / "one", references=1, levels=1))
-    run_to_end(ScoreRun(one, Panel({"vit": VIT}), tmp_path / "out", Reading(), parse_changes("shift-1px,rotate-1")))
+    run_to_end(ScoreRun(one, Panel({"vit": VIT}), tmp_path / "out", ScoreOptions(changes="shift-1px,rotate-1")))
     assert forwarded == [2, 1, 1]  # both sides, then the changed image alone
 
 
@@ -218,7 +219,7 @@ def test_pairs_that_fail_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     (tmp_path / "data" / "d0_1.png").write_bytes(b"no image")
     save(torch.rand(3, 20, 20), tmp_path / "data" / "d1_1.png")
     rated = read_rated_csv(path)
-    run = ScoreRun(rated, Panel({}, [MSE, LARGE]), tmp_path / "out", Reading(), batch=3)
+    run = ScoreRun(rated, Panel({}, [MSE, LARGE]), tmp_path / "out", ScoreOptions(batch=3))
     table = run_to_end(run)
     assert table.num_rows == len(rated) - 2
     problems = {problem.name: problem.reason for problem in run.unscored()}
@@ -232,7 +233,7 @@ def test_nothing_to_score_is_an_error(tmp_path: Path) -> None:
     path = dataset(tmp_path / "data", references=1, levels=1)
     (tmp_path / "data" / "d0_0.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="no pair of data could be scored: cannot read"):
-        run_to_end(ScoreRun(read_rated_csv(path), panel(), tmp_path / "out", Reading()))
+        run_to_end(ScoreRun(read_rated_csv(path), panel(), tmp_path / "out"))
 
 
 def test_max_side_and_border_are_for_every_metric(rated: RatedPairs) -> None:
@@ -253,9 +254,9 @@ def test_content_changes_with_pixels_and_opinions_but_not_with_places(tmp_path: 
 
 
 def test_scores_are_a_table_of_scores(rated: RatedPairs, tmp_path: Path) -> None:
-    run = ScoreRun(rated, panel(), tmp_path / "out", Reading(), parse_changes("rotate-1"), features=lambda a, b: {})
+    run = ScoreRun(rated, panel(), tmp_path / "out", ScoreOptions(changes="rotate-1"))
     run_to_end(run)
-    table = read_scored(run.path, "opinion")
+    table = run.table()
     assert list(table.scores) == ["vit", "both/cosine", "both/l2", "mse"]
     assert table.changed["rotate-1"].keys() == table.scores.keys()
     assert list(table.taps) == ["vit"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import shutil
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -26,14 +24,17 @@ from tests.test_cli import fmiqa
 from tests.test_page import Reader, three
 from torchmetrics_fmiqa import feature_distance
 from torchmetrics_fmiqa.benchmark.analysis.preference import Choices, ChoiceScore, ChoiceStudy, analyse_choices
-from torchmetrics_fmiqa.benchmark.benchmark import Display, as_rated, benchmark_choices
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+from torchmetrics_fmiqa.benchmark.benchmark import Output, as_rated, benchmark_choices
+from torchmetrics_fmiqa.benchmark.build_study import StudySettings
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
-from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
-from torchmetrics_fmiqa.benchmark.sections.preference import write_choices, write_choices_html
+from torchmetrics_fmiqa.benchmark.reports import choice_report
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import ScoreOptions
 from torchmetrics_fmiqa.data.datasets import read_bapps_2afc, read_bapps_jnd
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import Triplets
+from torchmetrics_fmiqa.report.html import render_html
+from torchmetrics_fmiqa.report.markdown import render_markdown
 from torchmetrics_fmiqa.statistics import holm, jnd_map, two_afc
 
 SHARES = {"cnn": [0.0, 0.2, 0.4, 0.6, 1.0], "traditional": [0.8, 0.2, 1.0]}
@@ -42,6 +43,14 @@ VIT = "vit-tiny:weights=random:0:taps=[0 1]:tile=32"
 
 
 # Statistics -----------------------------------------------------------------------------------------------------------
+
+
+def html_of(study: ChoiceStudy) -> str:
+    return render_html(choice_report(study))
+
+
+def markdown_of(study: ChoiceStudy) -> str:
+    return render_markdown(choice_report(study))
 
 
 def choices(distances: dict[str, np.ndarray], share: np.ndarray, part=None, reference=None, kind="two_afc") -> Choices:
@@ -154,8 +163,8 @@ def test_metrics_that_choose_alike_differ_by_nothing() -> None:
     found, _ = analyse_choices(choices({"one": distances["near"], "two": distances["near"] * 3}, share), resamples=50)
     assert [(one.metric, one.behind, one.p_holm) for one in found] == [("one", 0, 1), ("two", 0, 1)]
     study = ChoiceStudy("x", "fmiqa", "two_afc", found, (), {"all": 400}, 400)
-    assert study.rivals == ["two"]
-    assert "`two` may be as good" in write_choices(study).replace("**", "`")
+    assert study.ties == ["two"]
+    assert "`two` may be as good" in markdown_of(study).replace("**", "`")
 
 
 def test_a_metric_without_a_value_has_no_score_and_says_so() -> None:
@@ -166,7 +175,7 @@ def test_a_metric_without_a_value_has_no_score_and_says_so() -> None:
     assert np.isnan([found[1].score, found[1].low, found[1].by_part["all"]]).all()
     assert found[1].note == "has no value for 1 of 400 choices"
     none, _ = analyse_choices(choices({"near": distances["near"]}, share), resamples=20)
-    assert "No metric could be ranked" in write_choices(ChoiceStudy("x", "c", "two_afc", none, (), {"all": 400}, 400))
+    assert "No metric could be ranked" in markdown_of(ChoiceStudy("x", "c", "two_afc", none, (), {"all": 400}, 400))
 
 
 def test_one_reference_gives_no_interval() -> None:
@@ -250,29 +259,20 @@ def away(preds: Tensor, target: Tensor) -> Tensor:
     return (preds - target).abs().mean((1, 2, 3))
 
 
-def measure(name: str, score, quality: bool = False, minimum_side: int = 1) -> Measure:
-    return Measure(name, score, quality, True, identity="test", minimum_side=minimum_side)
+def metric(name: str, score, quality: bool = False, minimum_side: int = 1) -> Metric:
+    return Metric(name, score, quality, True, identity="test", minimum_side=minimum_side)
 
 
-DISTANCE, REVERSED = measure("distance", away), measure("reversed", lambda p, t: -away(p, t))
+DISTANCE, REVERSED = metric("distance", away), metric("reversed", lambda p, t: -away(p, t))
 QUALITY, BLIND = (
-    measure("quality", lambda p, t: 1 - away(p, t), quality=True),
-    measure("blind", lambda p, t: 0 * away(p, t)),
+    metric("quality", lambda p, t: 1 - away(p, t), quality=True),
+    metric("blind", lambda p, t: 0 * away(p, t)),
 )
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator:
-    yield lambda text: None
-
-
-DISPLAY = Display(quiet, lambda done, total: done)
-
-
-def benchmark(source, root: Path, out: Path, *measures: Measure, batch: int = 3, seed: int = 0) -> ChoiceStudy:
-    return benchmark_choices(
-        source, root, Panel({}, measures), out, Reading(), "cpu", batch, 50, seed, "fmiqa", DISPLAY
-    )
+def benchmark(source, root: Path, out: Path, *metrics: Metric, batch: int = 3, seed: int = 0) -> ChoiceStudy:
+    settings = StudySettings(resamples=50, seed=seed)
+    return benchmark_choices(source, root, Panel({}, metrics), ScoreOptions(batch=batch), settings, Output(out))
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -286,8 +286,7 @@ def best_share(shares: list[float]) -> float:
 
 def test_a_metric_that_is_the_opinion_gets_the_majority_and_its_reverse_the_mirror(tmp_path: Path) -> None:
     root = bapps_2afc(tmp_path / "data")
-    measures = (REVERSED, QUALITY, DISTANCE, BLIND)
-    study = benchmark(read_bapps_2afc(root), root, tmp_path / "out", *measures)
+    study = benchmark(read_bapps_2afc(root), root, tmp_path / "out", REVERSED, QUALITY, DISTANCE, BLIND)
     majority = {part: best_share(shares) for part, shares in SHARES.items()}
     found = {one.metric: one for one in study.scores}
     assert [one.metric for one in study.scores] == ["quality", "distance", "blind", "reversed"]
@@ -340,7 +339,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return away(preds, target)
 
-    counted = measure("distance", counting)
+    counted = metric("distance", counting)
     with pytest.raises(KeyboardInterrupt):
         benchmark(source, root, tmp_path / "out", counted)
     assert sum(seen) == 9
@@ -383,7 +382,7 @@ def test_what_cannot_be_scored_takes_its_triplet_along_and_is_listed(tmp_path: P
 
 def test_a_metric_for_larger_images_is_listed_and_the_others_are_ranked(tmp_path: Path) -> None:
     root = bapps_2afc(tmp_path / "data")
-    large = measure("large", away, minimum_side=100)
+    large = metric("large", away, minimum_side=100)
     study = benchmark(read_bapps_2afc(root), root, tmp_path / "out", large, DISTANCE)
     assert [one.metric for one in study.scores] == ["distance", "large"]
     assert [one.name for one in study.missing] == ["large"]
@@ -410,10 +409,10 @@ def test_what_cannot_be_told_is_refused_before_anything_is_scored(tmp_path: Path
     for path in (root / "jnd" / "val" / "traditional" / "same").iterdir():
         share(path, 0.0)
     with pytest.raises(ValueError, match="part 'traditional' for the same"):
-        benchmark(read_bapps_jnd(root), root, tmp_path / "out", measure("never", never))
+        benchmark(read_bapps_jnd(root), root, tmp_path / "out", metric("never", never))
     (root / "jnd" / "val" / "traditional").rename(root / "jnd" / "val" / "pooled")
     with pytest.raises(ValueError, match="a part of bapps_jnd is called 'pooled'"):
-        benchmark(read_bapps_jnd(root), root, tmp_path / "out", measure("never", never))
+        benchmark(read_bapps_jnd(root), root, tmp_path / "out", metric("never", never))
     with pytest.raises(ValueError, match="no metric can run here"):
         benchmark(read_bapps_jnd(root, types=["cnn"]), root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -421,7 +420,7 @@ def test_what_cannot_be_told_is_refused_before_anything_is_scored(tmp_path: Path
 
 def test_names_from_outside_are_no_markup() -> None:
     one = ChoiceScore("<b>|`x`", 0.7, {"a|b*": 0.7})
-    page = write_choices(ChoiceStudy("t<i>", "c", "two_afc", (one,), (), {"a|b*": 1}, 1))
+    page = markdown_of(ChoiceStudy("t<i>", "c", "two_afc", (one,), (), {"a|b*": 1}, 1))
     assert "<b>" not in page.replace("\\<b>", "")
     assert "a\\|b\\*" in page
 
@@ -441,7 +440,7 @@ def study_of_many() -> ChoiceStudy:
 
 def test_the_html_page_says_what_the_study_holds() -> None:
     study = study_of_many()
-    page = write_choices_html(study)
+    page = html_of(study)
     read = Reader(page)
     text = " ".join("".join(read.texts).split()).replace("\u00a0", " ")
     best, second = study.scores[:2]
@@ -450,7 +449,7 @@ def test_the_html_page_says_what_the_study_holds() -> None:
         f"2AFC {three(best.score)}, 95 % interval [{three(best.low)}, {three(best.high)}]",
         f"+{three(best.score - second.score)} over the next, {second.metric}, 95 % interval "
         f"[{three(-second.behind_high)}, {three(-second.behind_low)}]",
-        f"{4 - len(study.rivals)} of 4 others, beyond chance",
+        f"{4 - len(study.ties)} of 4 others, beyond chance",
         f"Majority of people {three(study.ceilings[0].score)}; one person {three(study.ceilings[1].score)}.",
         "400 choices of 400 references, in 3 parts",
         "2AFC is the mean share of people",
@@ -467,7 +466,7 @@ def test_the_html_page_says_what_the_study_holds() -> None:
     assert "://" not in page
     assert sum(tag == "script" for tag, _ in read.elements) == 1
     # The Markdown page has the same facts, without drawings.
-    short = write_choices(study).replace("\u00a0", " ")
+    short = markdown_of(study).replace("\u00a0", " ")
     assert f"- Agreement: 2AFC {three(best.score)}, 95 % interval" in short
     assert "drawn" not in short
 
@@ -476,7 +475,7 @@ def test_the_html_page_works_in_a_browser(browser: Browser, tmp_path: Path) -> N
     """Without the drawing of scores against opinions, of which there are none, the script still does the rest."""
     study = study_of_many()
     path = tmp_path / "report.html"
-    path.write_text(write_choices_html(study), encoding="utf-8")
+    path.write_text(html_of(study), encoding="utf-8")
     for width in (360, 1280, 1600):
         browser.open(path, width=width)
         assert browser.evaluate("document.documentElement.scrollWidth") == width

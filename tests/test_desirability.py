@@ -17,7 +17,7 @@ from tests.conftest import ASSETS, needs
 from torchmetrics_fmiqa.benchmark.analysis.agreement import Robustness, analyse
 from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
 from torchmetrics_fmiqa.benchmark.analysis.desirability import FACTORS, FLOOR, Desirability, desirability, factors_of
-from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import LossSuitability
 from torchmetrics_fmiqa.benchmark.scoring.score_table import read_scored
 from torchmetrics_fmiqa.statistics import Agreement, agreement
 
@@ -318,10 +318,10 @@ def test_the_worst_set_counts_this_one() -> None:
 
 
 def test_usefulness_is_a_geometric_mean() -> None:
-    assert factors_of(agreed(), usefulness=Usefulness("m", 0.5, 1, 0.9, 0.8))["usefulness"] == pytest.approx(
+    assert factors_of(agreed(), suitability=LossSuitability("m", 0.5, 1, 0.9, 0.8))["usefulness"] == pytest.approx(
         (0.5 * 0.9 * 0.8) ** 0.25
     )
-    assert factors_of(agreed(), usefulness=Usefulness("m", 0, 1, 1, 1))["usefulness"] == 0
+    assert factors_of(agreed(), suitability=LossSuitability("m", 0, 1, 1, 1))["usefulness"] == 0
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_any_finding_gives_factors_that_can_be_condensed(
     factors = factors_of(
         replace(AGREED, srcc=srcc),
         {"shift": Robustness(changed, 1.0)},
-        Usefulness("m", *parts),
+        LossSuitability("m", *parts),
         Cost("m", seconds, 1.0),
         others,
     )

@@ -131,8 +131,8 @@ def test_a_level_without_meaning_is_an_error(name: str, level: float, message: s
     ("images", "message"),
     [
         (torch.zeros(3, 40, 40), r"\(3, 40, 40\)"),
-        (torch.zeros(1, 3, 40, 40, dtype=torch.uint8), "floating point, got torch.uint8"),
-        (torch.full((1, 3, 40, 40), 128.0), "128 ... 128: scale them"),
+        (torch.zeros(1, 3, 40, 40, dtype=torch.uint8), "floating point.*got torch.uint8"),
+        (torch.full((1, 3, 40, 40), 128.0), "128 ... 128: scale"),
         (torch.full((1, 3, 40, 40), float("nan")), "nan"),
     ],
 )

@@ -23,16 +23,18 @@ from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
 from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability, Factor
 from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
 from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
-from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import LossSuitability
 from torchmetrics_fmiqa.benchmark.analysis.outliers import FeatureTest, OutlierFinding, WorstCase
 from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
+from torchmetrics_fmiqa.benchmark.reports import study_report
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.benchmark.sections import gallery as pictures
 from torchmetrics_fmiqa.benchmark.sections import scatter
 from torchmetrics_fmiqa.benchmark.sections.scatter import scatter_data
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
-from torchmetrics_fmiqa.benchmark.study_report import write_html, write_markdown
 from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.report.html import render_html
+from torchmetrics_fmiqa.report.markdown import render_markdown
 from torchmetrics_fmiqa.report.svg import named_points
 
 HOSTILE = (
@@ -118,7 +120,9 @@ def full_study(names: dict[str, str] | None = None) -> Study:
             for k in range(2)
             for attack in ("fgsm", "pgd")
         ),
-        usefulness=tuple(Usefulness(name, float(k > 0), 1.0, 0.9, 0.8125) for k, name in enumerate(metrics[:3])),
+        loss_suitability=tuple(
+            LossSuitability(name, float(k > 0), 1.0, 0.9, 0.8125) for k, name in enumerate(metrics[:3])
+        ),
         cost=tuple(Cost(name, 0.01 * 7**k, 5.7 * k) for k, name in enumerate(metrics[:3])),
         desirability=Desirability(
             metrics,
@@ -162,6 +166,14 @@ def full_study(names: dict[str, str] | None = None) -> Study:
         missing=(Problem(called("missing", "gone.png"), "is not there"),),
         folder=Path("/data/made_up"),
     )
+
+
+def write_html(study: Study) -> str:
+    return render_html(study_report(study))
+
+
+def write_markdown(study: Study) -> str:
+    return render_markdown(study_report(study))
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +392,7 @@ def test_tables_hold_the_numbers_of_the_study(study: Study) -> None:
         mine = [one for one in study.attacks if one.metric == metric and one.epsilon == 4.0]
         worst = max(mine, key=lambda one: abs(one.change))
         assert same(row[1:], [*(one.change for one in mine), worst.noise, worst.change])
-    for row, one in zip(read.values("usefulness"), study.usefulness, strict=True):
+    for row, one in zip(read.values("loss-suitability"), study.loss_suitability, strict=True):
         assert same(row[1:], [one.finite_gradient, one.identity, one.symmetry, one.monotone])
     for row, one in zip(read.values("cost"), study.cost, strict=True):
         assert same(row[1:], [one.seconds_per_megapixel, one.seconds_per_megapixel, one.parameters])

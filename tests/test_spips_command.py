@@ -18,8 +18,8 @@ from tests.test_cli import fmiqa, picture, save
 from torchmetrics_fmiqa import FeatureComparator, Recipe, SpipsRecipe, feature_distance, spips
 from torchmetrics_fmiqa.benchmark.distortions import parse_changes
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
-from torchmetrics_fmiqa.benchmark.metrics.spec import AskedSpips, parse_metrics
-from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreRun
+from torchmetrics_fmiqa.benchmark.metrics.spec import SpipsSpec, parse_metrics
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import ScoreOptions, ScoreRun
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
@@ -69,14 +69,14 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_name_is_the_default_recipe_with_fixed_weights() -> None:
-    assert parse_metrics(["spips"], BASELINES) == {"spips": AskedSpips(plain_recipe())}
+    assert parse_metrics(["spips"], BASELINES) == {"spips": SpipsSpec(plain_recipe())}
 
 
 def test_fields_of_a_name_are_of_spips_or_of_the_recipe(head: Path) -> None:
     name = f"{NAME}:head={head}:low_level=[0,1]:semantic=[2, 3]:parts=[low_level, semantic]:distance=l2"
     ((label, asked),) = parse_metrics([name], BASELINES).items()
     assert label == f"{LABEL}:head=mine:low_level=[0 1]:semantic=[2 3]:parts=[low_level semantic]:distance=l2"
-    assert asked == AskedSpips(VIT.replace(distance="l2"), str(head), (0, 1), (2, 3), ("semantic", "low_level"))
+    assert asked == SpipsSpec(VIT.replace(distance="l2"), str(head), (0, 1), (2, 3), ("semantic", "low_level"))
     assert parse_metrics([f"{NAME}:parts=semantic"], BASELINES)[f"{LABEL}:parts=semantic"].parts == ("semantic",)
 
 
@@ -118,7 +118,7 @@ def test_files_name_spips_beside_recipes_and_paths_count_from_them(
     assert found["trained"].recipe.distance == "l2"
     assert Path(found["trained"].recipe.weights) == folder / "w.safetensors"
     assert Path(found["trained"].head) == Path(found["alone"].head) == folder / "head.safetensors"
-    assert found["early"] == AskedSpips(plain_recipe(), None, (0,), (1,), ("semantic",))
+    assert found["early"] == SpipsSpec(plain_recipe(), None, (0,), (1,), ("semantic",))
 
 
 def test_fields_beside_a_file_are_for_all_of_it(tmp_path: Path) -> None:
@@ -178,9 +178,9 @@ def test_wrong_entries_of_a_file_are_named(tmp_path: Path, text: str, message: s
 def panel(head: Path) -> Panel:
     features = {
         "vit": VIT,
-        "fixed": AskedSpips(VIT),
-        "split": AskedSpips(VIT, None, (0,), (3, 2), ("semantic", "low_level")),
-        "trained": AskedSpips(VIT, str(head)),
+        "fixed": SpipsSpec(VIT),
+        "split": SpipsSpec(VIT, None, (0,), (3, 2), ("semantic", "low_level")),
+        "trained": SpipsSpec(VIT, str(head)),
     }
     return Panel(features, [MSE])
 
@@ -211,7 +211,7 @@ def test_a_panel_gives_the_numbers_of_each_door_with_one_forward_pass(head: Path
 def test_another_trunk_has_a_forward_pass_of_its_own(forwarded: list[int]) -> None:
     other = VIT.replace(weights="random:1")
     preds, target = make_pair(1, 32, 32)
-    found = Panel({"vit": VIT, "other": AskedSpips(other), "same": AskedSpips(VIT)}).score(preds, target)
+    found = Panel({"vit": VIT, "other": SpipsSpec(other), "same": SpipsSpec(VIT)}).score(preds, target)
     assert len(forwarded) == 2
     torch.testing.assert_close(found["other"], spips(preds, target, other, reduction="none"))
     torch.testing.assert_close(found["same"], spips(preds, target, VIT, reduction="none"))
@@ -232,7 +232,7 @@ def test_measures_equal_their_columns_and_have_gradients(head: Path) -> None:
     made = panel(head)
     preds, target = make_pair(2, 32, 32)
     found = made.score(preds, target)
-    measures = {one.name: one for one in made.measures()}
+    measures = {one.name: one for one in made.metrics()}
     assert list(measures) == list(made.names)
     for name, measure in measures.items():
         assert measure.identity == made.identities[name]
@@ -246,22 +246,22 @@ def test_measures_equal_their_columns_and_have_gradients(head: Path) -> None:
 
 
 def test_identities_change_with_what_the_numbers_depend_on_and_with_nothing_else(head: Path, tmp_path: Path) -> None:
-    def identity(asked: AskedSpips, precision: Any = "float32") -> str:
+    def identity(asked: SpipsSpec, precision: Any = "float32") -> str:
         return Panel({"any name": asked}, precision=precision).identities["any name"]
 
     moved = tmp_path / "elsewhere.safetensors"
     moved.write_bytes(head.read_bytes())
-    same = identity(AskedSpips(VIT, str(head)))
-    assert same == identity(AskedSpips(VIT, str(moved)))
+    same = identity(SpipsSpec(VIT, str(head)))
+    assert same == identity(SpipsSpec(VIT, str(moved)))
     other = make_head(tmp_path / "other.safetensors", seed=1)
     distinct = [
         same,
-        identity(AskedSpips(VIT, str(head)), "float64"),
-        identity(AskedSpips(VIT, str(other))),
-        identity(AskedSpips(VIT)),
-        identity(AskedSpips(VIT, parts=("semantic",))),
-        identity(AskedSpips(VIT, low_level=(0,))),
-        identity(AskedSpips(VIT.replace(distance="l2"))),
+        identity(SpipsSpec(VIT, str(head)), "float64"),
+        identity(SpipsSpec(VIT, str(other))),
+        identity(SpipsSpec(VIT)),
+        identity(SpipsSpec(VIT, parts=("semantic",))),
+        identity(SpipsSpec(VIT, low_level=(0,))),
+        identity(SpipsSpec(VIT.replace(distance="l2"))),
     ]
     assert len(set(distinct)) == len(distinct)
 
@@ -289,15 +289,15 @@ def test_heads_and_recipes_that_do_not_fit_are_errors_that_name_the_metric(head:
     save_head(FusionHead(["near", "far"]), fusion)
     (tmp_path / "broken.safetensors").write_bytes(b"no tensors")
     wrong = {
-        "was trained for": AskedSpips(VIT.replace(distance="l2"), str(head)),
-        "holds a fusion head": AskedSpips(VIT, str(fusion)),
-        "is no .safetensors file": AskedSpips(VIT, str(tmp_path / "broken.safetensors")),
-        "leave out `parts`": AskedSpips(VIT, str(head), parts=("semantic",)),
-        "in both streams": AskedSpips(VIT, None, (0, 1), (1, 2)),
-        "out of range": AskedSpips(VIT, None, (99,)),
-        "'wasserstein'": AskedSpips(VIT.replace(distance="wasserstein")),
-        "one `distance`": AskedSpips(VIT.replace(distance=["l2", "cosine"])),
-        "by the fmiqa protocol": AskedSpips(Recipe.zsiqa("vit_tiny_patch16_224", weights="random:0")),
+        "was trained for": SpipsSpec(VIT.replace(distance="l2"), str(head)),
+        "holds a fusion head": SpipsSpec(VIT, str(fusion)),
+        "is no .safetensors file": SpipsSpec(VIT, str(tmp_path / "broken.safetensors")),
+        "leave out `parts`": SpipsSpec(VIT, str(head), parts=("semantic",)),
+        "in both streams": SpipsSpec(VIT, None, (0, 1), (1, 2)),
+        "out of range": SpipsSpec(VIT, None, (99,)),
+        "'wasserstein'": SpipsSpec(VIT.replace(distance="wasserstein")),
+        "one `distance`": SpipsSpec(VIT.replace(distance=["l2", "cosine"])),
+        "by the fmiqa protocol": SpipsSpec(Recipe.zsiqa("vit_tiny_patch16_224", weights="random:0")),
     }
     for message, asked in wrong.items():
         with pytest.raises(ValueError) as caught:
@@ -311,12 +311,12 @@ def test_heads_and_recipes_that_do_not_fit_are_errors_that_name_the_metric(head:
 
 def test_references_run_once_for_the_changes_as_they_do_for_recipes(tmp_path: Path, forwarded: list[int]) -> None:
     rated = read_rated_csv(dataset(tmp_path / "one", references=1, levels=1, size=32))
-    made = Panel({"fixed": AskedSpips(VIT.replace(tile=48))})
-    changes = parse_changes("shift-1px,rotate-1")
-    (row,) = run_to_end(ScoreRun(rated, made, tmp_path / "out", Reading(), changes)).to_pylist()
+    made = Panel({"fixed": SpipsSpec(VIT.replace(tile=48))})
+    changes = "shift-1px,rotate-1"
+    (row,) = run_to_end(ScoreRun(rated, made, tmp_path / "out", ScoreOptions(changes=changes))).to_pylist()
     assert forwarded == [2, 1, 1]  # both sides, then the changed image alone
     preds, target = (read_image(path)[None].float() / 255 for path in (rated.pairs[0].dist, rated.pairs[0].ref))
-    for change in changes:
+    for change in parse_changes(changes):
         alone = spips(change(preds), target, VIT.replace(tile=48))
         assert row[f"fixed|{change.name}"] == pytest.approx(float(alone), rel=1e-4)
 

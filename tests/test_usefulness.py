@@ -11,9 +11,9 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from tests.conftest import RANDOM_VIT, make_pair
-from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness, usefulness
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import LossSuitability, loss_suitability
 from torchmetrics_fmiqa.benchmark.distortions import GRADED
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 from torchmetrics_fmiqa.comparator import FeatureComparator
 from torchmetrics_fmiqa.recipes import Recipe
 
@@ -22,8 +22,8 @@ IMAGES = [make_pair(1, 64, 80, seed=seed)[0] for seed in (0, 1)]
 
 def found(
     score: Callable[[Tensor, Tensor], Tensor], higher: bool = False, differentiable: bool = True, minimum: int = 1
-) -> Usefulness:
-    return usefulness(Measure("made up", score, higher, differentiable, "made up", minimum), IMAGES)
+) -> LossSuitability:
+    return loss_suitability(Metric("made up", score, higher, differentiable, "made up", minimum), IMAGES)
 
 
 def mse(preds: Tensor, target: Tensor) -> Tensor:
@@ -31,8 +31,8 @@ def mse(preds: Tensor, target: Tensor) -> Tensor:
 
 
 def test_a_good_distance_and_its_negative_are_perfect() -> None:
-    assert found(mse) == Usefulness("made up", 1, 1, 1, 1)
-    assert found(lambda preds, target: 1 - mse(preds, target), higher=True) == Usefulness("made up", 1, 1, 1, 1)
+    assert found(mse) == LossSuitability("made up", 1, 1, 1, 1)
+    assert found(lambda preds, target: 1 - mse(preds, target), higher=True) == LossSuitability("made up", 1, 1, 1, 1)
 
 
 def test_a_wrong_direction_orders_nothing() -> None:
@@ -42,7 +42,7 @@ def test_a_wrong_direction_orders_nothing() -> None:
 
 def test_a_root_has_no_gradient_at_zero() -> None:
     # NaN for the three pairs of equal images, and only for them.
-    assert found(lambda preds, target: mse(preds, target).sqrt()) == Usefulness(
+    assert found(lambda preds, target: mse(preds, target).sqrt()) == LossSuitability(
         "made up", 0.5, 1, pytest.approx(1, abs=1e-6), 1
     )
 
@@ -73,7 +73,7 @@ def test_a_metric_that_is_not_differentiable_is_not_asked_for_a_gradient() -> No
         needed.append(preds.requires_grad)
         return mse(preds, target)
 
-    assert found(score, differentiable=False) == Usefulness("made up", 0, 1, 1, 1)
+    assert found(score, differentiable=False) == LossSuitability("made up", 0, 1, 1, 1)
     assert not any(needed)
 
 
@@ -99,7 +99,7 @@ def test_asymmetry_is_one_minus_the_difference_over_the_size() -> None:
             back.append(relative(crop, version).item())
     size = (sum(map(abs, forth)) + sum(map(abs, back))) / 2
     expected = 1 - sum(abs(a - b) for a, b in zip(forth, back, strict=True)) / size
-    measured = usefulness(Measure("made up", relative, False, True, "made up"), IMAGES, side=64)
+    measured = loss_suitability(Metric("made up", relative, False, True, "made up"), IMAGES, side=64)
     assert measured.symmetry == pytest.approx(expected, abs=1e-5)
     assert 0.2 < measured.symmetry < 0.95
     signed = found(lambda preds, target: (preds - target).mean((1, 2, 3)))
@@ -107,11 +107,11 @@ def test_asymmetry_is_one_minus_the_difference_over_the_size() -> None:
 
 
 def test_a_constant_says_nothing() -> None:
-    assert found(lambda preds, target: 0 * preds.mean((1, 2, 3))) == Usefulness("made up", 0, 0, 1, 0)
+    assert found(lambda preds, target: 0 * preds.mean((1, 2, 3))) == LossSuitability("made up", 0, 0, 1, 0)
 
 
 def test_a_metric_of_nan_is_worth_nothing() -> None:
-    assert found(lambda preds, target: mse(preds, target) * float("nan")) == Usefulness("made up", 0, 0, 0, 0)
+    assert found(lambda preds, target: mse(preds, target) * float("nan")) == LossSuitability("made up", 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(("offset", "identity"), [(1e-9, 1), (1e-4, 0)])
@@ -143,7 +143,7 @@ def test_psnr_and_ssim_of_torchmetrics() -> None:
         higher=True,
     )
     # Infinite for equal images, which is its best value, but has no gradient there.
-    assert psnr == Usefulness("made up", 0.5, 1, 1, 1)
+    assert psnr == LossSuitability("made up", 0.5, 1, 1, 1)
     ssim = found(
         lambda preds, target: torch.as_tensor(
             structural_similarity_index_measure(preds, target, data_range=1.0, reduction="none")
@@ -165,9 +165,9 @@ def test_our_distance_is_a_loss() -> None:
 def test_the_callers_mode_does_not_matter() -> None:
     with torch.inference_mode():
         images = [image.clone() for image in IMAGES]
-        assert usefulness(Measure("mse", mse, False, True, "mse"), images) == Usefulness("mse", 1, 1, 1, 1)
+        assert loss_suitability(Metric("mse", mse, False, True, "mse"), images) == LossSuitability("mse", 1, 1, 1, 1)
     with torch.no_grad():
-        assert found(mse) == Usefulness("made up", 1, 1, 1, 1)
+        assert found(mse) == LossSuitability("made up", 1, 1, 1, 1)
 
 
 def test_crops_are_central_and_large_enough() -> None:
@@ -178,13 +178,13 @@ def test_crops_are_central_and_large_enough() -> None:
         sizes.add(tuple(target.shape[-2:]))
         return mse(preds, target)
 
-    usefulness(Measure("mse", score, False, False, "mse"), [image], side=32)
+    loss_suitability(Metric("mse", score, False, False, "mse"), [image], side=32)
     assert sizes == {(32, 32)}
     sizes.clear()
-    usefulness(Measure("mse", score, False, False, "mse", minimum_side=48), [image], side=32)
+    loss_suitability(Metric("mse", score, False, False, "mse", minimum_side=48), [image], side=32)
     assert sizes == {(48, 48)}
     sizes.clear()
-    usefulness(Measure("mse", score, False, False, "mse"), [image])
+    loss_suitability(Metric("mse", score, False, False, "mse"), [image])
     assert sizes == {(60, 100)}
 
 
@@ -196,7 +196,7 @@ def test_the_seed_is_that_of_the_noise() -> None:
             seen.append(preds.detach())
             return mse(preds, target)
 
-        usefulness(Measure("mse", score, False, True, "mse"), IMAGES[:1], seed=seed)
+        loss_suitability(Metric("mse", score, False, True, "mse"), IMAGES[:1], seed=seed)
         return torch.cat(seen).double().sum().item()
 
     assert first_noise(0) == first_noise(0) != first_noise(1)
@@ -209,13 +209,13 @@ def test_the_seed_is_that_of_the_noise() -> None:
         ([torch.zeros(3, 64, 64)], 1, r"images\[0\] must be \(1, 3, H, W\) float32, got torch.float32 \(3, 64, 64\)"),
         ([IMAGES[0], IMAGES[0].double()], 1, r"images\[1\] .* got torch.float64"),
         (IMAGES, 65, "64 x 80: the metric needs 65 pixels"),
-        ([IMAGES[0] * 255], 1, "scale them first"),
+        ([IMAGES[0] * 255], 1, "scale or clamp it first"),
         ([IMAGES[0][..., :16, :]], 1, "17 pixels a side, got 16 x 80"),
     ],
 )
 def test_unfit_images_are_an_error(images: list[Tensor], minimum: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        usefulness(Measure("mse", mse, False, True, "mse", minimum), images)
+        loss_suitability(Metric("mse", mse, False, True, "mse", minimum), images)
 
 
 def test_one_score_for_all_is_an_error() -> None:

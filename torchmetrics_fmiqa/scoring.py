@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.features.image_checks import share_outside
 from torchmetrics_fmiqa.memory import memory_of_a_pair
 from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
+
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
 
 _READERS = 2
 _AHEAD = 4  # pairs read ahead; a 4K pair takes 50 MB
@@ -139,7 +143,7 @@ def score_pairs(
         A :class:`Scored` for each pair.
     """
     group: list[_Loaded] = []
-    for loaded in _read_ahead(pairs, match, to_rgb):
+    for loaded in read_ahead(pairs, partial(_load, match=match, to_rgb=to_rgb)):
         if group and (isinstance(loaded, Scored) or not _fits(group, loaded, scorer.tile_batch)):
             yield from _score_group(scorer, group, device, crop_border)
             group = []
@@ -162,23 +166,25 @@ def _fits(group: list[_Loaded], loaded: _Loaded, tile_batch: int) -> bool:
     return same and pixels <= tile_batch * 224 * 224
 
 
-def _read_ahead(pairs: Sequence[Pair], match: Match | None, to_rgb: bool) -> Iterator[_Loaded | Scored]:
-    def load(pair: Pair) -> _Loaded | Scored:
-        try:
-            with memory_of_a_pair():
-                target, preds = (read_image(path, to_rgb) for path in (pair.ref_path, pair.dist_path))
-                return _Loaded(pair, *match_sizes(preds, target, match))
-        except ValueError as error:
-            return Scored(pair, {}, error=str(error))
-
+def read_ahead(items: Iterable[Item], load: Callable[[Item], Loaded]) -> Iterator[Loaded]:
+    """Load items by two threads, a few ahead of their use, and give what they loaded in order."""
     with ThreadPoolExecutor(_READERS) as pool:
-        waiting: deque[Future[_Loaded | Scored]] = deque()
-        for pair in pairs:
-            waiting.append(pool.submit(load, pair))
+        waiting: deque[Future[Loaded]] = deque()
+        for item in items:
+            waiting.append(pool.submit(load, item))
             if len(waiting) > _AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _load(pair: Pair, match: Match | None, to_rgb: bool) -> _Loaded | Scored:
+    try:
+        with memory_of_a_pair():
+            target, preds = (read_image(path, to_rgb) for path in (pair.ref_path, pair.dist_path))
+            return _Loaded(pair, *match_sizes(preds, target, match))
+    except ValueError as error:
+        return Scored(pair, {}, error=str(error))
 
 
 def _score_group(scorer: PairScorer, group: list[_Loaded], device: torch.device | str, border: int) -> Iterator[Scored]:

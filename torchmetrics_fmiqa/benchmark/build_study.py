@@ -15,28 +15,28 @@ from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis, OpinionIs,
 from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult, attack_metric
 from torchmetrics_fmiqa.benchmark.analysis.cost import Cost, measure_cost
 from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability, desirability, factors_of
-from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding, accuracy_finding
+from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import FEWEST, AccuracyFinding, accuracy_finding
 from torchmetrics_fmiqa.benchmark.analysis.layers import layer_curves
-from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness, usefulness
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import LossSuitability, loss_suitability
 from torchmetrics_fmiqa.benchmark.analysis.outliers import WorstCase, outlier_finding
 from torchmetrics_fmiqa.benchmark.gallery import gallery
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Skipped
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Skipped
+from torchmetrics_fmiqa.benchmark.progress import Progress, SilentProgress
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import ScoreRun
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
 from torchmetrics_fmiqa.comparator import FeatureComparator
 from torchmetrics_fmiqa.data.rows import csv_rows, need_columns
 
-# Metrics whose outliers are looked at, best first.
-_MISJUDGING = 5
-
-#: Says what is being done, for a progress display.
-Tell = Callable[[str], None]
+# How many metrics, best first, have their outliers looked at.
+_OUTLIERS_OF = 5
+# References on which metrics are tried as losses.
+_LOSS_IMAGES = 3
 
 
 @dataclass(frozen=True)
-class Asking:
-    """What to ask of the scores.
+class StudySettings:
+    """What to find out from scores, and how.
 
     Args:
         opinion_is: what a higher opinion means.
@@ -57,12 +57,12 @@ class Asking:
     worst: int = 10
 
 
-def _silent(what: str) -> None:
-    """Tell nobody."""
-
-
 def study_table(
-    table: ScoredTable, title: str = "scores", command: str = "", asking: Asking | None = None, tell: Tell = _silent
+    table: ScoredTable,
+    title: str = "scores",
+    command: str = "",
+    settings: StudySettings | None = None,
+    progress: Progress | None = None,
 ) -> Study:
     """Study a table of scores.
 
@@ -70,8 +70,8 @@ def study_table(
         table: the scores.
         title: what they are of.
         command: what the report says it was made with.
-        asking: what to ask.
-        tell: is told what is being done.
+        settings: what to find out.
+        progress: shows what is being done.
 
     Raises:
         ValueError: for an opinion whose direction the metrics do not settle.
@@ -81,52 +81,40 @@ def study_table(
     >>> mos, names = rng.uniform(1, 5, 60), np.arange(60).astype(str)
     >>> scores = {"near": 5 - mos + 0.1 * rng.normal(size=60), "far": 5 - mos + rng.normal(size=60)}
     >>> table = ScoredTable(scores, {}, mos, np.repeat(np.arange(10), 6).astype(str), names, None)
-    >>> study = study_table(table, asking=Asking(opinion_is="better", resamples=200))
-    >>> [one.metric for one in study.analysis.agreements], study.analysis.ties()
+    >>> study = study_table(table, settings=StudySettings(opinion_is="better", resamples=200))
+    >>> [agreement.metric for agreement in study.analysis.agreements], study.analysis.ties()
     (['near', 'far'], [])
     """
-    asking = asking or Asking()
-    return _condensed(_compared(table, title, command, asking, tell), asking)
+    settings, progress = settings or StudySettings(), progress or SilentProgress()
+    study = _study_scores(Study(title, command, table, _analyse(table, settings, progress)), settings, progress)
+    return _add_summaries(study, settings)
 
 
-def _compared(table: ScoredTable, title: str, command: str, asking: Asking, tell: Tell) -> Study:
-    """What the scores tell by themselves: agreement, and how it goes with depth."""
-    tell(f"comparing {len(table.scores)} metrics on {len(table.opinion)} images with people")
-    analysis = analyse(table, asking.opinion_is, asking.higher_is_better, asking.resamples, asking.seed)
-    study = Study(title, command, table, analysis)
-    if table.taps:
-        tell("following agreement through the networks")
-        better = analysis.opinion_higher_is_better
-        study = replace(study, layers=layer_curves(table, better, asking.resamples, asking.seed))
-    return study
-
-
-def study_images(run: ScoreRun, table: ScoredTable, title: str, command: str, asking: Asking, tell: Tell) -> Study:
-    """Study scores whose images and metrics are at hand: attacks, use as a loss, cost and gallery too.
+def study_images(run: ScoreRun, table: ScoredTable, command: str, settings: StudySettings, progress: Progress) -> Study:
+    """Study scores whose images and metrics are at hand: attacks, suitability as a loss, cost and gallery too.
 
     Args:
         run: the complete run that made the scores.
         table: the scores.
-        title: what they are of.
         command: what the report says it was made with.
-        asking: what to ask.
-        tell: is told what is being done.
+        settings: what to find out.
+        progress: shows what is being done.
     """
-    asking = replace(asking, higher_is_better=run.panel.qualities)
-    study = _compared(table, title, command, asking, tell)
-    measures = run.panel.measures()
-    attacks, unattacked = _attacks(run, measures, study, asking, tell)
+    settings = replace(settings, higher_is_better=run.panel.qualities)
+    study = Study(run.rated.name, command, table, _analyse(table, settings, progress), folder=run.rated.root)
+    study = _study_scores(study, settings, progress)
+    metrics = run.panel.metrics()
+    attacks, failed = _attacks(run, metrics, study, settings, progress)
     study = replace(
         study,
         attacks=tuple(attacks),
-        usefulness=tuple(_usefulness(run, measures, asking, tell)),
-        cost=tuple(_cost(run, measures, tell)),
-        skipped=(*run.panel.skipped, *unattacked),
+        loss_suitability=tuple(_loss_suitability(run, metrics, settings.seed, progress)),
+        cost=tuple(_cost(run, metrics, progress)),
+        skipped=(*run.panel.skipped, *failed),
         missing=(*run.rated.missing, *run.unscored()),
-        folder=run.rated.root,
     )
-    study = _condensed(study, asking)
-    return replace(study, gallery=_gallery(run, study, tell))
+    study = _add_summaries(study, settings)
+    return replace(study, gallery=_gallery(run, study, progress))
 
 
 def other_sets(folders: Sequence[Path]) -> dict[str, list[float]]:
@@ -135,7 +123,7 @@ def other_sets(folders: Sequence[Path]) -> dict[str, list[float]]:
     Raises:
         ValueError: for a folder that is none.
     """
-    found: dict[str, list[float]] = {}
+    by_metric: dict[str, list[float]] = {}
     for folder in folders:
         path = folder / "agreement.csv"
         if not path.is_file():
@@ -144,109 +132,120 @@ def other_sets(folders: Sequence[Path]) -> dict[str, list[float]]:
         need_columns(path, columns, ("metric", "srcc"))
         for _, row in rows:
             if not math.isnan(float(row["srcc"])):
-                found.setdefault(row["metric"], []).append(float(row["srcc"]))
-    return found
+                by_metric.setdefault(row["metric"], []).append(float(row["srcc"]))
+    return by_metric
 
 
-def _condensed(study: Study, asking: Asking) -> Study:
+def _analyse(table: ScoredTable, settings: StudySettings, progress: Progress) -> Analysis:
+    progress.status(f"comparing {len(table.scores)} metrics on {len(table.opinion)} images with people")
+    return analyse(table, settings.opinion_is, settings.higher_is_better, settings.resamples, settings.seed)
+
+
+def _study_scores(study: Study, settings: StudySettings, progress: Progress) -> Study:
+    """Add how agreement goes with depth, where the table has taps."""
+    if not study.table.taps:
+        return study
+    progress.status("following agreement through the networks")
+    better = study.analysis.opinion_higher_is_better
+    return replace(study, layers=layer_curves(study.table, better, settings.resamples, settings.seed))
+
+
+def _add_summaries(study: Study, settings: StudySettings) -> Study:
     """Add what rests on all the rest: the aggregate, its relation to accuracy, and the best metrics' outliers."""
-    condensed = _desirability(study, asking)
+    aggregate = _desirability(study, settings)
     outliers = tuple(
-        outlier_finding(one, study.table, study.table.features, asking.worst)
-        for one in study.analysis.agreements[:_MISJUDGING]
-        if one.fit.converged
+        outlier_finding(agreement, study.table, study.table.features, settings.worst)
+        for agreement in study.analysis.agreements[:_OUTLIERS_OF]
+        if agreement.fit.converged
     )
-    accuracy = _accuracy(study.analysis, condensed, asking)
-    return replace(study, desirability=condensed, accuracy=accuracy, outliers=outliers)
+    accuracy = _accuracy(study.analysis, aggregate, settings.seed)
+    return replace(study, desirability=aggregate, accuracy=accuracy, outliers=outliers)
 
 
-def _desirability(study: Study, asking: Asking) -> Desirability | None:
-    use = {one.metric: one for one in study.usefulness}
-    cost = {one.metric: one for one in study.cost}
-    robustness = study.analysis.robustness
-    factors = {
-        one.metric: factors_of(
-            one,
-            {change: found[one.metric] for change, found in robustness.items() if one.metric in found},
-            use.get(one.metric),
-            cost.get(one.metric),
-            (asking.other_sets or {}).get(one.metric, ()),
-        )
-        for one in study.analysis.agreements
-        if not math.isnan(one.srcc)
-    }
-    return desirability(factors, seed=asking.seed) if factors else None
+def _desirability(study: Study, settings: StudySettings) -> Desirability | None:
+    suitability = {finding.metric: finding for finding in study.loss_suitability}
+    cost = {finding.metric: finding for finding in study.cost}
+    factors = {}
+    for agreement in study.analysis.agreements:
+        name = agreement.metric
+        if not math.isnan(agreement.srcc):
+            robustness = {change: found[name] for change, found in study.analysis.robustness.items() if name in found}
+            others = (settings.other_sets or {}).get(name, ())
+            factors[name] = factors_of(agreement, robustness, suitability.get(name), cost.get(name), others)
+    return desirability(factors, seed=settings.seed) if factors else None
 
 
-def _accuracy(analysis: Analysis, condensed: Desirability | None, asking: Asking) -> tuple[AccuracyFinding, ...]:
-    figures = {"SRCC": {one.metric: one.srcc for one in analysis.agreements if not math.isnan(one.srcc)}}
-    if condensed is not None:
-        aggregates = zip(condensed.metrics, condensed.aggregate.tolist(), condensed.group, strict=True)
+def _accuracy(analysis: Analysis, aggregate: Desirability | None, seed: int) -> tuple[AccuracyFinding, ...]:
+    figures = {"SRCC": {a.metric: a.srcc for a in analysis.agreements if not math.isnan(a.srcc)}}
+    if aggregate is not None:
+        rows = zip(aggregate.metrics, aggregate.aggregate.tolist(), aggregate.group, strict=True)
         # Aggregates of different factors cannot be compared; group 0 is the largest.
-        figures["desirability"] = {name: value for name, value, group in aggregates if group == 0}
-    found = (accuracy_finding(values, what, seed=asking.seed) for what, values in figures.items())
-    return tuple(one for one in found if len(one.backbones) > 3)
+        figures["desirability"] = {name: value for name, value, group in rows if group == 0}
+    findings = (accuracy_finding(values, what, seed=seed) for what, values in figures.items())
+    return tuple(finding for finding in findings if len(finding.backbones) >= FEWEST)
 
 
 def _attacks(
-    run: ScoreRun, measures: Sequence[Measure], study: Study, asking: Asking, tell: Tell
+    run: ScoreRun, metrics: Sequence[Metric], study: Study, settings: StudySettings, progress: Progress
 ) -> tuple[list[AttackResult], list[Skipped]]:
     """The attacks, and the metrics that could not be attacked."""
-    found: list[AttackResult] = []
+    results: list[AttackResult] = []
     failed: list[Skipped] = []
-    if not asking.attacked:
-        return found, failed
-    pairs = [_pair(run, index) for index in _spread(len(run.rated), asking.attacked)]
-    for measure in measures:
-        tell(f"attacking {measure.name}")
+    if not settings.attacked:
+        return results, failed
+    pairs = [_pair(run, index) for index in _evenly_chosen(len(run.rated), settings.attacked)]
+    for metric in metrics:
+        progress.status(f"attacking {metric.name}")
+        spread = float(np.std(study.table.scores[metric.name]))
         try:
-            found += attack_metric(measure, pairs, float(np.std(study.table.scores[measure.name])), seed=asking.seed)
+            results += attack_metric(metric, pairs, spread, seed=settings.seed)
         except ValueError as error:
-            failed.append(Skipped(f"attacks on {measure.name}", str(error)))
-    return found, failed
+            failed.append(Skipped(f"attacks on {metric.name}", str(error)))
+    return results, failed
 
 
-def _usefulness(run: ScoreRun, measures: Sequence[Measure], asking: Asking, tell: Tell) -> list[Usefulness]:
-    references = [_pair(run, run.rated.reference_ids.index(i))[1] for i in range(min(3, len(run.rated.references)))]
-    found = []
-    for measure in measures:
-        large = [image for image in references if min(image.shape[-2:]) >= measure.minimum_side]
-        if large:
-            tell(f"trying {measure.name} as a loss")
-            found.append(usefulness(measure, large, asking.seed))
-    return found
+def _loss_suitability(run: ScoreRun, metrics: Sequence[Metric], seed: int, progress: Progress) -> list[LossSuitability]:
+    count = min(_LOSS_IMAGES, len(run.rated.references))
+    references = [_pair(run, run.rated.reference_ids.index(number))[1] for number in range(count)]
+    findings = []
+    for metric in metrics:
+        images = [image for image in references if min(image.shape[-2:]) >= metric.minimum_side]
+        if images:
+            progress.status(f"trying {metric.name} as a loss")
+            findings.append(loss_suitability(metric, images, seed))
+    return findings
 
 
-def _cost(run: ScoreRun, measures: Sequence[Measure], tell: Tell) -> list[Cost]:
+def _cost(run: ScoreRun, metrics: Sequence[Metric], progress: Progress) -> list[Cost]:
     preds, target = _pair(run, 0)
-    found = []
-    for measure in measures:
-        if min(preds.shape[2:]) >= measure.minimum_side:
-            tell(f"timing {measure.name}")
-            found.append(measure_cost(measure, preds, target))
-    return found
+    costs = []
+    for metric in metrics:
+        if min(preds.shape[2:]) >= metric.minimum_side:
+            progress.status(f"timing {metric.name}")
+            costs.append(measure_cost(metric, preds, target))
+    return costs
 
 
-def _gallery(run: ScoreRun, study: Study, tell: Tell) -> tuple[GalleryItem, ...]:
+def _gallery(run: ScoreRun, study: Study, progress: Progress) -> tuple[GalleryItem, ...]:
     if not study.outliers:
         return ()
-    tell("gathering the worst images")
-    finding = study.outliers[0]
+    progress.status("gathering the worst images")
     # The best metric may have no map, as PSNR has none: then the best of those that have one shows the place.
-    ranked = ((one.metric, run.panel.comparator(one.metric)) for one in study.analysis.agreements)
-    name, drawing = next(((name, one) for name, one in ranked if one is not None and one.has_maps), ("", None))
-    by_name = {(short.ref, short.dist): place for place, short in enumerate(run.rated.as_pairs())}
+    ranked = ((agreement.metric, run.panel.comparator(agreement.metric)) for agreement in study.analysis.agreements)
+    with_maps = ((name, comparator) for name, comparator in ranked if comparator is not None and comparator.has_maps)
+    name, comparator = next(with_maps, ("", None))
+    places = {(pair.ref, pair.dist): place for place, pair in enumerate(run.rated.as_pairs())}
 
     def load(case: WorstCase) -> tuple[Tensor, Tensor]:
-        preds, target = run.reading(run.rated.pairs[by_name[case.ref, case.dist]])
-        shown = [(side * 255).round().to(torch.uint8) for side in (target, preds)]
-        return shown[0], shown[1]
+        preds, target = run.reading(run.rated.pairs[places[case.ref, case.dist]])
+        reference, distorted = ((side * 255).round().to(torch.uint8) for side in (target, preds))
+        return reference, distorted
 
-    items = gallery(finding, load, None if drawing is None else _heat(drawing))
+    items = gallery(study.outliers[0], load, None if comparator is None else _heat_of(comparator))
     return tuple(replace(item, heat_of=name) for item in items)
 
 
-def _heat(comparator: FeatureComparator) -> Callable[[Tensor, Tensor], Tensor]:
+def _heat_of(comparator: FeatureComparator) -> Callable[[Tensor, Tensor], Tensor]:
     def heat(preds: Tensor, target: Tensor) -> Tensor:
         return next(iter(comparator.maps(preds, target).values()))["score"]
 
@@ -259,6 +258,6 @@ def _pair(run: ScoreRun, index: int) -> tuple[Tensor, Tensor]:
     return preds[None].to(device), target[None].to(device)
 
 
-def _spread(count: int, wanted: int) -> list[int]:
+def _evenly_chosen(count: int, wanted: int) -> list[int]:
     """Places spread evenly over all pairs."""
     return sorted({round((place + 0.5) * count / wanted - 0.5) for place in range(min(wanted, count))})

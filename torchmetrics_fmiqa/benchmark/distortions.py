@@ -1,4 +1,9 @@
-"""Distortions in levels, each plainly worse than the one before: what a metric must put in order."""
+"""Distortions of images that a benchmark makes itself: in levels, and so slight that people hardly see them.
+
+:data:`GRADED` are distortions in levels, each plainly worse than the one before: a metric must put them in order.
+:data:`CHANGES` are slight changes of the image under test (a shift by a pixel, a small turn): they should move a score
+little.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +30,14 @@ class GradedDistortion:
     Args:
         name: what it is called.
         levels: from the mildest to the worst.
-        unit: what a level is, in words.
         distort: the function; pure but for the generator, which lives on the CPU.
     """
 
     name: str
     levels: tuple[float, ...]
-    unit: str
     distort: Distort = field(repr=False, compare=False)
 
-    def __call__(self, images: Tensor, level: float, generator: Generator) -> Tensor:
+    def __call__(self, preds: Tensor, level: float, generator: Generator) -> Tensor:
         """Distort images ``(N, 3, H, W)``, floating point in [0, 1], by one of the levels, or by another.
 
         Raises:
@@ -46,14 +49,8 @@ class GradedDistortion:
         >>> round(blur(dot, 0.5, torch.Generator())[0, 0, 4, 4].item(), 4)
         0.6187
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(
-                f"`images` must be (N, 3, H, W) and floating point, got {images.dtype} {tuple(images.shape)}"
-            )
-        low, high = images.aminmax() if images.numel() else (0.0, 1.0)
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"`images` must lie in [0, 1], got {float(low):g} ... {float(high):g}: scale them first")
-        return self.distort(images, level, generator)
+        _check_images(preds)
+        return self.distort(preds, level, generator)
 
     def series(self, images: Tensor, seed: int = 0) -> list[Tensor]:
         """The images at every level, mildest first; whatever is random is the same at all levels, only stronger.
@@ -61,10 +58,19 @@ class GradedDistortion:
         Raises:
             ValueError: for images that do not fit.
 
-        >>> [round(one.std().item(), 2) for one in GRADED["noise"].series(torch.full((1, 3, 64, 64), 0.5))]
+        >>> [round(version.std().item(), 2) for version in GRADED["noise"].series(torch.full((1, 3, 64, 64), 0.5))]
         [0.01, 0.02, 0.04, 0.08, 0.16]
         """
         return [self(images, level, torch.Generator().manual_seed(seed)) for level in self.levels]
+
+
+def _check_images(preds: Tensor) -> None:
+    check_pair(preds, preds)
+    if not preds.is_floating_point():
+        raise ValueError(f"`preds` must be floating point in [0, 1], got {preds.dtype}: convert it first")
+    low, high = (float(limit) for limit in preds.detach().aminmax())
+    if not (low >= 0 and high <= 1):  # so put that NaN fails too
+        raise ValueError(f"`preds` must lie in [0, 1], it spans {low:.6g} ... {high:.6g}: scale or clamp it first")
 
 
 def _blur(images: Tensor, level: float, generator: Generator) -> Tensor:
@@ -91,7 +97,7 @@ def _jpeg(images: Tensor, level: float, generator: Generator) -> Tensor:
         raise ValueError(f"the level of jpeg must be a quality, a whole number of 1 to 100, got {level:g}")
     # One encoder everywhere: that of a GPU rounds otherwise than libjpeg.
     pixels = (images.detach() * 255).round().to("cpu", torch.uint8)
-    coded = torch.stack([decode_jpeg(encode_jpeg(one, quality=int(level))) for one in pixels])
+    coded = torch.stack([decode_jpeg(encode_jpeg(image, quality=int(level))) for image in pixels])
     return coded.to(images) / 255
 
 
@@ -124,17 +130,17 @@ def _size(images: Tensor) -> str:
     return f"{images.shape[-2]} x {images.shape[-1]}"
 
 
-#: The distortions by name.
+#: The distortions by name. Levels are: of blur the standard deviation of a Gaussian, in pixels; of noise the standard
+#: deviation in 1/255, clipped to [0, 1]; of JPEG the quality of libjpeg, without a gradient; of contrast the share that
+#: is kept, around the mean of the grey image; of pixelation the side of the square blocks, in pixels.
 GRADED: dict[str, GradedDistortion] = {
-    one.name: one
-    for one in (
-        GradedDistortion("blur", (0.5, 1, 2, 4), "standard deviation of a Gaussian, in pixels", _blur),
-        GradedDistortion("noise", (2, 5, 10, 20, 40), "standard deviation, in 1/255; clipped to [0, 1]", _noise),
-        GradedDistortion("jpeg", (90, 70, 50, 30, 10), "quality of libjpeg, without a gradient", _jpeg),
-        GradedDistortion(
-            "contrast", (0.9, 0.8, 0.7, 0.6, 0.5), "share kept, around the mean of the grey image", _contrast
-        ),
-        GradedDistortion("pixelation", (2, 3, 4), "side of the square blocks, in pixels", _pixelate),
+    distortion.name: distortion
+    for distortion in (
+        GradedDistortion("blur", (0.5, 1, 2, 4), _blur),
+        GradedDistortion("noise", (2, 5, 10, 20, 40), _noise),
+        GradedDistortion("jpeg", (90, 70, 50, 30, 10), _jpeg),
+        GradedDistortion("contrast", (0.9, 0.8, 0.7, 0.6, 0.5), _contrast),
+        GradedDistortion("pixelation", (2, 3, 4), _pixelate),
     )
 }
 
@@ -145,8 +151,6 @@ class Change:
 
     Args:
         name: what it is called in columns and options, without spaces.
-        label: the name in reports.
-        meaning: what is done, in words.
         apply: the function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
 
     >>> ramp = torch.tensor([0.0, 0.2, 0.4, 0.6]).expand(1, 3, 2, 4)
@@ -155,8 +159,6 @@ class Change:
     """
 
     name: str
-    label: str
-    meaning: str
     apply: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
 
     def __call__(self, preds: Tensor) -> Tensor:
@@ -171,12 +173,7 @@ class Change:
         Raises:
             ValueError: for images of another shape, type or range.
         """
-        check_pair(preds, preds)
-        if not preds.is_floating_point():
-            raise ValueError(f"`preds` must be floating point in [0, 1], got {preds.dtype}: convert it first")
-        low, high = (float(limit) for limit in preds.detach().aminmax())
-        if not (low >= 0 and high <= 1):  # so put that NaN fails too
-            raise ValueError(f"`preds` must lie in [0, 1] to be changed, it spans {low:.6g} .. {high:.6g}: clamp it")
+        _check_images(preds)
         return self.apply(preds)
 
 
@@ -216,42 +213,16 @@ def _like(changed: Tensor, preds: Tensor) -> Tensor:
     return changed.clamp(0, 1).to(preds.dtype)
 
 
-_MIRRORED = "the border is mirrored and the size stays"
-
-#: The changes by name.
+#: The changes by name: to the right by a pixel, to the right by 1 % of the width, larger by 1 %, turned clockwise by a
+#: quarter of a degree and by a degree. The size stays and borders are mirrored; shifts copy, the others are bilinear.
 CHANGES: dict[str, Change] = {
     change.name: change
     for change in (
-        Change(
-            "shift-1px",
-            "shift by 1 pixel",
-            f"moved one pixel to the right, without interpolation; {_MIRRORED}",
-            partial(_shift, pixels=1),
-        ),
-        Change(
-            "shift-1%",
-            "shift by 1 %",
-            f"moved to the right by 1 % of the width, rounded up to pixels, without interpolation; {_MIRRORED}",
-            partial(_shift, pixels=None),
-        ),
-        Change(
-            "scale-1%",
-            "enlargement by 1 %",
-            "enlarged by 1 % about the centre, bilinear; the size stays",
-            partial(_scale, factor=1.01),
-        ),
-        Change(
-            "rotate-0.25",
-            "turn by 0.25°",
-            f"turned clockwise by 0.25 degrees about the centre, bilinear; {_MIRRORED}",
-            partial(_rotate, degrees=0.25),
-        ),
-        Change(
-            "rotate-1",
-            "turn by 1°",
-            f"turned clockwise by 1 degree about the centre, bilinear; {_MIRRORED}",
-            partial(_rotate, degrees=1.0),
-        ),
+        Change("shift-1px", partial(_shift, pixels=1)),
+        Change("shift-1%", partial(_shift, pixels=None)),
+        Change("scale-1%", partial(_scale, factor=1.01)),
+        Change("rotate-0.25", partial(_rotate, degrees=0.25)),
+        Change("rotate-1", partial(_rotate, degrees=1.0)),
     )
 }
 

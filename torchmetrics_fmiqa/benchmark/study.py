@@ -14,7 +14,7 @@ from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
 from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability
 from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
 from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
-from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import LossSuitability
 from torchmetrics_fmiqa.benchmark.analysis.outliers import OutlierFinding, WorstCase
 from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
@@ -48,10 +48,10 @@ class Study:
         title: what was analysed.
         command: the command that made it.
         table: the scores.
-        analysis: agreement, robustness, who beats whom.
+        analysis: agreement, robustness, which metric beats which.
         layers: agreement against depth, a curve for each feature metric.
         attacks: what attacks do.
-        usefulness: of each metric as a loss.
+        loss_suitability: of each metric.
         cost: of each metric.
         desirability: the aggregate.
         accuracy: agreement against ImageNet accuracy.
@@ -68,7 +68,7 @@ class Study:
     analysis: Analysis
     layers: tuple[LayerCurve, ...] = ()
     attacks: tuple[AttackResult, ...] = ()
-    usefulness: tuple[Usefulness, ...] = ()
+    loss_suitability: tuple[LossSuitability, ...] = ()
     cost: tuple[Cost, ...] = ()
     desirability: Desirability | None = None
     accuracy: tuple[AccuracyFinding, ...] = ()

@@ -1,4 +1,4 @@
-"""The command line: ``fmiqa score | map | benchmark | fit | gate | recipes``."""
+"""The command line: ``fmiqa score | map | benchmark | fit | fuse | gate | recipes``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torchmetrics_fmiqa.cli.benchmark import benchmark as _benchmark
 from torchmetrics_fmiqa.cli.command import Command, Group
 from torchmetrics_fmiqa.cli.console import discard, err_console, one_line, prepare_streams
 from torchmetrics_fmiqa.cli.fit import fit as _fit
+from torchmetrics_fmiqa.cli.fuse import fuse as _fuse
 from torchmetrics_fmiqa.cli.gate import gate as _gate
 from torchmetrics_fmiqa.cli.map import draw_map as _map
 from torchmetrics_fmiqa.cli.recipes import recipes as _recipes
@@ -31,6 +32,7 @@ app.command(name="score", cls=Command)(_score)
 app.command(name="map", cls=Command)(_map)
 app.command(name="benchmark", cls=Command)(_benchmark)
 app.command(name="fit", cls=Command)(_fit)
+app.command(name="fuse", cls=Command)(_fuse)
 app.add_typer(_gate, name="gate")
 app.command(name="recipes", cls=Command)(_recipes)
 

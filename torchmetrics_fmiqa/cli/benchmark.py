@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from torchmetrics_fmiqa.cli.console import (
-    count_pairs,
+    TerminalProgress,
     err_console,
     going_on_in,
     list_problems,
@@ -21,7 +21,6 @@ from torchmetrics_fmiqa.cli.console import (
     out_console,
     plain,
     report_problems,
-    telling,
 )
 from torchmetrics_fmiqa.cli.options import (
     LARGEST_SEED,
@@ -33,12 +32,13 @@ from torchmetrics_fmiqa.cli.options import (
     check_match,
     split_names,
 )
-from torchmetrics_fmiqa.cli.sources import read_source, refuse_ignored
+from torchmetrics_fmiqa.cli.sources import ImageSource, read_source, refuse_ignored
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
     from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
     from torchmetrics_fmiqa.benchmark.study import Study
+    from torchmetrics_fmiqa.data.pairs import Problem
 
 
 def benchmark(
@@ -115,9 +115,9 @@ def benchmark(
 
     Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments.
     """
-    from torchmetrics_fmiqa.benchmark.benchmark import Display, benchmark_choices, benchmark_images, benchmark_table
-    from torchmetrics_fmiqa.benchmark.build_study import Asking, other_sets
-    from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+    from torchmetrics_fmiqa.benchmark.benchmark import Output, benchmark_choices, benchmark_images, benchmark_table
+    from torchmetrics_fmiqa.benchmark.build_study import StudySettings, other_sets
+    from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreOptions
     from torchmetrics_fmiqa.data.rated_csv import RatedPairs
 
     if sum(source is not None for source in (pairs, data, scores)) != 1:
@@ -127,7 +127,7 @@ def benchmark(
     if scores is not None and opinion is None:
         raise ValueError("`--scores` needs --opinion COLUMN too, the column of human opinions")
     names = [name for text in metrics or () for name in split_names(text)]
-    asking = Asking(
+    settings = StudySettings(
         opinion_is=opinion_is,  # type: ignore[arg-type]
         higher_is_better=None if higher_is_better is None else split_names(higher_is_better),
         resamples=resamples,
@@ -136,7 +136,6 @@ def benchmark(
         other_sets=other_sets(other_set or ()),
         worst=worst,
     )
-    display = Display(telling, count_pairs)
     command = shlex.join(["fmiqa", *sys.argv[1:]])
     if scores is not None:
         refuse_ignored(context, "scores")
@@ -148,69 +147,67 @@ def benchmark(
             "type_from": type_from,
             "metrics": names or None,
         }
-        _show(benchmark_table(scores, out, columns, asking, command, display), out)
+        with TerminalProgress() as progress:
+            study = benchmark_table(scores, columns, settings, Output(out, command, progress))
+        _show(study, out)
         return
     if not names:
         raise ValueError("give --metrics, such as --metrics default,psnr,ssim,ms_ssim,lpips")
-    rated, home = read_source(context, pairs, data, data_option, root, opinion, opinion_is)
-    on, reading = str(check_device(device)), Reading(check_match(match), max_side, crop_border, to_rgb)
+    rated, home = read_source(context, ImageSource(pairs, data, data_option, root, opinion, opinion_is))
+    reading = Reading(check_match(match), max_side, crop_border, to_rgb)
+    options = ScoreOptions(reading, changes, device=str(check_device(device)), batch=batch)
     panel = _panel(names, device, precision)
+    try:
+        with going_on_in(out), TerminalProgress() as progress:
+            output = Output(out, command, progress)
+            if not isinstance(rated, RatedPairs):
+                chosen = benchmark_choices(rated, home, panel, options, settings, output)
+            else:
+                study = benchmark_images(rated, panel, options, settings, output, type_from)
+    except ValueError:
+        list_problems(list(rated.missing))  # often they are why
+        raise
     if isinstance(rated, RatedPairs):
-        try:
-            with going_on_in(out):
-                study = benchmark_images(
-                    rated, panel, out, reading, changes, type_from, on, batch, asking, command, display
-                )
-        except ValueError:
-            list_problems(list(rated.missing))  # often they are why
-            raise
         _show(study, out)
     else:
-        with going_on_in(out):
-            chosen = benchmark_choices(rated, home, panel, out, reading, on, batch, resamples, seed, command, display)
         _show_choices(chosen, out)
 
 
 def _panel(names: Sequence[str], device: str, precision: str) -> Panel:
-    from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, make_baseline
-    from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Skipped
+    from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, baselines
     from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
     from torchmetrics_fmiqa.benchmark.metrics.spec import parse_metrics
 
-    parsed = parse_metrics(names, (*baseline_names(), "lpips-alex"))
+    specs = parse_metrics(names, (*baseline_names(), "lpips-alex"))
     with err_console.status("loading metrics ..."):
-        made = [make_baseline(meaning, device) for meaning in parsed.values() if isinstance(meaning, str)]
-        features = {name: meaning for name, meaning in parsed.items() if not isinstance(meaning, str)}
-        panel = Panel(features, [one for one in made if isinstance(one, Measure)], precision)  # type: ignore[arg-type]
-    panel.skipped += [one for one in made if isinstance(one, Skipped)]
-    for one in panel.skipped:
-        err_console.print(
-            f"[yellow]without {plain(one.name)}:[/] {one_line(one.reason)}", soft_wrap=True, highlight=False
-        )
+        metrics, skipped = baselines([spec for spec in specs.values() if isinstance(spec, str)], device)
+        features = {name: spec for name, spec in specs.items() if not isinstance(spec, str)}
+        panel = Panel(features, metrics, precision)  # type: ignore[arg-type]
+    panel.skipped += skipped
+    for metric in panel.skipped:
+        reason = f"[yellow]without {plain(metric.name)}:[/] {one_line(metric.reason)}"
+        err_console.print(reason, soft_wrap=True, highlight=False)
     return panel
-
-
-def _show_choices(study: ChoiceStudy, out: Path) -> None:
-    shown = Table(
-        "metric", {"two_afc": "2AFC", "jnd_map": "JND mAP"}[study.kind], "95 %", *map(plain, study.parts), box=None
-    )
-    for row in (*study.scores, *study.ceilings):
-        span = "" if math.isnan(row.low) else f"{row.low:.4f} .. {row.high:.4f}"
-        shown.add_row(plain(row.metric), f"{row.score:.4f}", span, *(f"{one:.4f}" for one in row.by_part.values()))
-    out_console.print(shown)
-    out_console.print(f"report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False)
-    report_problems(list(study.missing))
 
 
 def _show(study: Study, out: Path) -> None:
     shown = Table("metric", "SRCC", "95 %", "KRCC", "PLCC", "within ref", box=None, pad_edge=False)
     for row in study.analysis.rows():
-        span = f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}"
-        figures = (row["srcc"], row["krcc"], row["plcc"], row["within_reference"])
-        srcc, *others = (f"{value:.4f}" for value in figures)
-        shown.add_row(plain(row["metric"]), srcc, span, *others)
-    out_console.print(shown)
-    out_console.print(
-        f"{plain(study.analysis.direction)}; report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False
-    )
-    report_problems(list(study.missing))
+        srcc, *others = (f"{row[name]:.4f}" for name in ("srcc", "krcc", "plcc", "within_reference"))
+        shown.add_row(plain(row["metric"]), srcc, f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}", *others)
+    _print(shown, f"{plain(study.analysis.direction)}; ", out, list(study.missing))
+
+
+def _show_choices(study: ChoiceStudy, out: Path) -> None:
+    shown = Table("metric", study.label, "95 %", *map(plain, study.parts), box=None)
+    for score in (*study.scores, *study.ceilings):
+        span = "" if math.isnan(score.low) else f"{score.low:.4f} .. {score.high:.4f}"
+        parts = (f"{value:.4f}" for value in score.by_part.values())
+        shown.add_row(plain(score.metric), f"{score.score:.4f}", span, *parts)
+    _print(shown, "", out, list(study.missing))
+
+
+def _print(table: Table, note: str, out: Path, missing: list[Problem]) -> None:
+    out_console.print(table)
+    out_console.print(f"{note}report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False)
+    report_problems(missing)

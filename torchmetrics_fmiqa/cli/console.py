@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rich.status import Status
 
     from torchmetrics_fmiqa.data.pairs import Problem
 
@@ -77,11 +79,34 @@ def one_line(message: str) -> str:
     return plain(message)
 
 
-@contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """Show a status line during a context; yield a function that sets its text."""
-    with err_console.status("...") as status:
-        yield lambda text: status.update(f"{plain(text)} ...")
+class TerminalProgress:
+    """Shows on the terminal what a run does, while it lasts: a spinner with a text, or a bar of pairs done."""
+
+    def __init__(self) -> None:
+        self._spinner: Status | None = None
+
+    def __enter__(self) -> TerminalProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None
+
+    def status(self, text: str) -> None:
+        """Say what is being done now."""
+        if self._spinner is None:
+            self._spinner = err_console.status("...")
+            self._spinner.start()
+        self._spinner.update(f"{plain(text)} ...")
+
+    def pairs(self, done: Iterable[int], total: int) -> Iterator[int]:
+        """Pass on the numbers of pairs done, and show them with the speed and the time left."""
+        self._stop()  # the terminal shows one of both at a time
+        return _count_pairs(done, total)
 
 
 @contextmanager
@@ -113,7 +138,7 @@ def track_pairs(results: Any, total: int) -> Any:
         yield from progress.track(results, total=total)
 
 
-def count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
+def _count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
     """Pass the counts of finished pairs on, and show them with the speed and the time left."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -51,6 +51,16 @@ MatchOption = Annotated[
     str | None, typer.Option(help="For pairs of two sizes: crop (to the common top left part) or resize (DIST).")
 ]
 RgbOption = Annotated[bool, typer.Option("--to-rgb", help="Take grey, opaque RGBA, CMYK and Lab files too.")]
+FoldsOption = Annotated[int, typer.Option(help="Of references, which are held out in turn.")]
+HiddenOption = Annotated[str | None, typer.Option(help="Widths of the hidden layers, comma-separated: 32,16.")]
+LinearOption = Annotated[bool, typer.Option("--linear", help="No hidden layer: a weighted sum.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="At most.")]
+PatienceOption = Annotated[int, typer.Option(min=1, help="Epochs without a better inner validation.")]
+LearningRateOption = Annotated[float, typer.Option(help="Of AdamW.")]
+ResamplesOption = Annotated[int, typer.Option(min=1, help="Of the bootstrap over references.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything random: folds, weights, batches, intervals.")
+]
 SuffixOption = Annotated[
     str, typer.Option(metavar="TEXT", help="Of folders: DIST's names have this after those of REF, such as _x4.")
 ]
@@ -183,6 +193,33 @@ def check_device(name: str) -> Any:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"`--device {name}` cannot be used: {str(error).splitlines()[0]}") from error
     return device
+
+
+def check_opinion_is(opinion_is: str) -> Any:
+    """The value of ``--opinion-is``.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if opinion_is not in ("better", "worse", "infer"):
+        raise ValueError(f"`--opinion-is` must be better, worse or infer, got {opinion_is!r}")
+    return opinion_is
+
+
+def read_hidden(hidden: str | None, linear: bool) -> tuple[int, ...]:
+    """The widths that ``--hidden`` names.
+
+    Raises:
+        ValueError: for a text that names none, and beside ``--linear``.
+    """
+    if hidden is None:
+        return (32, 16)
+    if linear:
+        raise ValueError("`--linear` has no hidden layers: give it or --hidden, not both")
+    widths = split_names(hidden)
+    if not widths or not all(width.isdecimal() and int(width) > 0 for width in widths):
+        raise ValueError(f"`--hidden` takes widths such as 32,16, got {hidden!r}")
+    return tuple(map(int, widths))
 
 
 def check_match(match: str | None) -> Match | None:

@@ -1,4 +1,4 @@
-"""Where commands take their images or scores from, and which options mean something there."""
+"""Where commands take their images or scores from, and which options are refused for which source."""
 
 from __future__ import annotations
 
@@ -53,19 +53,6 @@ BENCHMARK = Sources(
     off={"changes": "none", "attacked": 0},
 )
 
-_OF_SCORES = ("scores", "features", "group", "image", "higher_is_better")
-_OF_IMAGES = (
-    *("pairs", "data", "data_option", "graded", "test", "recipe", "overrides", "low_level", "semantic", "without"),
-    *("no_gate", "leave_one_out", "cache", "match", "max_side", "crop_border", "to_rgb", "batch", "device"),
-    "precision",
-)
-
-#: Of `fmiqa fit`: a table of scores, or images.
-FIT = Sources(
-    called={"scores": "--scores", "images": "images (--pairs, --data, --graded)"},
-    only={**dict.fromkeys(_OF_SCORES, ("scores",)), **dict.fromkeys(_OF_IMAGES, ("images",))},
-)
-
 
 def given(context: typer.Context, name: str) -> bool:
     """Whether an option was given, rather than left at its default."""
@@ -90,31 +77,39 @@ def refuse_ignored(context: typer.Context, source: str, sources: Sources = BENCH
         if source in meant or not given(context, name):
             continue
         if name not in sources.off or context.params[name] != sources.off[name]:
-            said = " and ".join(sources.called[one] for one in meant)
+            others = " and ".join(sources.called[other] for other in meant)
             raise ValueError(
-                f"`{option.opts[0]}` is for {said}; with {sources.called[source]} it would do nothing: leave it out"
+                f"`{option.opts[0]}` is for {others}; with {sources.called[source]} it would do nothing: leave it out"
             )
 
 
-def read_source(
-    context: typer.Context,
-    pairs: Path | None,
-    data: str | None,
-    data_options: Sequence[str] | None,
-    root: Path | None,
-    opinion: str | None,
-    opinion_is: str,
-) -> tuple[RatedPairs | Triplets | JndPairs, Path | None]:
-    """Read a table of pairs, or a data set; refuse options that would do nothing with it.
+@dataclass(frozen=True)
+class ImageSource:
+    """What the options of `fmiqa benchmark` say of where the images are.
 
     Args:
-        context: of the command.
-        pairs: the table, or ``None`` for a data set.
+        pairs: a table of pairs, or ``None`` for a data set.
         data: ``NAME=FOLDER`` of the data set.
         data_options: of its reader, each ``KEY=VALUE``.
         root: folder that the table's paths count from.
         opinion: the table's column of opinions.
         opinion_is: what a higher opinion means, or ``"infer"``.
+    """
+
+    pairs: Path | None
+    data: str | None
+    data_options: Sequence[str] | None
+    root: Path | None
+    opinion: str | None
+    opinion_is: str
+
+
+def read_source(context: typer.Context, source: ImageSource) -> tuple[RatedPairs | Triplets | JndPairs, Path | None]:
+    """Read a table of pairs, or a data set; refuse options that would do nothing with it.
+
+    Args:
+        context: of the command.
+        source: where the images are.
 
     Returns:
         What was read, and the folder it is in.
@@ -125,17 +120,17 @@ def read_source(
     from torchmetrics_fmiqa.data.datasets import read_dataset
     from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
 
-    if pairs is not None:
+    if source.pairs is not None:
         refuse_ignored(context, "pairs")
-        direction: Any = None if opinion_is == "infer" else opinion_is
-        rated = read_rated_csv(pairs, root, opinion, direction)
+        direction: Any = None if source.opinion_is == "infer" else source.opinion_is
+        rated = read_rated_csv(source.pairs, source.root, source.opinion, direction)
         return rated, rated.root
-    name, separator, folder = str(data).partition("=")
+    name, separator, folder = str(source.data).partition("=")
     if not separator:
-        raise ValueError(f"`--data` takes NAME=FOLDER, such as tid2013=TID2013, got {data!r}")
-    found = read_dataset(name, folder, **_reader_options(name, data_options))
-    refuse_ignored(context, "data" if isinstance(found, RatedPairs) else "choices")
-    return found, Path(folder)
+        raise ValueError(f"`--data` takes NAME=FOLDER, such as tid2013=TID2013, got {source.data!r}")
+    dataset = read_dataset(name, folder, **_reader_options(name, source.data_options))
+    refuse_ignored(context, "data" if isinstance(dataset, RatedPairs) else "choices")
+    return dataset, Path(folder)
 
 
 def _reader_options(name: str, given: Sequence[str] | None) -> dict[str, Any]:

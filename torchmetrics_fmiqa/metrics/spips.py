@@ -58,7 +58,8 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
         semantic: taps of the semantic stream; ``None`` for the rest.
         parts: the parts of ``"semantic"``, ``"low_level"`` and ``"conventional"`` that the fixed weights use; ``None``
-            for all, or for those that the head was trained with.
+            for all, or for those that the head was trained with. Fixed weights use the conventional part only if it is
+            given alone.
         output: ``"distance"`` or ``"quality"``, which needs a head that was fitted to opinions.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.

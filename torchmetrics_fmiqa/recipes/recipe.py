@@ -291,8 +291,7 @@ class Recipe:
             backbone: a timm ViT, CLIP ResNet or ConvNeXt.
             distance: ``l2``, ``cos``, ``wsd``, ``jsd``, ``skld``, ``swd`` over the blocks, or ``embed_cos``. The
                 latter, short ``embed``, is as published: the cosine of the image embedding for CLIP models, and for
-                    others the
-                mean cosine of the tokens after the final norm, which is not an embedding.
+                others the mean cosine of the tokens after the final norm, which is not an embedding.
             weights: as in :class:`Recipe`, ``None`` for ``"pretrained"``.
 
         Raises:

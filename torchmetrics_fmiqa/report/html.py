@@ -1,17 +1,16 @@
-"""A report as one HTML page: words, tables, data and looks in one file."""
+"""A report as one HTML page: words, tables, data, pictures and looks in one file."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from torchmetrics_fmiqa.report.document import Name, Report, Text, amount, signed
+from torchmetrics_fmiqa.report.document import Name, Report, Text
 
 #: Folder of the pages' templates, styles and scripts.
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,35 +29,26 @@ def environment() -> Any:
     )
 
 
-def render(
-    report: Report,
-    scatter: dict[str, Any] | None = None,
-    scatter_drawing: Any = None,
-    exhibits: Sequence[Any] = (),
-) -> str:
+def render_html(report: Report) -> str:
     """Print a report as one HTML page that needs no network and no other file.
 
     Whatever comes from outside is escaped, and the page lets no script run but its own.
 
     Args:
         report: what to print.
-        scatter: data of the drawing in the section ``scatter``, if there is one.
-        scatter_drawing: the drawing itself.
-        exhibits: pictures of the section ``gallery``, if there is one.
 
     Returns:
         The page, to be written as UTF-8.
+
+    >>> page = render_html(Report("Agreement", "<ours>", "fmiqa", (Name("<near>"), " is best."), (), ()))
+    >>> "<b>&lt;near&gt;</b> is best." in page, "<near>" in page, "://" in page
+    (True, False, False)
     """
     page_environment = environment()
-    page_environment.filters.update(
-        words=_words, breakable=_breakable, amount=amount, signed=lambda value: signed(value, 1)
-    )
+    page_environment.filters.update(words=_words, breakable=_breakable)
     script = Markup((TEMPLATES / "script.js").read_text(encoding="utf-8"))
     page: str = page_environment.get_template("report.html.j2").render(
         report=report,
-        scatter=scatter,
-        scatter_drawing=scatter_drawing,
-        exhibits=exhibits,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),

@@ -1,4 +1,4 @@
-"""Reports as Markdown pages: the answer first, then the tables."""
+"""A report as a Markdown page: the answer first, then the sections, without their drawings."""
 
 from __future__ import annotations
 
@@ -6,56 +6,61 @@ import math
 import re
 from collections.abc import Sequence
 
-from torchmetrics_fmiqa.report.document import Name, Report, Section, Table, Text
-
-#: Sections that are pictures alone.
-_DRAWN = ("scatter", "gallery")
+from torchmetrics_fmiqa.report.document import DRAWN, Name, Report, Section, Table, Text
 
 
-def markdown(report: Report) -> str:
-    """Print a report; whatever in it comes from outside is escaped.
+def render_markdown(report: Report) -> str:
+    r"""Print a report; whatever in it comes from outside is escaped.
+
+    Sections that are nothing but pictures are left out.
 
     Args:
-        report: what to print. Sections that are drawings alone are left out.
+        report: what to print.
+
+    >>> print(render_markdown(Report("Agreement", "t*d", "fmiqa", (Name("near"), " is best."), (), ())))
+    # Agreement: t\*d
+    <BLANKLINE>
+    `fmiqa`
+    <BLANKLINE>
+    **near** is best.
+    <BLANKLINE>
     """
     parts = [
         f"# {report.kind}: {escaped(report.title)}",
         code(report.command),
-        _text(report.headline, "**"),
+        "".join(f"**{escaped(part)}**" if isinstance(part, Name) else escaped(part) for part in report.headline),
         "\n".join(f"- {label}: {_text(words)}" for label, words in report.facts),
-        *(_section(one) for one in report.sections if one.id not in _DRAWN),
+        *(_section(section) for section in report.sections if not section.scatter and not section.exhibits),
     ]
     # Names of files need not be Unicode; such a page could not be written.
-    return "\n\n".join(parts).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+    return "\n\n".join(filter(None, parts)).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
 
 
 def _section(section: Section) -> str:
     parts = [f"## {section.title}", *map(_text, (*section.lead, *section.how))]
-    shown = [one for one in section.tables if not one.folded]
-    for one in shown:
-        parts += [f"*{escaped(one.caption)}*", _grid(one)] if len(section.tables) > 1 else [_grid(one)]
+    for content in section.tables:
+        if not content.folded:
+            parts += [f"*{escaped(content.caption)}*"] if len(section.tables) > 1 else []
+            parts.append(_grid(content))
     if section.terms:
         parts.append("\n".join(f"- {_text(term)}: {_text(meaning)}" for term, meaning in section.terms))
     for title, items in section.lists:
-        parts += [f"{title}:", "\n".join(f"- {code(name)}: {escaped(reason)}" for name, reason in items)]
+        if items:
+            lines = (f"- {code(name)}: {escaped(reason)}" for name, reason in items)
+            parts += [f"{title} ({len(items):,}):", "\n".join(lines)]
     return "\n\n".join(parts)
 
 
-def _grid(one: Table) -> str:
+def _grid(content: Table) -> str:
     """A table without the columns that are drawings."""
-    kept = [place for place, column in enumerate(one.columns) if column.label != "drawn"]
-    kept = kept[: one.brief or None]
-    rows = [[escaped(row[place].fine or row[place].text) for place in kept] for row in one.rows]
-    return table([escaped(one.columns[place].label) for place in kept], rows)
+    kept = [place for place, column in enumerate(content.columns) if column.label != DRAWN]
+    kept = kept[: content.brief or None]
+    rows = [[escaped(row[place].fine or row[place].text) for place in kept] for row in content.rows]
+    return table([escaped(content.columns[place].label) for place in kept], rows)
 
 
-def _text(text: Text, around: str = "`") -> str:
-    return "".join(
-        (code(part) if around == "`" else f"{around}{escaped(part)}{around}")
-        if isinstance(part, Name)
-        else escaped(part)
-        for part in text
-    )
+def _text(text: Text) -> str:
+    return "".join(code(part) if isinstance(part, Name) else escaped(part) for part in text)
 
 
 def number(value: float) -> str:

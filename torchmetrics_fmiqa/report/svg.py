@@ -1,4 +1,8 @@
-"""Small drawings as SVG. Colours are CSS classes, so that they follow the page into the dark and onto paper."""
+"""Drawings as SVG: small ones for the cells of tables, axes and frames, and points with names.
+
+Colours are CSS classes, so that they follow the page into the dark and onto paper. From top to bottom: numbers to
+places, drawings of one row of a table, what larger drawings share, and :func:`named_points`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from torchmetrics_fmiqa.report.document import amount, number, plain
+from torchmetrics_fmiqa.report.numbers import amount, number, shortest
 
 _STRIP = (220, 18)
-_PLOT = (340, 230)
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 44
+# Of named points: size, box (left, right, bottom, top), radius, height of a line.
+_SIZE = (720, 320)
+_BOX = (46, 706, 276, 14)
+_DOT = 4
+_LINE = 14
+# Where a name stands by its point: right, left, above, below, and then askew.
+_SIDES = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1))
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -39,6 +48,19 @@ def padded(low: float, high: float, share: float = 0.04) -> tuple[float, float]:
     return low - air, high + air
 
 
+def round_range(values: Sequence[float], step: float = 0.1) -> tuple[float, float]:
+    """The least range of round ends that holds all that are known.
+
+    >>> round_range([0.83, float("nan"), 0.41])
+    (0.4, 0.9)
+    """
+    known = np.asarray([value for value in values if math.isfinite(value)])
+    if not len(known):
+        return 0.0, 1.0
+    low, high = math.floor(known.min() / step + 1e-9), math.ceil(known.max() / step - 1e-9)
+    return float(f"{low * step:.12g}"), float(f"{max(high, low + 1) * step:.12g}")
+
+
 def scale(values: Sequence[float], axis: Sequence[float], start: float, stop: float) -> list[float]:
     """Values within a range as places between ``start`` and ``stop``."""
     low, high = axis
@@ -57,30 +79,22 @@ def interval_strip(value: float, low: float, high: float, axis: tuple[float, flo
         return Markup("")
     ends = [value, value] if math.isnan(low) or math.isnan(high) else [low, high]
     (x, x0, x1), y = scale([value, *ends], axis, 4, width - 4), height / 2
-    return Markup(
-        '<svg class="strip" viewBox="0 0 {w} {h}" width="{w}" height="{h}" aria-hidden="true">'
-        '<line class="rule" x1="4" x2="{e}" y1="{y}" y2="{y}"/>'
-        '<line class="range" x1="{x0:.1f}" x2="{x1:.1f}" y1="{y}" y2="{y}"/>'
-        '<circle class="dot" cx="{x:.1f}" cy="{y}" r="3.2"/></svg>'
-    ).format(w=width, h=height, e=width - 4, y=y, x=x, x0=x0, x1=x1)
+    rule = Markup('<line class="rule" x1="4" x2="{}" y1="{}" y2="{}"/>').format(width - 4, y, y)
+    return _strip(rule + _range(x0, x1, y) + _dot(x, y, 3.2), width, height)
 
 
 def interval_axis(axis: tuple[float, float]) -> Markup:
     """The axis of :func:`interval_strip`, for the column's head."""
-    width, _ = _STRIP
-    return Markup(
-        '<svg class="strip" viewBox="0 0 {w} 14" width="{w}" height="14" aria-hidden="true">'
-        '<text x="2" y="11">{low}</text><text x="{e}" y="11" text-anchor="end">{high}</text></svg>'
-    ).format(w=width, e=width - 2, low=number(axis[0], 2), high=number(axis[1], 2))
+    ends = '<text x="2" y="11">{}</text><text x="{}" y="11" text-anchor="end">{}</text>'
+    width = _STRIP[0]
+    return _strip(Markup(ends).format(number(axis[0], 2), width - 2, number(axis[1], 2)), width, 14)
 
 
 def bar(share: float) -> Markup:
     """A bar as long as a share in [0, 1] of its room."""
     width, height = 96, 12
-    return Markup(
-        '<svg class="strip" viewBox="0 0 {w} {h}" width="{w}" height="{h}" aria-hidden="true">'
-        '<rect class="room" width="{w}" height="{h}"/><rect class="fill" width="{x:.1f}" height="{h}"/></svg>'
-    ).format(w=width, h=height, x=width * share)
+    bars = '<rect class="room" width="{}" height="{}"/><rect class="fill" width="{:.1f}" height="{}"/>'
+    return _strip(Markup(bars).format(width, height, width * share, height), width, height)
 
 
 def dumbbell(change: float, noise: float, furthest: float) -> Markup:
@@ -90,78 +104,40 @@ def dumbbell(change: float, noise: float, furthest: float) -> Markup:
         return Markup("")
     middle, y = width / 2, height / 2
     x, at = scale([change, 0.0 if math.isnan(noise) else noise], (-furthest, furthest), 6, width - 6)
-    hollow = "" if math.isnan(noise) else Markup('<circle class="hollow" cx="{:.1f}" cy="{}" r="3.6"/>').format(at, y)
+    zero = Markup('<line class="rule" x1="{}" x2="{}" y1="1" y2="{}"/>').format(middle, middle, height - 1)
+    hollow = Markup("") if math.isnan(noise) else _dot(at, y, 3.6, "hollow")
+    return _strip(zero + _range(middle, x, y) + _dot(x, y, 3.6) + hollow, width, height)
+
+
+def _strip(parts: Markup, width: float, height: float) -> Markup:
     return Markup(
-        '<svg class="strip" viewBox="0 0 {w} {h}" width="{w}" height="{h}" aria-hidden="true">'
-        '<line class="rule" x1="{m}" x2="{m}" y1="1" y2="{b}"/>'
-        '<line class="range" x1="{m}" x2="{x:.1f}" y1="{y}" y2="{y}"/>'
-        '<circle class="dot" cx="{x:.1f}" cy="{y}" r="3.6"/>{hollow}</svg>'
-    ).format(w=width, h=height, m=middle, b=height - 1, x=x, y=y, hollow=hollow)
+        '<svg class="strip" viewBox="0 0 {w} {h}" width="{w}" height="{h}" aria-hidden="true">{parts}</svg>'
+    ).format(w=width, h=height, parts=parts)
 
 
-def depth_curve(
-    title: str,
-    taps: Sequence[str],
-    values: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
-    joined: float,
-    axis: tuple[float, float],
-) -> Markup:
-    """Agreement of each tap, shallow to deep, with its interval; all taps joined as a dashed line."""
-    x0, x1, y0, y1 = _LEFT, _PLOT[0] - _RIGHT, _PLOT[1] - _BOTTOM, _TOP
-    xs = scale(range(len(taps)), (0, max(len(taps) - 1, 1)), x0 + 10, x1 - 10)
-    ys = scale(values, axis, y0, y1)
-    parts = [frame(axis, (x0, x1, y0, y1))]
-    known = [place for place, value in enumerate(values) if not math.isnan(value)]
-    banded = [place for place in known if not (math.isnan(low[place]) or math.isnan(high[place]))]
-    if len(banded) > 1:
-        lows, highs = (scale([ends[place] for place in banded], axis, y0, y1) for ends in (low, high))
-        across = [xs[place] for place in banded]
-        outline = path([*across, *across[::-1]], [*highs, *lows[::-1]])
-        parts.append(Markup('<path class="band" d="{}Z"/>').format(outline))
-    if not math.isnan(joined):
-        y = scale([joined], axis, y0, y1)[0]
-        parts.append(Markup('<line class="joined" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(x0, x1, y, y))
-    if known:
-        line = path([xs[place] for place in known], [ys[place] for place in known])
-        parts.append(Markup('<path class="line" d="{}"/>').format(line))
-    best = max(known, key=lambda place: values[place], default=-1)
-    for place in known:
-        words = f"{taps[place]}: SRCC {number(values[place])}" + (", the best" if place == best else "")
-        parts.append(
-            Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>').format(
-                "dot" if place == best else "hollow", xs[place], ys[place], 4.6 if place == best else 3.4, words
-            )
-        )
-    # Names of taps are long: the first and the last say where the ends are, titles tell the others.
-    ends = {"start": (taps[0], x0), "end": (taps[-1], x1)} if len(taps) > 1 else {"start": (taps[0], x0)}
-    for anchor, (tap, x) in ends.items():
-        label = tap if len(tap) <= 18 else "…" + tap[-17:]
-        parts.append(Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(x, y0 + 18, anchor, label))
-    if len(taps) > 1:
-        parts.append(
-            Markup('<text class="soft" x="{}" y="{}" text-anchor="middle">shallow → deep</text>').format(
-                (x0 + x1) / 2, y0 + 36
-            )
-        )
-    words = f"SRCC of each tap of {title}, shallow to deep: " + ", ".join(
-        f"{tap} {number(value)}" for tap, value in zip(taps, values, strict=True)
-    )
-    return svg(f"Agreement against depth: {title}", f"{words}; all joined {number(joined)}.", parts, _PLOT)
+def _range(x0: float, x1: float, y: float) -> Markup:
+    return Markup('<line class="range" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>').format(x0, x1, y, y)
 
 
-def frame(y_axis: tuple[float, float], box: tuple[float, float, float, float]) -> Markup:
+def _dot(x: float, y: float, radius: float, kind: str = "dot") -> Markup:
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{}" r="{}"/>').format(kind, x, y, radius)
+
+
+def frame(y_axis: Sequence[float], box: tuple[float, float, float, float], most: int = 4) -> Markup:
     """Level lines with their numbers, in a box of left, right, bottom and top."""
     x0, x1, y0, y1 = box
     lines = Markup("")
-    for tick in ticks(*y_axis, most=4):
+    for tick in ticks(y_axis[0], y_axis[1], most):
         y = scale([tick], y_axis, y0, y1)[0]
-        lines += Markup(
-            '<line class="rule" x1="{x0}" x2="{x1}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            '<text x="{x}" y="{t:.1f}" text-anchor="end">{label}</text>'
-        ).format(x0=x0, x1=x1, y=y, x=x0 - 6, t=y + 4, label=number(tick, 2) if abs(tick) <= 1 else plain(tick))
+        lines += Markup('<line class="rule" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(x0, x1, y, y)
+        lines += label(x0 - 6, y + 4, number(tick, 2) if abs(tick) <= 1 else shortest(tick), "end")
     return lines
+
+
+def label(x: float, y: float, text: str, anchor: str = "middle", kind: str = "") -> Markup:
+    """A text whose ``anchor`` (start, middle, end) is at a place; ``kind`` gives its looks."""
+    classes = Markup(' class="{}"').format(kind) if kind else ""
+    return Markup('<text{} x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(classes, x, y, anchor, text)
 
 
 def svg(title: str, words: str, parts: Sequence[Markup], size: tuple[int, int]) -> Markup:
@@ -169,27 +145,6 @@ def svg(title: str, words: str, parts: Sequence[Markup], size: tuple[int, int]) 
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img"><title>{title}</title><desc>{words}</desc>{parts}</svg>'
     ).format(w=size[0], h=size[1], title=title, words=words, parts=Markup("").join(parts))
-
-
-def span_of(values: Sequence[float], step: float = 0.1) -> tuple[float, float]:
-    """The least range of round ends that holds all that are known.
-
-    >>> span_of([0.83, float("nan"), 0.41])
-    (0.4, 0.9)
-    """
-    known = np.asarray([value for value in values if math.isfinite(value)])
-    if not len(known):
-        return 0.0, 1.0
-    low, high = math.floor(known.min() / step + 1e-9), math.ceil(known.max() / step - 1e-9)
-    return float(f"{low * step:.12g}"), float(f"{max(high, low + 1) * step:.12g}")
-
-
-_SIZE = (720, 320)
-_BOX = (46, 706, 276, 14)  # left, right, bottom, top
-_DOT = 4
-_LINE = 14
-# Right, left, above, below, and then askew.
-_SIDES = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1))
 
 
 class _Box(NamedTuple):
@@ -217,22 +172,14 @@ def named_points(title: str, names: Sequence[str], xs: Sequence[float], ys: Sequ
     x0, x1, y0, y1 = _BOX
     x_axis, y_axis = padded(min(xs), max(xs), 0.1), padded(min(ys), max(ys), 0.12)
     parts = [frame(y_axis, _BOX)]
-    for tick in ticks(*x_axis):
-        x = scale([tick], x_axis, x0, x1)[0]
-        parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x, y0 + 18, plain(tick)))
-    parts.append(
-        Markup('<text class="soft" x="{}" y="{}" text-anchor="middle">{}</text>').format((x0 + x1) / 2, y0 + 36, across)
-    )
+    parts += [label(scale([tick], x_axis, x0, x1)[0], y0 + 18, shortest(tick)) for tick in ticks(*x_axis)]
+    parts.append(label((x0 + x1) / 2, y0 + 36, across, kind="soft"))
     points = list(zip(scale(xs, x_axis, x0, x1), scale(ys, y_axis, y0, y1), strict=True))
-    for (x, y), name, x_value, y_value in zip(points, names, xs, ys, strict=True):
-        parts.append(
-            Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}: {}, {}</title></circle>').format(
-                x, y, _DOT, name, amount(x_value), number(y_value)
-            )
-        )
+    words = [f"{name}: {amount(x)}, {number(y)}" for name, x, y in zip(names, xs, ys, strict=True)]
+    dot = Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
+    parts += [dot.format(x, y, _DOT, told) for (x, y), told in zip(points, words, strict=True)]
     parts += _labels(points, names)
-    words = "; ".join(f"{n}: {amount(x)}, {number(y)}" for n, x, y in zip(names, xs, ys, strict=True))
-    return svg(title, words, parts, _SIZE)
+    return svg(title, "; ".join(words), parts, _SIZE)
 
 
 def _width(name: str) -> float:
@@ -254,7 +201,5 @@ def _labels(points: Sequence[tuple[float, float]], names: Sequence[str]) -> Iter
             if inside and not any(map(box.meets, taken)):
                 taken.append(box)
                 anchor = {1: "start", 0: "middle", -1: "end"}[right]
-                yield Markup('<text class="soft name" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
-                    at, middle + 4, anchor, name
-                )
+                yield label(at, middle + 4, name, anchor, "soft name")
                 break

@@ -203,18 +203,15 @@ def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 _MS_SSIM = CONVENTIONAL.index("ms_ssim_mean")
-# With a weight of 1 the score agreed with people less than the streams alone (docs/findings.md 1; two looks at the
-# sets).
-_SHARE_OF_MS_SSIM = 0.25
 
 
 class FixedHead:
-    """SPIPS with fixed weights: a weighted mean of low-level stream, semantic stream, global token and MS-SSIM map.
+    """SPIPS with fixed weights: the mean distance over the taps of both streams.
 
-    Each stream is the mean of its taps' mean distances. The global term is the mean over the semantic taps of the
-    distance of the CLS token (or of the mean patch token). These three have weight 1, and the mean of the MS-SSIM map
-    has weight 1/4. The maps of PSNR and SSIM are not used: they are several times larger than all else and would
-    dominate. The choice is ours: the paper has no such score.
+    Each tap's distance is the mean over patches, as in :class:`~torchmetrics_fmiqa.FeatureDistance`. The global token
+    is not used, since divergences cannot compare one token, and neither is MS-SSIM, unless the conventional part is
+    given alone: with any weight of it the score agreed with people less (docs/spips.md). The choice is ours: the paper
+    has no such score.
 
     Args:
         low_level: names of the low-level taps.
@@ -225,10 +222,10 @@ class FixedHead:
         ValueError: for unknown parts, or none.
 
     >>> head = FixedHead(["blocks.0"], ["blocks.1"])
-    >>> spread, summary = torch.full((1, 2, 3), 0.4), torch.full((1, 2), 0.2)
+    >>> spread, summary = torch.tensor([[[0.4] * 3, [0.6] * 3]]), torch.zeros(1, 2)
     >>> measured = Profiled(spread, summary, torch.zeros(1, 8), torch.zeros(1, 9), ("blocks.0", "blocks.1"))
-    >>> head(measured)  # (0.4 + 0.4 + 0.2 + 0) / 3.25
-    tensor([0.3077])
+    >>> head(measured)
+    tensor([0.5000])
     """
 
     def __init__(self, low_level: Sequence[str], semantic: Sequence[str], parts: Sequence[str] = PARTS) -> None:
@@ -244,13 +241,6 @@ class FixedHead:
         if measured.labels != (*self.low_level, *self.semantic):
             taps = ", ".join((*self.low_level, *self.semantic))
             raise ValueError(f"this head takes the taps {taps}; got {', '.join(measured.labels)}")
-        split, terms = len(self.low_level), []
-        if "semantic" in self.parts:
-            terms += [measured.spread[:, split:, 0].mean(1), measured.summary[:, split:].mean(1)]
-        if "low_level" in self.parts:
-            terms.append(measured.spread[:, :split, 0].mean(1))
-        weight = float(len(terms))
-        if "conventional" in self.parts:
-            terms.append(measured.of_images[:, _MS_SSIM] * _SHARE_OF_MS_SSIM)
-            weight += _SHARE_OF_MS_SSIM
-        return torch.stack(terms, 1).sum(1) / weight
+        streams = measured.spread[..., 0].split([len(self.low_level), len(self.semantic)], 1)
+        used = [stream for name, stream in zip(("low_level", "semantic"), streams, strict=True) if name in self.parts]
+        return torch.cat(used, 1).mean(1) if used else measured.of_images[:, _MS_SSIM]

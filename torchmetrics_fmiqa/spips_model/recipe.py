@@ -14,15 +14,14 @@ from typing_extensions import Unpack
 from torchmetrics_fmiqa.comparator.tap_statistics import Profile
 from torchmetrics_fmiqa.features.network import Network, load_network
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
-from torchmetrics_fmiqa.recipes.backbone_defaults import own_fields
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.spips_model.quality_maps import conventional
 
 # Part of every digest: increase it when the same fields give a head other inputs than before.
 _VERSION = 1
 
-# SPIPS needs two streams of taps and a single distance; changes to named recipes that have other ones.
-_EMBEDDED = {"taps": (0, 1), "distance": "cosine"}
+# SPIPS needs two streams of taps; changes to named recipes that have one tap, or early ones alone.
+_EMBEDDED = {"taps": (0, 1)}
 _NAMED: dict[str, dict[str, Any]] = {
     "default": _EMBEDDED,
     "embedded": _EMBEDDED,
@@ -36,7 +35,8 @@ class SpipsRecipe:
     """Everything that determines the inputs of a SPIPS head.
 
     Args:
-        recipe: backbone, weights, normalisation, resolution policy, and a distance: l2, cosine or angular.
+        recipe: backbone, weights, normalisation, resolution policy, and a distance: l2, cosine or angular, or
+            one that joins some of them with divergences.
         low_level: taps of the low-level stream. ``None`` takes the recipe's taps that are not in ``semantic``; if that
             is ``None`` too, the first half of the recipe's taps, rounded up.
         semantic: taps of the semantic stream. ``None`` takes the recipe's taps that are not in ``low_level``. They also
@@ -73,9 +73,6 @@ class SpipsRecipe:
         if both:
             raise ValueError(f"the tap {both[0]!r} is in both streams: leave it out of `low_level` or `semantic`")
         recipe = self.recipe.replace(taps=(*low, *semantic), tap_weights=None, tokens="patch")
-        # A backbone's default distance may not be a single pointwise one, which SPIPS needs.
-        if recipe.distance == own_fields(recipe.backbone).get("distance"):
-            recipe = recipe.replace(distance="cosine")
         for name, value in (("low_level", low), ("semantic", semantic), ("recipe", recipe)):
             object.__setattr__(self, name, value)
         self.profile  # noqa: B018 (raises for a recipe that has none)
@@ -154,8 +151,8 @@ def as_spips_recipe(
 def plain_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Unpack[RecipeFields]) -> Recipe:
     """The recipe that SPIPS splits into streams; named recipes that do not fit SPIPS are adapted.
 
-    >>> plain_recipe("embedded").taps, plain_recipe("embedded").distance
-    ((0, 1), 'cosine')
+    >>> plain_recipe("embedded").taps
+    (0, 1)
 
     Raises:
         ValueError: as in :func:`~torchmetrics_fmiqa.recipes.as_recipe`.

@@ -26,7 +26,6 @@ class Agreement:
         srcc: Spearman's rank correlation, in [-1, 1].
         krcc: Kendall's tau-b, in [-1, 1].
         plcc: Pearson's correlation after the logistic fit with 4 parameters.
-        plcc5: the same with 5 parameters.
         plcc_raw: Pearson's correlation of the raw scores.
         rmse: root of the mean squared residual of the fit with 4 parameters, in the opinion's units.
         outlier_ratio: share of images whose residual is too large, in [0, 1].
@@ -40,7 +39,6 @@ class Agreement:
             ``within_reference``; empty for ``resamples=0``.
         notes: reasons and warnings.
         fit: the logistic fit with 4 parameters.
-        fit5: the logistic fit with 5 parameters.
         outliers: the residuals as z, and the outliers among the images.
     """
 
@@ -49,7 +47,6 @@ class Agreement:
     srcc: float
     krcc: float
     plcc: float
-    plcc5: float
     plcc_raw: float
     rmse: float
     outlier_ratio: float
@@ -62,8 +59,12 @@ class Agreement:
     intervals: dict[str, tuple[float, float]]
     notes: tuple[str, ...]
     fit: LogisticFit = field(repr=False, compare=False)
-    fit5: LogisticFit = field(repr=False, compare=False)
     outliers: Outliers = field(repr=False, compare=False)
+
+    @property
+    def srcc_interval(self) -> tuple[float, float]:
+        """The bootstrap interval of ``srcc``; NaN where there is none."""
+        return self.intervals.get("srcc", (np.nan, np.nan))
 
 
 def agreement(
@@ -123,13 +124,14 @@ def agreement(
     results = []
     for index, (name, column) in enumerate(zip(metrics, columns.T, strict=True)):
         spearman, kendall, pearson = srcc(column, y), krcc(column, y), plcc(column, y)
-        fit, fit5 = fits[index], fit_logistic(column, y, 5)
+        fit = fits[index]
         outliers = find_outliers(fit.residuals, std, votes)
         srcc_within = within[:, index]
         by_type = dict(zip(types, (float(value) for value in srcc_by_type[:, index]), strict=True))
         known = {label: value for label, value in by_type.items() if not np.isnan(value)}
         notes = [spearman.reason, pearson.reason]
-        notes += [f"fit with {f.form} parameters: {f.reason}" for f in (fit, fit5) if f.reason and not pearson.reason]
+        if fit.reason and not pearson.reason:
+            notes.append(f"fit with {fit.form} parameters: {fit.reason}")
         if spearman.value < 0:
             notes.append(f"ranks images against the opinion (SRCC {spearman.value:.3f}): is a direction wrong?")
         if not spearman.reason:
@@ -143,7 +145,6 @@ def agreement(
                 srcc=spearman.value,
                 krcc=kendall.value,
                 plcc=fit.plcc,
-                plcc5=fit5.plcc,
                 plcc_raw=pearson.value,
                 rmse=fit.rmse,
                 outlier_ratio=outliers.ratio,
@@ -156,7 +157,6 @@ def agreement(
                 intervals={label: (float(low[index]), float(high[index])) for label, (low, high) in intervals.items()},
                 notes=tuple(dict.fromkeys(note for note in notes if note)),
                 fit=fit,
-                fit5=fit5,
                 outliers=outliers,
             )
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, baselines
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
-from torchmetrics_fmiqa.benchmark.metrics.spec import AskedSpips, parse_metrics
+from torchmetrics_fmiqa.benchmark.metrics.spec import SpipsSpec, parse_metrics
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.data.rated_csv import read_rated_csv
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache
@@ -38,7 +38,7 @@ def make_panel(asked: Sequence[str]) -> Panel:
         ValueError: for a name that `fmiqa benchmark` does not know, or a metric that cannot run here.
     """
     weights = [name for name in asked if name.endswith(".safetensors") and ":" not in name]
-    features: dict[str, Recipe | AskedSpips] = {name: as_recipe("embedded", weights=name) for name in weights}
+    features: dict[str, Recipe | SpipsSpec] = {name: as_recipe("embedded", weights=name) for name in weights}
     others = [name for name in asked if name not in weights]
     found = parse_metrics(others, baseline_names()) if others else {}
     features |= {name: meaning for name, meaning in found.items() if not isinstance(meaning, str)}

@@ -1,4 +1,4 @@
-"""What a table of scores tells: agreement with people, what slight changes do to it, and who beats whom."""
+"""What a table of scores tells: agreement with people, what slight changes do to it, and which metric beats which."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Robustness:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that was found, the metrics by falling SRCC.
+    """What the scores tell, the metrics by falling SRCC.
 
     Args:
         agreements: of each metric.
@@ -59,35 +59,42 @@ class Analysis:
         """One row a metric, in full precision."""
         return [
             {
-                "metric": one.metric,
-                "srcc": one.srcc,
-                "krcc": one.krcc,
-                "plcc": one.plcc,
-                "plcc_raw": one.plcc_raw,
-                "rmse": one.rmse,
-                "outlier_ratio": one.outlier_ratio,
-                "within_reference": one.within_reference,
-                "worst_type": one.worst_type,
-                "worst_type_srcc": one.by_type.get(one.worst_type, math.nan),
+                "metric": agreement.metric,
+                "srcc": agreement.srcc,
+                "krcc": agreement.krcc,
+                "plcc": agreement.plcc,
+                "plcc_raw": agreement.plcc_raw,
+                "rmse": agreement.rmse,
+                "outlier_ratio": agreement.outlier_ratio,
+                "within_reference": agreement.within_reference,
+                "worst_type": agreement.worst_type,
+                "worst_type_srcc": agreement.by_type.get(agreement.worst_type, math.nan),
                 **{
-                    f"{name}_{end}": one.intervals.get(name, (math.nan, math.nan))[place]
+                    f"{name}_{end}": agreement.intervals.get(name, (math.nan, math.nan))[place]
                     for name in ("srcc", "plcc", "plcc_raw", "within_reference")
                     for place, end in enumerate(("low", "high"))
                 },
                 **{
-                    f"{what}_{change}": getattr(found[one.metric], what) if one.metric in found else math.nan
-                    for change, found in self.robustness.items()
+                    f"{what}_{change}": getattr(parts.get(agreement.metric), what, math.nan)
+                    for change, parts in self.robustness.items()
                     for what in ("srcc", "sensitivity")
                 },
-                "n": one.n,
-                "notes": "; ".join(one.notes),
+                "n": agreement.n,
+                "notes": "; ".join(agreement.notes),
             }
-            for one in self.agreements
+            for agreement in self.agreements
         ]
+
+    def difference_interval(self, metric: str, other: str) -> tuple[float, float]:
+        """The interval of the difference between two metrics' SRCC; NaN where they were not compared."""
+        if self.comparison is None:
+            return math.nan, math.nan
+        at = self.comparison.metrics.index(metric), self.comparison.metrics.index(other)
+        return float(self.comparison.low[at]), float(self.comparison.high[at])
 
     def ties(self) -> list[str]:
         """The metrics that the best one does not beat beyond chance."""
-        others = [one.metric for one in self.agreements[1:] if not math.isnan(one.srcc)]
+        others = [agreement.metric for agreement in self.agreements[1:] if not math.isnan(agreement.srcc)]
         if self.comparison is None:
             return others
         best = self.comparison.metrics.index(self.agreements[0].metric)
@@ -128,7 +135,7 @@ def analyse(
         if higher_is_better:
             direction += f"; taken for qualities, as they run the other way: {', '.join(higher_is_better)}"
     flags = [name in higher_is_better for name in names]
-    found = agreement(
+    agreements = agreement(
         table.scores,
         table.opinion,
         table.reference,
@@ -157,19 +164,19 @@ def analyse(
         }
         for change, by_metric in table.changed.items()
     }
-    found.sort(key=lambda one: -math.inf if math.isnan(one.srcc) else one.srcc, reverse=True)
+    agreements.sort(key=lambda result: -math.inf if math.isnan(result.srcc) else result.srcc, reverse=True)
     qualities = tuple(name for name, flag in zip(names, flags, strict=True) if flag)
-    return Analysis(found, robustness, comparison, direction, better, references, qualities)
+    return Analysis(agreements, robustness, comparison, direction, better, references, qualities)
 
 
 def _direction(columns: Any, table: ScoredTable, opinion_is: OpinionIs, flags: list[bool]) -> tuple[bool, str]:
     if opinion_is != "infer":
         return opinion_is == "better", f"a higher opinion is {opinion_is}, as was said"
-    asked = infer_direction(columns, table.opinion, flags)
-    word = "better" if asked.opinion_higher_is_better else "worse"
+    inferred = infer_direction(columns, table.opinion, flags)
+    word = "better" if inferred.opinion_higher_is_better else "worse"
     return (
-        asked.opinion_higher_is_better,
-        f"a higher opinion is taken for {word}: {asked.agreeing} of {asked.asked} metrics say so",
+        inferred.opinion_higher_is_better,
+        f"a higher opinion is taken for {word}: {inferred.agreeing} of {inferred.asked} metrics say so",
     )
 
 

@@ -1,8 +1,8 @@
 """Small changes of an image made against a metric: FGSM and PGD.
 
-How far can a metric be pushed by changes that people do not see? The image under test is attacked, within a largest
-change of each value. A metric of images that differ moves under any change, so the figure to hold an attack against
-is the change of the score by random noise of the same PSNR.
+They tell how far a metric can be pushed by changes that people do not see. The image under test is attacked, within a
+largest change of each value. A metric of images that differ moves under any change, so an attack must be compared with
+the change of the score by random noise of the same PSNR.
 
 FGSM is by Goodfellow, Shlens and Szegedy (ICLR 2015), PGD by Madry et al. (ICLR 2018). Attacked images are not
 rounded to 8 bits.
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer
+from torchmetrics_fmiqa.arguments import whole_number
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer
 from torchmetrics_fmiqa.features.image_checks import check_pair
 
 #: One step, or several within the same bound.
@@ -26,6 +27,9 @@ Method = Literal["fgsm", "pgd"]
 
 #: What to do to the score.
 Goal = Literal["raise", "lower"]
+
+# Random noises that the change by noise is the mean of.
+_NOISES = 4
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,44 @@ class AttackResult:
     n: int
 
 
+@dataclass(frozen=True)
+class Attack:
+    """One way to attack a metric.
+
+    Args:
+        epsilon: the most that a value changes, in units of 1/255.
+        goal: ``"raise"`` or ``"lower"`` the score, whatever the score's direction.
+        method: ``"fgsm"`` or ``"pgd"``.
+        steps: of PGD, each of ``2.5 * epsilon / steps``.
+
+    Raises:
+        ValueError: for values that do not fit.
+    """
+
+    epsilon: float
+    goal: Goal = "raise"
+    method: Method = "pgd"
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon <= 127:
+            raise ValueError(
+                f"`epsilon` is in units of 1/255 and must be above 0 and at most 127, got {self.epsilon!r}"
+            )
+        for name, value, known in (("goal", self.goal, get_args(Goal)), ("method", self.method, get_args(Method))):
+            if value not in known:
+                raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {value!r}")
+        whole_number(self.steps, "steps", 1)
+
+
+#: The attacks of a benchmark.
+ATTACKS = tuple(
+    Attack(epsilon, goal, method) for method in get_args(Method) for goal in get_args(Goal) for epsilon in (1, 2, 4)
+)
+
+
 def attack(
-    score: Scorer,
-    preds: Tensor,
-    target: Tensor,
-    epsilon: float,
-    goal: Goal = "raise",
-    method: Method = "pgd",
-    steps: int = 10,
-    seed: int = 0,
-    name: str = "the metric",
+    score: Scorer, preds: Tensor, target: Tensor, how: Attack, seed: int = 0, name: str = "the metric"
 ) -> Tensor:
     """Change images under test, each value by at most ``epsilon / 255``, so that their scores rise or fall.
 
@@ -76,10 +108,7 @@ def attack(
         score: the metric.
         preds: images to attack, ``(N, 3, H, W)``, float32 or float64 in [0, 1].
         target: their references, likewise.
-        epsilon: the most that a value changes, in units of 1/255.
-        goal: ``"raise"`` or ``"lower"`` the score, whatever the score's direction.
-        method: ``"fgsm"`` or ``"pgd"``.
-        steps: of PGD, each of ``2.5 * epsilon / steps``.
+        how: the attack.
         seed: of PGD's random start.
         name: the metric's name, for errors.
 
@@ -87,71 +116,62 @@ def attack(
         ``(N, 3, H, W)`` in [0, 1].
 
     Raises:
-        ValueError: for images and options that do not fit, a metric through which no gradient flows, and scores or
-            gradients that are not finite.
+        ValueError: for images that do not fit, a metric through which no gradient flows, and scores or gradients that
+            are not finite.
 
     >>> target = torch.full((1, 3, 2, 2), 0.5)
     >>> def squared(preds: Tensor, target: Tensor) -> Tensor:
     ...     return (preds - target).square().mean((1, 2, 3))
-    >>> attacked = attack(squared, target + 0.1, target, epsilon=4, goal="lower")
+    >>> attacked = attack(squared, target + 0.1, target, Attack(4, "lower"))
     >>> bool(squared(attacked, target) < squared(target + 0.1, target)), round(255 * (0.6 - attacked.max().item()), 2)
     (True, 4.0)
     """
     _check_images(preds, target)
-    _check_options(epsilon, goal, method, steps)
-    reach = epsilon / 255
+    reach = how.epsilon / 255
     # copies, and out of inference mode: tensors that were made in it cannot be differentiated through
     with torch.inference_mode(False), torch.enable_grad():
         preds, target = preds.detach().clone(), target.detach().clone()
         low, high = (preds - reach).clamp(min=0), (preds + reach).clamp(max=1)
-        if method == "fgsm":
-            _, uphill = _gradient(score, preds, target, goal, name)
+        if how.method == "fgsm":
+            _, uphill = _gradient(score, preds, target, how.goal, name)
             return (preds + reach * uphill.sign()).clamp(low, high)
         draw = torch.rand(preds.shape, generator=torch.Generator().manual_seed(seed), dtype=preds.dtype)
         image = (preds + reach * (2 * draw.to(preds.device) - 1)).clamp(low, high)
         best, best_gain = image, torch.full_like(preds[:, 0, 0, 0], -torch.inf)
-        for step in range(steps + 1):
-            gain, uphill = _gradient(score, image, target, goal, name, last=step == steps)
+        for step in range(how.steps + 1):
+            gain, uphill = _gradient(score, image, target, how.goal, name, last=step == how.steps)
             better = gain > best_gain
             best = torch.where(better[:, None, None, None], image, best)
             best_gain = torch.where(better, gain, best_gain)
-            image = (image + 2.5 * reach / steps * uphill.sign()).clamp(low, high)
+            image = (image + 2.5 * reach / how.steps * uphill.sign()).clamp(low, high)
         return best
 
 
 def attack_metric(
-    measure: Measure,
+    metric: Metric,
     pairs: Sequence[tuple[Tensor, Tensor]],
     spread: float,
-    epsilons: Sequence[float] = (1, 2, 4),
-    steps: int = 10,
+    attacks: Sequence[Attack] = ATTACKS,
     seed: int = 0,
     side: int = 224,
-    draws: int = 4,
-    methods: Sequence[Method] = ("fgsm", "pgd"),
-    goals: Sequence[Goal] = ("raise", "lower"),
 ) -> list[AttackResult]:
-    """Attack a metric on several pairs, and hold what comes of it against noise of the same PSNR.
+    """Attack a metric on several pairs, and compare the change of the score with that by noise of the same PSNR.
 
     The noise changes every value of an image by the same amount, up or down at random (inwards where a value would
     leave [0, 1]), so that its mean squared error is the attack's exactly, image by image.
 
     Args:
-        measure: the metric.
+        metric: the metric.
         pairs: images under test and their references, each ``(1, 3, H, W)``, float32 or float64 in [0, 1], of any
             size. Where a side is longer than ``side``, its middle is cut out of both.
         spread: standard deviation of the metric's scores over the benchmark's images (whole, not their middles): the
             unit of changes.
-        epsilons: the most that a value changes, in units of 1/255.
-        steps: of PGD.
+        attacks: what to try.
         seed: equal seeds give equal results.
         side: longest side of what is attacked, in pixels.
-        draws: number of noises that the noise's change is the mean of.
-        methods: ``"fgsm"``, ``"pgd"`` or both.
-        goals: ``"raise"``, ``"lower"`` or both.
 
     Returns:
-        A result for each method, goal and epsilon, in this order.
+        A result for each attack.
 
     Raises:
         ValueError: for a metric that is not differentiable, images and options that do not fit, and scores or
@@ -159,54 +179,41 @@ def attack_metric(
 
     >>> def squared(preds: Tensor, target: Tensor) -> Tensor:
     ...     return (preds - target).square().mean((1, 2, 3))
-    >>> mse = Measure("MSE", squared, higher_is_better=False, differentiable=True, identity="doctest")
+    >>> mse = Metric("MSE", squared, higher_is_better=False, differentiable=True, identity="doctest")
     >>> target = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    >>> result, = attack_metric(mse, [(0.8 * target, target)], 0.01, [4], methods=["pgd"], goals=["raise"])
+    >>> result, = attack_metric(mse, [(0.8 * target, target)], 0.01, [Attack(4)])
     >>> result.change > 5 * abs(result.noise), round(result.psnr, 1)
     (True, 36.1)
     """
-    _check_metric(measure, pairs, spread, side, draws)
-    for epsilon, goal, method in ((e, g, m) for m in methods for g in goals for e in epsilons):
-        _check_options(epsilon, goal, method, steps)
-    cases = [(method, goal, epsilon) for method in methods for goal in goals for epsilon in epsilons]
-    found = np.array(
-        [
-            _attack_pair(measure, *pair, cases, steps, draws, side, (seed, position))
-            for position, pair in enumerate(pairs)
-        ]
-    )  # (pairs, cases, 3): change, change by noise, mean squared error
+    _check_metric(metric, pairs, spread, side)
+    outcomes = np.array(
+        [_attack_pair(metric, pair, attacks, side, (seed, position)) for position, pair in enumerate(pairs)]
+    )  # (pairs, attacks, 3): change, change by noise, mean squared error
     results = []
-    for (method, goal, epsilon), (change, noise, error) in zip(cases, found.transpose(1, 2, 0), strict=True):
+    for how, (change, noise, error) in zip(attacks, outcomes.transpose(1, 2, 0), strict=True):
         changed = error[error > 0]
         psnr = float(np.mean(-10 * np.log10(changed))) if len(changed) else float("inf")
         means = float(change.mean() / spread), float(noise.mean() / spread)
-        results.append(AttackResult(measure.name, method, goal, float(epsilon), *means, psnr, len(pairs)))
+        results.append(AttackResult(metric.name, how.method, how.goal, float(how.epsilon), *means, psnr, len(pairs)))
     return results
 
 
 def _attack_pair(
-    measure: Measure,
-    preds: Tensor,
-    target: Tensor,
-    cases: Sequence[tuple[Method, Goal, float]],
-    steps: int,
-    draws: int,
-    side: int,
-    seeds: tuple[int, int],
+    metric: Metric, pair: tuple[Tensor, Tensor], attacks: Sequence[Attack], side: int, seeds: tuple[int, int]
 ) -> list[tuple[float, float, float]]:
-    """For each case the change of a pair's score, its change by noise, and the mean squared error of both."""
-    preds, target = _middle(preds, side), _middle(target, side)
+    """For each attack the change of a pair's score, its change by noise, and the mean squared error of both."""
+    preds, target = (_middle(image, side) for image in pair)
     start_seed, noise_seed = (int(state) for state in np.random.SeedSequence(seeds).generate_state(2))
     generator = torch.Generator().manual_seed(noise_seed)
-    signs = [(torch.rand(preds.shape, generator=generator) < 0.5).to(preds).mul(2).sub(1) for _ in range(draws)]
-    before = _value(measure, preds, target)
-    found = []
-    for method, goal, epsilon in cases:
-        attacked = attack(measure.score, preds, target, epsilon, goal, method, steps, start_seed, measure.name)
+    signs = [(torch.rand(preds.shape, generator=generator) < 0.5).to(preds).mul(2).sub(1) for _ in range(_NOISES)]
+    before = _value(metric, preds, target)
+    outcomes = []
+    for how in attacks:
+        attacked = attack(metric.score, preds, target, how, start_seed, metric.name)
         error = float((attacked.double() - preds.double()).square().mean())
-        noisy = [_value(measure, _add_noise(preds, sign, error**0.5), target) for sign in signs]
-        found.append((_value(measure, attacked, target) - before, float(np.mean(noisy)) - before, error))
-    return found
+        noisy = [_value(metric, _add_noise(preds, sign, error**0.5), target) for sign in signs]
+        outcomes.append((_value(metric, attacked, target) - before, float(np.mean(noisy)) - before, error))
+    return outcomes
 
 
 def _gradient(
@@ -243,12 +250,12 @@ def _add_noise(preds: Tensor, signs: Tensor, size: float) -> Tensor:
 
 
 @torch.no_grad()
-def _value(measure: Measure, preds: Tensor, target: Tensor) -> float:
+def _value(metric: Metric, preds: Tensor, target: Tensor) -> float:
     """Return the score of one pair."""
-    value = float(measure.score(preds, target))
+    value = float(metric.score(preds, target))
     if not np.isfinite(value):
         raise ValueError(
-            f"{measure.name} gives {value} for a pair: it cannot be attacked there, leave the pair or the metric out"
+            f"{metric.name} gives {value} for a pair: it cannot be attacked there, leave the pair or the metric out"
         )
     return value
 
@@ -270,36 +277,22 @@ def _check_images(preds: Tensor, target: Tensor) -> None:
         raise ValueError(f"`preds` is {preds.dtype} and `target` {target.dtype}: convert one of them")
 
 
-def _check_options(epsilon: float, goal: str, method: str, steps: int) -> None:
-    if not 0 < epsilon <= 127:
-        raise ValueError(f"`epsilon` is in units of 1/255 and must be above 0 and at most 127, got {epsilon!r}")
-    for name, value, known in (("goal", goal, get_args(Goal)), ("method", method, get_args(Method))):
-        if value not in known:
-            raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {value!r}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"`steps` must be a whole number of at least 1, got {steps!r}")
-
-
-def _check_metric(
-    measure: Measure, pairs: Sequence[tuple[Tensor, Tensor]], spread: float, side: int, draws: int
-) -> None:
-    if not measure.differentiable:
-        raise ValueError(f"{measure.name} is not differentiable and cannot be attacked: leave it out of the attacks")
+def _check_metric(metric: Metric, pairs: Sequence[tuple[Tensor, Tensor]], spread: float, side: int) -> None:
+    if not metric.differentiable:
+        raise ValueError(f"{metric.name} is not differentiable and cannot be attacked: leave it out of the attacks")
     if not 0 < spread < float("inf"):
-        raise ValueError(f"`spread` must be the positive standard deviation of {measure.name}'s scores, got {spread!r}")
-    for name, value in (("side", side), ("draws", draws)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}")
+        raise ValueError(f"`spread` must be the positive standard deviation of {metric.name}'s scores, got {spread!r}")
+    whole_number(side, "side", 1)
     if not pairs:
-        raise ValueError(f"there are no `pairs` to attack {measure.name} on: give at least one")
+        raise ValueError(f"there are no `pairs` to attack {metric.name} on: give at least one")
     for position, (preds, target) in enumerate(pairs):
         _check_images(preds, target)
         shape = tuple(preds.shape)
         if shape[0] != 1:
             raise ValueError(f"pair {position} holds {shape[0]} images: give pairs of one image each, (1, 3, H, W)")
         least = min(*shape[2:], side)
-        if least < measure.minimum_side:
+        if least < metric.minimum_side:
             raise ValueError(
-                f"{measure.name} needs images of at least {measure.minimum_side} pixels a side; pair {position} is "
+                f"{metric.name} needs images of at least {metric.minimum_side} pixels a side; pair {position} is "
                 f"{shape[2]}x{shape[3]} (H x W) and `side` {side}: leave the pair out, or raise `side`"
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -27,29 +27,22 @@ class Cost:
     parameters: float
 
 
-def measure_cost(
-    measure: Measure,
-    preds: Tensor,
-    target: Tensor,
-    repeats: int = 3,
-    device: torch.device | str | None = None,
-) -> Cost:
+def measure_cost(metric: Metric, preds: Tensor, target: Tensor, repeats: int = 3) -> Cost:
     """Take the time of a metric on one pair, without gradient, after one call that is not counted.
 
     The first call builds, compiles and fetches; a benchmark of many pairs pays it once.
 
     Args:
-        measure: the metric.
-        preds: ``(1, 3, H, W)`` float32 in [0, 1].
+        metric: the metric.
+        preds: ``(1, 3, H, W)`` float32 in [0, 1], on the device to measure on. A CUDA device is waited for.
         target: likewise.
         repeats: calls that are timed; their median counts.
-        device: where to measure; by default where ``preds`` is. A CUDA device is waited for.
 
     Raises:
         ValueError: for fewer than 1 repeat, for images that are not one pair of equal size, or for a pair smaller than
-            ``measure.minimum_side``.
+            ``metric.minimum_side``.
 
-    >>> mse = Measure("mse", lambda preds, target: (preds - target).square().mean((1, 2, 3)), False, True, "mse")
+    >>> mse = Metric("mse", lambda preds, target: (preds - target).square().mean((1, 2, 3)), False, True, "mse")
     >>> cost = measure_cost(mse, torch.zeros(1, 3, 100, 100), torch.ones(1, 3, 100, 100))
     >>> cost.seconds_per_megapixel > 0, cost.parameters
     (True, 0.0)
@@ -61,20 +54,18 @@ def measure_cost(
             f"`preds` and `target` must be one pair (1, 3, H, W), got {tuple(preds.shape)} and {tuple(target.shape)}"
         )
     height, width = preds.shape[-2:]
-    if min(height, width) < max(1, measure.minimum_side):
-        raise ValueError(f"`preds` is {height} x {width}: {measure.name} needs {measure.minimum_side} pixels a side")
-    where = preds.device if device is None else torch.device(device)
-    preds, target = preds.to(where), target.to(where)
+    if min(height, width) < max(1, metric.minimum_side):
+        raise ValueError(f"`preds` is {height} x {width}: {metric.name} needs {metric.minimum_side} pixels a side")
     seconds = []
     with torch.no_grad():
-        measure.score(preds, target)
+        metric.score(preds, target)
         for _ in range(repeats):
-            _wait(where)
+            _wait(preds.device)
             start = time.perf_counter()
-            measure.score(preds, target)
-            _wait(where)
+            metric.score(preds, target)
+            _wait(preds.device)
             seconds.append(time.perf_counter() - start)
-    return Cost(measure.name, statistics.median(seconds) / (height * width / 1e6), measure.parameters)
+    return Cost(metric.name, statistics.median(seconds) / (height * width / 1e6), metric.parameters)
 
 
 def _wait(device: torch.device) -> None:

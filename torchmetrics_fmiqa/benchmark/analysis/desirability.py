@@ -28,7 +28,7 @@ from torchmetrics_fmiqa.statistics import Agreement
 
 if TYPE_CHECKING:  # these need torch, which a table of scores does without
     from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
-    from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness
+    from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import LossSuitability
 
 #: What a factor counts at least in the mean.
 FLOOR = 0.01
@@ -106,7 +106,7 @@ class Desirability:
 def factors_of(
     agreement: Agreement,
     robustness: Mapping[str, Robustness] | None = None,
-    usefulness: Usefulness | None = None,
+    suitability: LossSuitability | None = None,
     cost: Cost | None = None,
     other_sets: Sequence[float] = (),
 ) -> dict[str, float]:
@@ -118,7 +118,7 @@ def factors_of(
     Args:
         agreement: with human opinion.
         robustness: by change; ``None`` or empty if no changed images were scored.
-        usefulness: as a loss.
+        suitability: as a loss.
         cost: of a pair.
         other_sets: SRCC of the metric on other data sets, positive for agreement; NaN where its scores gave none.
 
@@ -132,28 +132,29 @@ def factors_of(
     {'rank_agreement': 1.0, 'linear_agreement': 1.0, 'robustness': 0.9, 'outliers': 1.0}
     """
     srcc = agreement.srcc
-    found = {
+    values = {
         "rank_agreement": srcc,
         # The fitted curve follows either direction, so its PLCC does not tell a metric that ranks the wrong way round.
         "linear_agreement": agreement.plcc if srcc > 0 else 0.0,
     }
     if agreement.by_type:
-        found["worst_type"] = agreement.by_type.get(agreement.worst_type, math.nan)
+        values["worst_type"] = agreement.by_type.get(agreement.worst_type, math.nan)
     if other_sets:
-        found["worst_set"] = min(_number(_correlation(one)) for one in (srcc, *other_sets))
+        values["worst_set"] = min(_number(_correlation(value)) for value in (srcc, *other_sets))
     # References of two images, say, give nobody a number: only a metric that has none anywhere is to blame for that.
     if agreement.within_counted or (agreement.within_skipped and math.isnan(srcc)):
-        found["within_reference"] = agreement.within_reference
+        values["within_reference"] = agreement.within_reference
     if robustness:
-        found["robustness"] = float(np.mean([_kept(_correlation(one.srcc), srcc) for one in robustness.values()]))
-    found["outliers"] = 1 - agreement.outlier_ratio
-    if usefulness is not None:
-        parts = (usefulness.finite_gradient, usefulness.identity, usefulness.symmetry, usefulness.monotone)
-        found["usefulness"] = math.prod(parts) ** (1 / len(parts))
+        values["robustness"] = float(np.mean([_kept(_correlation(part.srcc), srcc) for part in robustness.values()]))
+    values["outliers"] = 1 - agreement.outlier_ratio
+    if suitability is not None:
+        values["usefulness"] = math.prod(suitability.parts) ** (1 / len(suitability.parts))
     if cost is not None:
-        found["cost"] = _cheapness(cost.seconds_per_megapixel)
+        values["cost"] = _cheapness(cost.seconds_per_megapixel)
     # Rounding may leave a correlation a bit above 1.
-    return {factor.name: min(max(_number(found[factor.name]), 0.0), 1.0) for factor in FACTORS if factor.name in found}
+    return {
+        factor.name: min(max(_number(values[factor.name]), 0.0), 1.0) for factor in FACTORS if factor.name in values
+    }
 
 
 def _number(value: float) -> float:
@@ -281,7 +282,7 @@ def _check_names(what: str, names: Mapping[str, float]) -> None:
 def _groups(has: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Number each row's ``(M, F)`` set of factors: the largest group first, then that of the most factors."""
     sets, member, count = np.unique(has, axis=0, return_inverse=True, return_counts=True)
-    order = sorted(range(len(sets)), key=lambda one: (-count[one], -sets[one].sum(), (~sets[one]).tolist()))
+    order = sorted(range(len(sets)), key=lambda place: (-count[place], -sets[place].sum(), (~sets[place]).tolist()))
     return np.argsort(order)[member.reshape(-1)].astype(np.int64)
 
 

@@ -34,8 +34,8 @@ def image_features(reference: Tensor, distorted: Tensor) -> dict[tuple[str, str]
         ValueError: for images of another shape, type or range.
 
     >>> reference = torch.linspace(0, 1, 16).expand(3, 16, 16)
-    >>> found = image_features(reference, reference)
-    >>> len(found), found["Laplacian variance", "difference"]
+    >>> values = image_features(reference, reference)
+    >>> len(values), values["Laplacian variance", "difference"]
     (10, 0.0)
     """
     for name, image in (("reference", reference), ("distorted", distorted)):
@@ -46,14 +46,14 @@ def image_features(reference: Tensor, distorted: Tensor) -> dict[tuple[str, str]
             f"{tuple(distorted.shape)}: cut or resize them first"
         )
     lumas = {"reference": luma(reference), "distorted": luma(distorted)}
-    found: dict[tuple[str, str], float] = {}
+    values: dict[tuple[str, str], float] = {}
     for side, grey in (*lumas.items(), ("difference", lumas["distorted"] - lumas["reference"])):
-        found["high-frequency energy", side] = high_frequency_energy(grey)
-        found["Laplacian variance", side] = laplacian_variance(grey)
+        values["high-frequency energy", side] = high_frequency_energy(grey)
+        values["Laplacian variance", side] = laplacian_variance(grey)
     for side, image in (("reference", reference), ("distorted", distorted)):
-        found["spatial information", side] = spatial_information(lumas[side])
-        found["colourfulness", side] = colourfulness(image)
-    return found
+        values["spatial information", side] = spatial_information(lumas[side])
+        values["colourfulness", side] = colourfulness(image)
+    return values
 
 
 def luma(image: Tensor) -> Tensor:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]
 
+from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.recipes import RECIPES
 from torchmetrics_fmiqa.statistics import interval
 
@@ -117,6 +118,8 @@ def backbone_of(metric: str) -> str | None:
         return _OF_NETWORK.get(str(RECIPES[base].recipe.backbone))
     if base in _OF_NETWORK:
         return _OF_NETWORK[base]
+    if base in TOP_ONE:
+        return base
     base = base.removeprefix("embed_")
     return next((backbone for pattern, backbone in _PUBLISHED if re.match(pattern, base)), None)
 
@@ -151,13 +154,7 @@ class AccuracyFinding:
 
 
 def accuracy_finding(
-    values: Mapping[str, float],
-    what: str,
-    permutations: int = 10_000,
-    bootstrap: int = 2000,
-    seed: int = 0,
-    kind: Kind | Collection[Kind] | None = None,
-    backbones: Mapping[str, str | None] | None = None,
+    values: Mapping[str, float], what: str, permutations: int = 10_000, bootstrap: int = 2000, seed: int = 0
 ) -> AccuracyFinding:
     """Correlate a figure of metrics with the accuracy of their backbones.
 
@@ -167,72 +164,41 @@ def accuracy_finding(
     also differ in what was learned on top of it: LPIPS and DISTS weigh its features by people's opinions.
 
     Args:
-        values: the figure by metric, higher is better; NaN where a metric has none.
+        values: the figure by metric, higher is better; NaN where a metric has none. Names tell the backbone, see
+            :func:`backbone_of`.
         what: its name.
         permutations: of the accuracies among backbones; all of them, exactly, where there are no more than this.
         bootstrap: resamples of the backbones for the interval; those without two accuracies and two values are left
             out of it.
         seed: of both.
-        kind: take backbones only whose accuracy is of this kind, or of these.
-        backbones: the backbone of each metric, a name of :data:`TOP_ONE` or ``None``, where names do not tell it; by
-            default :func:`backbone_of` each name.
 
     Raises:
-        ValueError: for a kind or backbone that does not exist, a metric missing in ``backbones``, and fewer than one
-            permutation or resample.
+        ValueError: for fewer than one permutation or resample.
 
     >>> values = {"lpips": 0.77, "lpips_vgg": 0.68, "dinov1_l2": 0.79, "dinov1_cos": 0.78, "dinov2_cos": 0.72}
-    >>> found = accuracy_finding(values, "SRCC on TID2013")
-    >>> found.backbones, found.metrics[2]
+    >>> finding = accuracy_finding(values, "SRCC on TID2013")
+    >>> finding.backbones, finding.metrics[2]
     (('alexnet', 'vgg16', 'dino-vit-b16', 'dinov2-vit-b14'), 'dinov1_l2')
-    >>> round(found.rho, 3), round(found.p, 3)
+    >>> round(finding.rho, 3), round(finding.p, 3)
     (0.0, 1.0)
     """
-    kinds = _kinds(kind)
-    for name, number in (("permutations", permutations), ("bootstrap", bootstrap)):
-        if number < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {number}")
+    whole_number(permutations, "permutations", 1)
+    whole_number(bootstrap, "bootstrap", 1)
     best: dict[str, str] = {}
-    outside, nowhere = [], []
+    left_out = []
     for metric, value in values.items():
-        backbone = _given(metric, backbones)
+        backbone = backbone_of(metric)
         if backbone is None or np.isnan(value):
-            nowhere.append(metric)
-        elif TOP_ONE[backbone].kind not in kinds:
-            outside.append(metric)
+            left_out.append(metric)
         elif backbone not in best or value > values[best[backbone]]:
             best[backbone] = metric
     names = tuple(sorted(best, key=lambda name: TOP_ONE[name].top1))
     top1 = tuple(TOP_ONE[name].top1 for name in names)
     figures = tuple(float(values[best[name]]) for name in names)
     rho, p, limits = _correlate(np.array(top1), np.array(figures), permutations, bootstrap, seed)
-    used = tuple(TOP_ONE[name].kind for name in names)
-    note = _note(used, nowhere, outside)
-    return AccuracyFinding(what, names, tuple(best[name] for name in names), top1, figures, rho, p, limits, note, used)
-
-
-def _kinds(kind: Kind | Collection[Kind] | None) -> tuple[str, ...]:
-    known: tuple[str, ...] = get_args(Kind)
-    if kind is None:
-        return known
-    kinds = (kind,) if isinstance(kind, str) else tuple(kind)
-    for one in kinds:
-        if one not in known:
-            raise ValueError(f"`kind` must be of {', '.join(known)}; got {one!r}")
-    return kinds
-
-
-def _given(metric: str, backbones: Mapping[str, str | None] | None) -> str | None:
-    if backbones is None:
-        return backbone_of(metric)
-    if metric not in backbones:
-        raise ValueError(f"`backbones` does not say what {metric!r} is built on: give a backbone, or None")
-    backbone = backbones[metric]
-    if backbone is not None and backbone not in TOP_ONE:
-        raise ValueError(
-            f"no accuracy is known of the backbone {backbone!r} of {metric!r}, only of {', '.join(TOP_ONE)}"
-        )
-    return backbone
+    kinds = tuple(TOP_ONE[name].kind for name in names)
+    metrics, note = tuple(best[name] for name in names), _note(kinds, left_out)
+    return AccuracyFinding(what, names, metrics, top1, figures, rho, p, limits, note, kinds)
 
 
 def _correlate(
@@ -258,14 +224,14 @@ def _correlate(
 
 def _spearman(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Spearman's rho along the last axis; NaN where a side is constant."""
-    one, other = (stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (x, y))
+    x, y = (stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (x, y))
     with np.errstate(divide="ignore", invalid="ignore"):
-        rho = (one * other).sum(-1) / np.sqrt((one**2).sum(-1) * (other**2).sum(-1))
+        rho = (x * y).sum(-1) / np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
     # Rounding of the square root must not split what is tied among permutations.
     return np.asarray(np.round(np.clip(rho, -1, 1), 12))
 
 
-def _note(kinds: tuple[str, ...], nowhere: list[str], outside: list[str]) -> str:
+def _note(kinds: tuple[str, ...], left_out: list[str]) -> str:
     count = len(kinds)
     parts = [f"{count} backbone{'' if count == 1 else 's'}"]
     if count < FEWEST:
@@ -276,8 +242,6 @@ def _note(kinds: tuple[str, ...], nowhere: list[str], outside: list[str]) -> str
     if len(by_kind) > 1:
         shares = ", ".join(f"{number} {kind}" for kind, number in by_kind.most_common())
         parts.append(f"kinds of accuracy that are not comparable as they stand ({shares})")
-    if outside:
-        parts.append(f"left out for the kind of accuracy: {', '.join(sorted(outside))}")
-    if nowhere:
-        parts.append(f"left out, with no value or no backbone of known accuracy: {', '.join(sorted(nowhere))}")
+    if left_out:
+        parts.append(f"left out, with no value or no backbone of known accuracy: {', '.join(sorted(left_out))}")
     return "; ".join(parts)

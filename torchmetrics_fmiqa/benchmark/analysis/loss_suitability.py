@@ -1,4 +1,4 @@
-"""Can a metric serve as a loss? Finite gradients, zero for equal images, symmetry, order of distortion levels."""
+"""Can a metric be trained against? Finite gradients, zero for equal images, symmetry, order of distortion levels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.distortions import GRADED
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 
 # A distance of an image from itself may be rounding, but no more than this share of the distances' spread.
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Usefulness:
+class LossSuitability:
     """How a metric does as a loss, each in [0, 1].
 
     Args:
@@ -36,6 +36,11 @@ class Usefulness:
     symmetry: float
     monotone: float
 
+    @property
+    def parts(self) -> tuple[float, float, float, float]:
+        """The four, in the order of reports."""
+        return self.finite_gradient, self.identity, self.symmetry, self.monotone
+
 
 @dataclass(frozen=True)
 class _Scores:
@@ -54,7 +59,7 @@ class _Scores:
     back: Tensor
 
 
-def usefulness(measure: Measure, images: Sequence[Tensor], seed: int = 0, side: int = 224) -> Usefulness:
+def loss_suitability(metric: Metric, images: Sequence[Tensor], seed: int = 0, side: int = 224) -> LossSuitability:
     """Try a metric as a loss.
 
     The trying pairs of ``finite_gradient`` are, for each image: the image with itself, black with black, grey with
@@ -68,35 +73,35 @@ def usefulness(measure: Measure, images: Sequence[Tensor], seed: int = 0, side: 
     infinite for equal images, as PSNR is.
 
     Args:
-        measure: the metric.
+        metric: the metric.
         images: a few references ``(1, 3, H, W)``, float32 in [0, 1], on the device to measure on.
         seed: of the noise.
-        side: the images' central squares of this side are taken, or of ``measure.minimum_side`` if that is larger; of a
+        side: the images' central squares of this side are taken, or of ``metric.minimum_side`` if that is larger; of a
             side that is smaller all is taken.
 
     Raises:
         ValueError: without images, for images that are not ``(1, 3, H, W)``, float32 and in [0, 1], for images smaller
-            than ``measure.minimum_side`` or than the blur's 17 pixels, and if a metric does not give a score a pair.
+            than ``metric.minimum_side`` or than the blur's 17 pixels, and if a metric does not give a score a pair.
 
-    >>> mse = Measure("mse", lambda preds, target: (preds - target).square().mean((1, 2, 3)), False, True, "mse")
+    >>> mse = Metric("mse", lambda preds, target: (preds - target).square().mean((1, 2, 3)), False, True, "mse")
     >>> photo = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    >>> usefulness(mse, [photo])
-    Usefulness(metric='mse', finite_gradient=1.0, identity=1.0, symmetry=1.0, monotone=1.0)
+    >>> loss_suitability(mse, [photo])
+    LossSuitability(metric='mse', finite_gradient=1.0, identity=1.0, symmetry=1.0, monotone=1.0)
     """
     if not len(images):
         raise ValueError("`images` is empty: give a few references (1, 3, H, W)")
     # Whoever calls may be in inference mode, from whose tensors no gradient flows.
     with torch.inference_mode(False), torch.enable_grad():
-        crops = [_central(image, place, side, measure.minimum_side) for place, image in enumerate(images)]
-        finite_gradient = _finite_gradient(measure, (pair for crop in crops for pair in _trying_pairs(crop, seed)))
+        crops = [_central(image, place, side, metric.minimum_side) for place, image in enumerate(images)]
+        finite_gradient = _finite_gradient(metric, (pair for crop in crops for pair in _trying_pairs(crop, seed)))
     with torch.no_grad():
-        found = [_try(measure, crop, seed) for crop in crops]
-    return Usefulness(
-        metric=measure.name,
+        scores = [_try(metric, crop, seed) for crop in crops]
+    return LossSuitability(
+        metric=metric.name,
         finite_gradient=finite_gradient,
-        identity=_identity(measure, found),
-        symmetry=_symmetry(found),
-        monotone=_monotone(found),
+        identity=_identity(metric, scores),
+        symmetry=_symmetry(scores),
+        monotone=_monotone(scores),
     )
 
 
@@ -125,14 +130,14 @@ def _trying_pairs(image: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     yield touched, image
 
 
-def _finite_gradient(measure: Measure, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
-    if not measure.differentiable:
+def _finite_gradient(metric: Metric, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    if not metric.differentiable:
         return 0.0
     usable, flows = [], False
     for preds, target in pairs:
         equal = torch.equal(preds, target)
         preds = preds.clone().requires_grad_()
-        score = _score(measure, preds, target).sum()
+        score = _score(metric, preds, target).sum()
         if not score.requires_grad:
             return 0.0
         (gradient,) = torch.autograd.grad(score, preds, materialize_grads=True)
@@ -143,44 +148,44 @@ def _finite_gradient(measure: Measure, pairs: Iterable[tuple[Tensor, Tensor]]) -
     return sum(usable) / len(usable) if flows else 0.0
 
 
-def _try(measure: Measure, image: Tensor, seed: int) -> _Scores:
+def _try(metric: Metric, image: Tensor, seed: int) -> _Scores:
     series = [distortion.series(image, seed) for distortion in GRADED.values()]
-    graded = [_worse(measure, torch.cat(versions), image) for versions in series]
+    graded = [_worse(metric, torch.cat(versions), image) for versions in series]
     middle = torch.cat([versions[len(versions) // 2] for versions in series])
     forth = torch.stack([scores[len(scores) // 2] for scores in graded])
-    return _Scores(_worse(measure, image, image), graded, forth, _worse(measure, image, middle))
+    return _Scores(_worse(metric, image, image), graded, forth, _worse(metric, image, middle))
 
 
-def _worse(measure: Measure, preds: Tensor, target: Tensor) -> Tensor:
+def _worse(metric: Metric, preds: Tensor, target: Tensor) -> Tensor:
     """Scores ``(N,)`` of a batch with a single image, or the other way round; higher is worse."""
     count = max(len(preds), len(target))
-    scores = _score(measure, preds.expand(count, -1, -1, -1), target.expand(count, -1, -1, -1))
-    return (-scores if measure.higher_is_better else scores).double()
+    scores = _score(metric, preds.expand(count, -1, -1, -1), target.expand(count, -1, -1, -1))
+    return (-scores if metric.higher_is_better else scores).double()
 
 
-def _score(measure: Measure, preds: Tensor, target: Tensor) -> Tensor:
-    scores = measure.score(preds, target)
+def _score(metric: Metric, preds: Tensor, target: Tensor) -> Tensor:
+    scores = metric.score(preds, target)
     if scores.shape != (len(preds),):
         raise ValueError(
-            f"{measure.name} must give one score a pair, ({len(preds)},), got {tuple(scores.shape)}: "
-            "keep the batch's dimension in `Measure.score`"
+            f"{metric.name} must give one score a pair, ({len(preds)},), got {tuple(scores.shape)}: "
+            "keep the batch's dimension in `Metric.score`"
         )
     return scores
 
 
-def _identity(measure: Measure, found: Sequence[_Scores]) -> float:
-    every = torch.cat([scores for one in found for scores in one.graded])
-    allowed = torch.inf if measure.higher_is_better else _ROUNDING * (every.max() - every.min())
+def _identity(metric: Metric, scores: Sequence[_Scores]) -> float:
+    every = torch.cat([series for image in scores for series in image.graded])
+    allowed = torch.inf if metric.higher_is_better else _ROUNDING * (every.max() - every.min())
     hits = []
-    for one in found:
-        graded = torch.cat(one.graded)
-        best = (one.itself <= graded).all() and (one.itself < graded).any()
-        hits.append(bool(best and one.itself.abs() <= allowed))
+    for image in scores:
+        graded = torch.cat(image.graded)
+        best = (image.itself <= graded).all() and (image.itself < graded).any()
+        hits.append(bool(best and image.itself.abs() <= allowed))
     return sum(hits) / len(hits)
 
 
-def _symmetry(found: Sequence[_Scores]) -> float:
-    forth, back = torch.cat([one.forth for one in found]), torch.cat([one.back for one in found])
+def _symmetry(scores: Sequence[_Scores]) -> float:
+    forth, back = torch.cat([image.forth for image in scores]), torch.cat([image.back for image in scores])
     size = (forth.abs() + back.abs()).mean() / 2
     if not size.isfinite():
         return 0.0
@@ -188,6 +193,6 @@ def _symmetry(found: Sequence[_Scores]) -> float:
     return 1.0 if size == 0 else max(0.0, 1 - float((forth - back).abs().mean() / size))
 
 
-def _monotone(found: Sequence[_Scores]) -> float:
-    steps = torch.cat([scores[1:] > scores[:-1] for one in found for scores in one.graded])
+def _monotone(scores: Sequence[_Scores]) -> float:
+    steps = torch.cat([series[1:] > series[:-1] for image in scores for series in image.graded])
     return float(steps.double().mean())

@@ -133,21 +133,20 @@ def outlier_finding(
     >>> names = np.arange(60).astype(str)
     >>> table = ScoredTable({"ours": scores}, {}, opinion, np.repeat(names[:6], 10), names, None)
     >>> noisy = np.where(np.arange(60) < 4, 2.0, 1.0) + 0.1 * rng.normal(size=60)
-    >>> found = outlier_finding(agreement(table.scores, opinion)[0], table, {("noise", "distorted"): noisy}, worst=4)
-    >>> found.count, sorted(case.row for case in found.worst), found.pooled[0].effect
+    >>> finding = outlier_finding(agreement(table.scores, opinion)[0], table, {("noise", "distorted"): noisy}, worst=4)
+    >>> finding.count, sorted(case.row for case in finding.worst), finding.pooled[0].effect
     (4, [0, 1, 2, 3], 1.0)
     """
     sign = _direction(agreement, table)
     if worst < 0:
         raise ValueError(f"`worst` must be at least 0, got {worst}")
-    columns = {name: _feature(name, values, agreement.n) for name, values in (features or {}).items()}
-    z, outlying = agreement.outliers.z, agreement.outliers.outlying
-    types = table.type
-    pooled, stratified = [], []
-    for (feature, side), values in columns.items():
-        pooled.append(_pooled(feature, side, values, outlying, table.reference))
-        if types is not None:
-            stratified.append(_stratified(feature, side, values, outlying, types, table.reference))
+    z, outlying, types = agreement.outliers.z, agreement.outliers.outlying, table.type
+    properties = [
+        ImageProperty(*name, _feature(name, values, agreement.n), outlying, table.reference)
+        for name, values in (features or {}).items()
+    ]
+    pooled = [image_property.pooled() for image_property in properties]
+    stratified = [] if types is None else [image_property.stratified(types) for image_property in properties]
     tests = _corrected([*pooled, *stratified])
     rows = np.argsort(-np.abs(z), kind="stable")[:worst]
     cases = (
@@ -164,7 +163,9 @@ def outlier_finding(
     )
     by_type = {}
     if types is not None:
-        by_type = {str(one): (int(outlying[types == one].sum()), int((types == one).sum())) for one in np.unique(types)}
+        by_type = {
+            str(name): (int(outlying[types == name].sum()), int((types == name).sum())) for name in np.unique(types)
+        }
     return OutlierFinding(
         agreement.metric,
         agreement.outliers.rule,
@@ -199,38 +200,36 @@ def _feature(name: tuple[str, str], values: npt.ArrayLike, count: int) -> _Float
     return column
 
 
-def _pooled(feature: str, side: str, values: _Floats, outlying: _Flags, reference: npt.NDArray[np.str_]) -> FeatureTest:
-    outliers, inliers = values[outlying], values[~outlying]
-    effect = p = math.nan
-    if len(outliers) and len(inliers) and np.ptp(values) > 0:
-        tested = stats.mannwhitneyu(outliers, inliers)
-        effect, p = float(tested.statistic) / (len(outliers) * len(inliers)), float(tested.pvalue)
-    sums = RankSums.of(values, outlying, np.zeros(len(values), dtype=np.int64))
-    return FeatureTest(
-        feature, side, effect, p, math.nan, len(outliers), len(inliers), sums.strata, sums.p_clustered(reference)
-    )
+@dataclass(frozen=True)
+class ImageProperty:
+    """A property of the images, and what its values are compared by: outliers, and the references behind them."""
 
+    feature: str
+    side: str
+    values: _Floats
+    outlying: _Flags
+    reference: npt.NDArray[np.str_]
 
-def _stratified(
-    feature: str,
-    side: str,
-    values: _Floats,
-    outlying: _Flags,
-    types: npt.NDArray[np.str_],
-    reference: npt.NDArray[np.str_],
-) -> FeatureTest:
-    sums = RankSums.of(values, outlying, np.unique(types, return_inverse=True)[1])
-    return FeatureTest(
-        feature,
-        side,
-        sums.effect,
-        sums.p,
-        math.nan,
-        sums.outliers,
-        sums.inliers,
-        sums.strata,
-        sums.p_clustered(reference),
-    )
+    def pooled(self) -> FeatureTest:
+        """All outliers against all inliers."""
+        outliers, inliers = self.values[self.outlying], self.values[~self.outlying]
+        effect = p = math.nan
+        if len(outliers) and len(inliers) and np.ptp(self.values) > 0:
+            tested = stats.mannwhitneyu(outliers, inliers)
+            effect, p = float(tested.statistic) / (len(outliers) * len(inliers)), float(tested.pvalue)
+        sums = RankSums.of(self.values, self.outlying, np.zeros(len(self.values), dtype=np.int64))
+        return self._test(effect, p, len(outliers), len(inliers), sums)
+
+    def stratified(self, types: npt.NDArray[np.str_]) -> FeatureTest:
+        """Outliers against inliers of their type."""
+        sums = RankSums.of(self.values, self.outlying, np.unique(types, return_inverse=True)[1])
+        return self._test(sums.effect, sums.p, sums.outliers, sums.inliers, sums)
+
+    def _test(self, effect: float, p: float, outliers: int, inliers: int, sums: RankSums) -> FeatureTest:
+        clustered = sums.p_clustered(self.reference)
+        return FeatureTest(
+            self.feature, self.side, effect, p, math.nan, outliers, inliers, sums.strata, p_clustered=clustered
+        )
 
 
 @dataclass(frozen=True)
@@ -275,8 +274,8 @@ class RankSums:
         shares = np.zeros(len(values))
         variance = above = 0.0
         outliers = inliers = pairs = strata = 0
-        for one in np.unique(stratum):
-            inside = stratum == one
+        for name in np.unique(stratum):
+            inside = stratum == name
             flags, total = outlying[inside], int(inside.sum())
             number = int(flags.sum())
             if number in (0, total):
@@ -314,8 +313,8 @@ class RankSums:
 
 
 def _corrected(tests: list[FeatureTest]) -> list[FeatureTest]:
-    by_image, by_reference = holm([one.p for one in tests]), holm([one.p_clustered for one in tests])
+    by_image, by_reference = holm([test.p for test in tests]), holm([test.p_clustered for test in tests])
     return [
-        replace(one, p_holm=float(p), p_clustered_holm=float(clustered))
-        for one, p, clustered in zip(tests, by_image, by_reference, strict=True)
+        replace(test, p_holm=float(p), p_clustered_holm=float(clustered))
+        for test, p, clustered in zip(tests, by_image, by_reference, strict=True)
     ]

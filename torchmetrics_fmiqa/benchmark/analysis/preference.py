@@ -109,9 +109,14 @@ class ChoiceStudy:
     missing: tuple[Problem, ...] = ()
 
     @property
-    def rivals(self) -> list[str]:
+    def label(self) -> str:
+        """What the score is called."""
+        return {"two_afc": "2AFC", "jnd_map": "JND mAP"}[self.kind]
+
+    @property
+    def ties(self) -> list[str]:
         """The metrics that the best one does not beat beyond chance."""
-        return [one.metric for one in self.scores[1:] if not math.isnan(one.score) and not one.p_holm < 0.05]
+        return [score.metric for score in self.scores[1:] if not math.isnan(score.score) and not score.p_holm < 0.05]
 
 
 def analyse_choices(
@@ -147,8 +152,8 @@ def analyse_choices(
     >>> names = np.array(list("abcd"))
     >>> choices = Choices("two_afc", distances, share, np.array(["cnn"] * 4), names)
     >>> scores, ceilings = analyse_choices(choices, resamples=50)
-    >>> [(one.metric, one.score) for one in scores], [(one.metric, round(one.score, 3)) for one in ceilings]
-    ([('ours', 0.9), ('theirs', 0.5)], [('majority of people', 0.9), ('one person', 0.84)])
+    >>> [(score.metric, score.score) for score in scores], [round(ceiling.score, 3) for ceiling in ceilings]
+    ([('ours', 0.9), ('theirs', 0.5)], [0.9, 0.84])
     """
     share, count = choices.share, len(choices.share)
     if resamples < 1:
@@ -157,31 +162,30 @@ def analyse_choices(
     rows = {part: np.flatnonzero(codes == place) for place, part in enumerate(parts)}
     check_recall(choices.kind, share, choices.part)
 
-    def scored(name: str, value: Callable[[Integers], float]) -> ChoiceScore:
+    def choice_score(name: str, value: Callable[[Integers], float]) -> ChoiceScore:
         by_part = {part: value(members) for part, members in rows.items()}
         return ChoiceScore(name, _mean(by_part.values()), by_part, value(np.arange(count)))
 
     def of_metric(name: str, distances: Floats) -> ChoiceScore:
-        return scored(name, lambda members: _score(choices.kind, distances[members], share[members]))
+        return choice_score(name, lambda members: _score(choices.kind, distances[members], share[members]))
 
     if choices.kind == "jnd_map":
         ceilings = [of_metric("people's own shares", 1 - share[:, None])]
     else:
         ceilings = [of_metric("majority of people", np.stack([share, 1 - share], 1))]
         agreed = share**2 + (1 - share) ** 2
-        ceilings.append(scored("one person", lambda members: float(agreed[members].mean())))
-    lacking = {name: int(np.isnan(one).any(1).sum()) for name, one in choices.distances.items()}
-    known = {name: one for name, one in choices.distances.items() if not lacking[name]}
-    found = sorted((of_metric(*one) for one in known.items()), key=lambda one: one.score, reverse=True)
-    drawn = _resampled(choices, [known[one.metric] for one in found], list(rows.values()), resamples, seed)
+        ceilings.append(choice_score("one person", lambda members: float(agreed[members].mean())))
+    missing = {name: int(np.isnan(distances).any(1).sum()) for name, distances in choices.distances.items()}
+    known = {name: distances for name, distances in choices.distances.items() if not missing[name]}
+    scores = sorted((of_metric(*item) for item in known.items()), key=lambda score: score.score, reverse=True)
+    drawn = _resampled(choices, [known[score.metric] for score in scores], list(rows.values()), resamples, seed)
     references = len(np.unique(choices.reference))
-    none = dict.fromkeys(parts, math.nan)
-    without = [
-        ChoiceScore(name, math.nan, none, note=f"has no value for {lost} of {count} choices")
-        for name, lost in lacking.items()
+    unknown = [
+        ChoiceScore(name, math.nan, dict.fromkeys(parts, math.nan), note=f"has no value for {lost} of {count} choices")
+        for name, lost in missing.items()
         if lost
     ]
-    return (*_settled(found, drawn, references), *without), tuple(ceilings)
+    return (*_with_intervals(scores, drawn, references), *unknown), tuple(ceilings)
 
 
 def _score(kind: Kind, distances: Floats, share: Floats) -> float:
@@ -208,44 +212,44 @@ def _resampled(
 ) -> Floats:
     """Scores ``(B, M)`` in resamples of references, without those that have none; all metrics meet the same."""
     names, reference = groups(choices.reference, "reference", len(choices.share))
-    found: list[list[float]] = []
+    scores: list[list[float]] = []
     if len(names) > 1:
         for chunk in draws(len(names), resamples, seed, max(1, _CHUNK // len(names))):
             for times in chunk.T.astype(np.int64):
                 drawn = [np.repeat(members, times[reference[members]]) for members in parts]
                 shares = [choices.share[rows] for rows in drawn]
-                if all(one.any() if choices.kind == "jnd_map" else len(one) for one in shares):
+                if all(share.any() if choices.kind == "jnd_map" else len(share) for share in shares):
                     kept = list(zip(drawn, shares, strict=True))
-                    found.append([_mean([_score(choices.kind, d[rows], h) for rows, h in kept]) for d in metrics])
-    return np.array(found, dtype=np.float64).reshape(len(found), len(metrics))
+                    scores.append([_mean([_score(choices.kind, d[rows], h) for rows, h in kept]) for d in metrics])
+    return np.array(scores, dtype=np.float64).reshape(len(scores), len(metrics))
 
 
-def _settled(found: Sequence[ChoiceScore], drawn: Floats, references: int) -> list[ChoiceScore]:
+def _with_intervals(scores: Sequence[ChoiceScore], drawn: Floats, references: int) -> list[ChoiceScore]:
     """Add the intervals, and how far each is behind the first."""
-    if not found or len(drawn) < 2:
-        return [replace(one, behind=one.score - found[0].score) for one in found]
-    score = np.array([one.score for one in found])
-    first, second = np.triu_indices(len(found), 1)
-    difference = score[first] - score[second]
+    if not scores or len(drawn) < 2:
+        return [replace(score, behind=score.score - scores[0].score) for score in scores]
+    values = np.array([score.score for score in scores])
+    first, second = np.triu_indices(len(scores), 1)
+    difference = values[first] - values[second]
     error = (drawn[:, first] - drawn[:, second]).std(0, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Two metrics that choose alike in every resample differ by nothing.
         t = np.where((difference == 0) & (error == 0), 0.0, difference / error)
     # The first pairs are those of the best metric.
-    p = [1.0, *holm(2 * stats.t.sf(np.abs(t), references - 1))[: len(found) - 1].tolist()]
+    p = [1.0, *holm(2 * stats.t.sf(np.abs(t), references - 1))[: len(scores) - 1].tolist()]
     low, high = interval(drawn)
     behind_low, behind_high = interval(drawn - drawn[:, :1])
     return [
         replace(
-            one,
+            score,
             low=float(low[place]),
             high=float(high[place]),
-            behind=float(score[place] - score[0]),
+            behind=float(values[place] - values[0]),
             behind_low=float(behind_low[place]),
             behind_high=float(behind_high[place]),
             p_holm=p[place],
         )
-        for place, one in enumerate(found)
+        for place, score in enumerate(scores)
     ]
 
 

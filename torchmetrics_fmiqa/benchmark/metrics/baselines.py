@@ -1,4 +1,8 @@
-"""The known metrics that ours are measured beside, by name."""
+"""The known metrics that ours are measured beside: :func:`make_baseline` makes one by its name.
+
+Formulas of torchmetrics and piq are in this file, below the functions that find them; networks are in
+``network_baselines.py`` and ``pyiqa_baselines.py``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from torchmetrics.functional.image import (
     visual_information_fidelity,
 )
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer, Skipped, checked
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, checked
 from torchmetrics_fmiqa.benchmark.metrics.network_baselines import LPIPS, network_baseline
 from torchmetrics_fmiqa.benchmark.metrics.pyiqa_baselines import PREFIX, pyiqa_baseline
 
@@ -34,7 +38,7 @@ def baseline_names() -> tuple[str, ...]:
     return tuple(name for name in (*FORMULAS, *_NETWORKS) if name not in _ALIASES)
 
 
-def make_baseline(name: str, device: str | torch.device = "cpu") -> Measure | Skipped:
+def make_baseline(name: str, device: str | torch.device = "cpu") -> Metric | Skipped:
     """Make a baseline.
 
     ``psnr``, ``ssim``, ``ms_ssim``, ``vif``, ``lpips`` (AlexNet), ``lpips-vgg``, ``lpips-squeeze`` and ``dists`` are
@@ -72,7 +76,7 @@ def make_baseline(name: str, device: str | torch.device = "cpu") -> Measure | Sk
     raise ValueError(f"there is no baseline {name!r}; {hint}")
 
 
-def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple[list[Measure], list[Skipped]]:
+def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple[list[Metric], list[Skipped]]:
     """Make several baselines.
 
     Args:
@@ -86,7 +90,7 @@ def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple
         ValueError: for an unknown name, one that comes twice, or an unknown device.
 
     >>> made, skipped = baselines(["psnr", "ssim"])
-    >>> [one.name for one in made], skipped
+    >>> [metric.name for metric in made], skipped
     (['psnr', 'ssim'], [])
     """
     known = [_ALIASES.get(name, name) for name in names]
@@ -94,7 +98,8 @@ def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple
         if known.count(meant) > 1:
             raise ValueError(f"the baseline {name!r} is given twice")
     made = [make_baseline(name, device) for name in names]
-    return [one for one in made if isinstance(one, Measure)], [one for one in made if isinstance(one, Skipped)]
+    skipped = [result for result in made if isinstance(result, Skipped)]
+    return [result for result in made if isinstance(result, Metric)], skipped
 
 
 #: PSNR of equal images, in dB, and the most that it can be: where it would be infinite, no statistic holds.
@@ -182,7 +187,7 @@ FORMULAS: dict[str, _Formula] = {
 }
 
 
-def formula_baseline(name: str, device: torch.device) -> Measure | Skipped:
+def formula_baseline(name: str, device: torch.device) -> Metric | Skipped:
     """Make a baseline of :data:`FORMULAS`.
 
     Images and target of one colour are beyond some of them: VIF of torchmetrics is 0/0 for such a target, HaarPSI
@@ -200,7 +205,7 @@ def formula_baseline(name: str, device: torch.device) -> Measure | Skipped:
         score = formula.load()
     except ImportError as error:
         return Skipped(name, f"{formula.library} cannot be imported ({error}): pip install 'torchmetrics-fmiqa[iqa]'")
-    return Measure(
+    return Metric(
         name,
         checked(name, score, device, formula.minimum_side, formula.differentiable),
         higher_is_better=formula.higher_is_better,

@@ -1,13 +1,18 @@
-"""What a benchmark measures pairs with: a name, a direction, and a function of two batches of images."""
+"""A metric of a benchmark: a name, a direction, and a function of two batches of images.
+
+:func:`checked` wraps a library's function so that it takes no images that it would score wrongly.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from torchmetrics_fmiqa.features.content_hash import content_of
 from torchmetrics_fmiqa.features.image_checks import check_pair
 
 #: ``(preds, target)``, both ``(N, 3, H, W)`` float32 in [0, 1] and of one size, to one value an image, ``(N,)``.
@@ -15,7 +20,7 @@ Scorer = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Measure:
+class Metric:
     """A metric of two images.
 
     Args:
@@ -59,10 +64,10 @@ def checked(
 
     Returns:
         A function that raises ValueError for images of another shape, dtype, device, size or range than
-        ``(N, 3, H, W)`` float32 in [0, 1], naming what was found.
+        ``(N, 3, H, W)`` float32 in [0, 1], naming what is wrong.
     """
 
-    def scored(preds: Tensor, target: Tensor) -> Tensor:
+    def checked_score(preds: Tensor, target: Tensor) -> Tensor:
         check_pair(preds, target)
         for side, images in (("preds", preds), ("target", target)):
             _check(name, side, images, device, minimum_side)
@@ -72,7 +77,7 @@ def checked(
         ):
             return score(preds, target).reshape(len(preds))
 
-    return scored
+    return checked_score
 
 
 def _check(name: str, side: str, images: Tensor, device: torch.device, minimum_side: int) -> None:
@@ -87,3 +92,13 @@ def _check(name: str, side: str, images: Tensor, device: torch.device, minimum_s
     if not (low >= 0 and high <= 1):
         # LPIPS and PSNR would take such values without a word, piq would stop with an AssertionError.
         raise ValueError(f"{name} takes images in [0, 1], `{side}` spans {low:.6g} .. {high:.6g}: scale or clamp it")
+
+
+def network_digest(network: nn.Module) -> str:
+    """Digest of a network's weights, for the identity of its metric."""
+    return hashlib.sha256(content_of(dict(network.state_dict())).encode()).hexdigest()[:16]
+
+
+def size_in_millions(network: nn.Module) -> float:
+    """Number of a network's parameters, in millions."""
+    return sum(parameter.numel() for parameter in network.parameters()) / 1e6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import sys
@@ -15,9 +14,15 @@ import torch
 import torchmetrics
 from torch import Tensor, nn
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer, Skipped, checked
+from torchmetrics_fmiqa.benchmark.metrics.metric import (
+    Metric,
+    Scorer,
+    Skipped,
+    checked,
+    network_digest,
+    size_in_millions,
+)
 from torchmetrics_fmiqa.features.building import OwnRandomNumbers, built_in_the_open
-from torchmetrics_fmiqa.features.content_hash import content_of
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError, check_host, read_state_dict, strict_load
 
 #: Trunks of LPIPS, by the names that papers give them.
@@ -70,7 +75,7 @@ def lpips_network(net: LpipsNet = "alex", pretrained: bool = True) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def network_baseline(name: str, device: torch.device) -> Measure | Skipped:
+def network_baseline(name: str, device: torch.device) -> Metric | Skipped:
     """Make ``dists`` or one of :data:`LPIPS`.
 
     Args:
@@ -90,15 +95,14 @@ def network_baseline(name: str, device: torch.device) -> Measure | Skipped:
     network = network.to(device)
     what = "dists" if name == "dists" else f"lpips {LPIPS[name]}"
     least = 1 if name == "dists" else _LPIPS_SIDES[LPIPS[name]]
-    tensors = dict(network.state_dict())
-    return Measure(
+    return Metric(
         name,
         checked(name, _dists(network) if name == "dists" else _lpips(network), device, least),
         higher_is_better=False,
         differentiable=True,
-        identity=f"torchmetrics {torchmetrics.__version__}: {what}, sha256:{_digest(tensors)}",
+        identity=f"torchmetrics {torchmetrics.__version__}: {what}, sha256:{network_digest(network)}",
         minimum_side=least,
-        parameters=sum(parameter.numel() for parameter in network.parameters()) / 1e6,
+        parameters=size_in_millions(network),
     )
 
 
@@ -167,7 +171,3 @@ def _checkpoint(net: str) -> dict[str, Tensor]:
             f"needs the weights of {name}, which are not in {cached.parent} and cannot be downloaded: {reason}"
         ) from error
     return state
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    return hashlib.sha256(content_of(tensors).encode()).hexdigest()[:16]

@@ -1,17 +1,20 @@
-"""The metrics of a benchmark, side by side: those of one backbone share its forward pass."""
+"""The metrics of a benchmark, side by side: those of one backbone share its forward pass.
+
+:class:`Panel` scores pairs with all of them. A :class:`RecipeMember` or :class:`SpipsMember` is what one request to a
+comparator gives: the distances of a recipe, or a fused score.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.metrics.columns import tap_column
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer, Skipped
-from torchmetrics_fmiqa.benchmark.metrics.spec import AskedSpips
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped
+from torchmetrics_fmiqa.benchmark.metrics.spec import SpipsSpec
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision, Request
 from torchmetrics_fmiqa.comparator.distance_terms import Distances
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
@@ -38,8 +41,8 @@ class Panel:
 
     def __init__(
         self,
-        features: Mapping[str, Recipe | AskedSpips],
-        baselines: Sequence[Measure] = (),
+        features: Mapping[str, Recipe | SpipsSpec],
+        baselines: Sequence[Metric] = (),
         precision: Precision = "float32",
         tile_batch: int = 32,
     ) -> None:
@@ -47,17 +50,23 @@ class Panel:
         self.skipped: list[Skipped] = []
         self._groups: list[tuple[FeatureComparator, list[Member]]] = []
         trunks: dict[object, list[Member]] = {}
-        for name, asked in features.items():
-            recipe = asked.recipe if isinstance(asked, AskedSpips) else asked
-            trunks.setdefault(recipe.trunk, []).append(make_member(name, asked, precision))
+        member: Member
+        for name, spec in features.items():
+            if isinstance(spec, SpipsSpec):
+                trunk, member = spec.recipe.trunk, SpipsMember(name, spec, precision)
+            else:
+                trunk, member = spec.trunk, RecipeMember(name, spec, precision)
+            trunks.setdefault(trunk, []).append(member)
         for members in trunks.values():
             try:
-                comparator = FeatureComparator([one.request for one in members], precision, tile_batch=tile_batch)
+                requests = [member.request for member in members]
+                comparator = FeatureComparator(requests, precision, tile_batch=tile_batch)
             except WeightsUnavailableError as error:
                 self.skipped += [Skipped(name, str(error)) for member in members for name in member.names]
                 continue
             self._groups.append((comparator, members))
-        self.names = (*(name for one in self._members for name in one.names), *(one.name for one in self.baselines))
+        names = (name for member in self._members for name in member.names)
+        self.names = (*names, *(metric.name for metric in self.baselines))
         for name in self.names:
             if self.names.count(name) > 1:
                 raise ValueError(f"two metrics are called {name!r}")
@@ -69,13 +78,13 @@ class Panel:
     @property
     def qualities(self) -> tuple[str, ...]:
         """The metrics of which more is better."""
-        return tuple(one.name for one in self.baselines if one.higher_is_better)
+        return tuple(metric.name for metric in self.baselines if metric.higher_is_better)
 
     @property
     def identities(self) -> dict[str, str]:
         """What the numbers of each metric depend on."""
-        features = {name: identity for one in self._members for name, identity in one.identities.items()}
-        return {**features, **{one.name: one.identity for one in self.baselines}}
+        features = {name: identity for member in self._members for name, identity in member.identities.items()}
+        return {**features, **{metric.name: metric.identity for metric in self.baselines}}
 
     @property
     def taps(self) -> dict[str, tuple[str, ...]]:
@@ -92,13 +101,13 @@ class Panel:
         """Names of all that :meth:`score` gives: the metrics, then each tap of those that join several."""
         return (*self.names, *(tap_column(name, tap) for name, labels in self.taps.items() for tap in labels))
 
-    def measures(self) -> list[Measure]:
+    def metrics(self) -> list[Metric]:
         """Each metric alone."""
-        return [*(measure for one in self._members for measure in one.measures()), *self.baselines]
+        return [*(metric for member in self._members for metric in member.metrics()), *self.baselines]
 
     def comparator(self, name: str) -> FeatureComparator | None:
-        """What draws a map of a metric: the comparator of its recipe alone; ``None`` for SPIPS and baselines."""
-        return next((one.drawing() for one in self._members if name in one.names), None)
+        """The comparator of a metric's recipe alone, which can draw a map; ``None`` for SPIPS and baselines."""
+        return next((member.comparator() for member in self._members if name in member.names), None)
 
     @torch.no_grad()
     def score(
@@ -122,49 +131,14 @@ class Panel:
             ``(N,)`` by column; NaN of a baseline that cannot take images of this size.
         """
         references = None if cache is None else References(cache, None if ids is None else tuple(ids))
-        found: dict[str, Tensor] = {}
+        columns: dict[str, Tensor] = {}
         for comparator, members in self._groups:
             for member, measured in zip(members, comparator(preds, target, references=references), strict=True):
-                found |= member.scores(measured, taps)
-        for one in self.baselines:
-            small = min(preds.shape[2:]) < one.minimum_side
-            found[one.name] = preds.new_full((len(preds),), torch.nan) if small else one.score(preds, target)
-        return found
-
-
-class Member(Protocol):
-    """One request to a comparator, and the metrics that come of what it measures."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The metrics. Known before anything is loaded."""
-
-    @property
-    def request(self) -> Request:
-        """What to ask of the comparator."""
-
-    @property
-    def identities(self) -> dict[str, str]:
-        """What the numbers of each metric depend on."""
-
-    def taps(self, comparator: FeatureComparator, position: int) -> dict[str, tuple[str, ...]]:
-        """The taps of each metric that joins several; at ``position`` the comparator has this request."""
-
-    def scores(self, measured: Any, taps: bool) -> dict[str, Tensor]:
-        """``(N,)`` by column, with each tap's own where they are asked for."""
-
-    def measures(self) -> list[Measure]:
-        """Each metric alone."""
-
-    def drawing(self) -> FeatureComparator | None:
-        """What draws a map of the metrics, if anything does."""
-
-
-def make_member(name: str, asked: Recipe | AskedSpips, precision: Precision) -> Member:
-    """Make the member of a metric that was asked for."""
-    return (
-        SpipsMember(name, asked, precision) if isinstance(asked, AskedSpips) else RecipeMember(name, asked, precision)
-    )
+                columns |= member.scores(measured, taps)
+        for metric in self.baselines:
+            small = min(preds.shape[2:]) < metric.minimum_side
+            columns[metric.name] = preds.new_full((len(preds),), torch.nan) if small else metric.score(preds, target)
+        return columns
 
 
 class RecipeMember:
@@ -180,49 +154,45 @@ class RecipeMember:
         self.request, self._precision = recipe, precision
         several = len(recipe.results) > 1
         self._names = {distance: f"{name}/{distance}" if several else name for distance in recipe.results}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One for each distance."""
-        return tuple(self._names.values())
+        self.names = tuple(self._names.values())
 
     @property
     def identities(self) -> dict[str, str]:
-        """The recipe's digest, the distance and the precision."""
+        """What the numbers of each metric depend on: the recipe's digest, the distance and the precision."""
         return {name: f"{self.request.digest} {distance} {self._precision}" for distance, name in self._names.items()}
 
     def taps(self, comparator: FeatureComparator, position: int) -> dict[str, tuple[str, ...]]:
-        """Shallow to deep."""
+        """Taps of each metric that joins several, shallow to deep. The comparator has the recipe at ``position``."""
         labels = comparator.labels(position)
         return {name: labels[distance] for distance, name in self._names.items() if len(labels[distance]) > 1}
 
     def scores(self, measured: Distances, taps: bool) -> dict[str, Tensor]:
-        """Each distance, and its taps."""
-        found, joined = {}, measured.scores()
+        """``(N,)`` by column: each distance, and its taps where they are asked for."""
+        columns, joined = {}, measured.scores()
         for distance, name in self._names.items():
-            found[name] = joined[distance]
+            columns[name] = joined[distance]
             labels = measured.labels[distance]
             if taps and len(labels) > 1:
-                columns = measured.per_tap[distance].unbind(1)
-                found |= {tap_column(name, tap): one for tap, one in zip(labels, columns, strict=True)}
-        return found
+                per_tap = zip(labels, measured.per_tap[distance].unbind(1), strict=True)
+                columns |= {tap_column(name, tap): values for tap, values in per_tap}
+        return columns
 
-    def measures(self) -> list[Measure]:
-        """One for each distance."""
-        comparator = FeatureComparator(self.request, self._precision)
-        return [self._measure(comparator, distance) for distance in self._names]
+    def metrics(self) -> list[Metric]:
+        """Each distance alone."""
+        comparator = self.comparator()
 
-    def drawing(self) -> FeatureComparator:
-        """That of the recipe alone."""
+        def metric(distance: str, name: str) -> Metric:
+            def score(preds: Tensor, target: Tensor) -> Tensor:
+                scores: dict[str, Tensor] = comparator(preds, target, validate=False)[0].scores()
+                return scores[distance]
+
+            return _feature_metric(name, score, self.identities[name], comparator)
+
+        return [metric(distance, name) for distance, name in self._names.items()]
+
+    def comparator(self) -> FeatureComparator:
+        """A comparator of the recipe alone."""
         return FeatureComparator(self.request, self._precision)
-
-    def _measure(self, comparator: FeatureComparator, distance: str) -> Measure:
-        def score(preds: Tensor, target: Tensor) -> Tensor:
-            found: Tensor = comparator(preds, target, validate=False)[0].scores()[distance]
-            return found
-
-        name = self._names[distance]
-        return _distance(name, score, self.identities[name], comparator)
 
 
 class SpipsMember:
@@ -230,13 +200,13 @@ class SpipsMember:
 
     Args:
         name: of the metric.
-        asked: what was asked for.
+        spec: what fixes its numbers.
         precision: see :class:`~torchmetrics_fmiqa.FeatureComparator`.
     """
 
-    def __init__(self, name: str, asked: AskedSpips, precision: Precision) -> None:
+    def __init__(self, name: str, spec: SpipsSpec, precision: Precision) -> None:
         self.names = (name,)
-        self._asked, self._precision = asked, precision
+        self._spec, self._precision = spec, precision
 
     @cached_property
     def scorer(self) -> SpipsScorer:
@@ -247,7 +217,7 @@ class SpipsMember:
             WeightsUnavailableError: if pretrained weights cannot be downloaded.
         """
         try:
-            return self._asked.scorer(self._precision)
+            return self._spec.scorer(self._precision)
         except ValueError as error:
             raise ValueError(f"the metric {self.names[0]!r}: {error}") from None
 
@@ -266,23 +236,25 @@ class SpipsMember:
         return {}
 
     def scores(self, measured: Profiled, taps: bool) -> dict[str, Tensor]:
-        """The score."""
+        """``(N,)``: the score."""
         return {self.names[0]: self.scorer.score(measured)}
 
-    def measures(self) -> list[Measure]:
-        """The one metric."""
+    def metrics(self) -> list[Metric]:
+        """The metric alone."""
         (name,), scorer = self.names, self.scorer
 
         def score(preds: Tensor, target: Tensor) -> Tensor:
             return scorer(preds, target, validate=False)
 
-        return [_distance(name, score, self.identities[name], scorer.comparator)]
+        return [_feature_metric(name, score, self.identities[name], scorer.comparator)]
 
-    def drawing(self) -> None:
+    def comparator(self) -> None:
         """There is no map of a fused score."""
-        return
 
 
-def _distance(name: str, score: Scorer, identity: str, comparator: FeatureComparator) -> Measure:
+Member = RecipeMember | SpipsMember
+
+
+def _feature_metric(name: str, score: Scorer, identity: str, comparator: FeatureComparator) -> Metric:
     size = comparator.backbone.network.parameters / 1e6
-    return Measure(name, score, higher_is_better=False, differentiable=True, identity=identity, parameters=size)
+    return Metric(name, score, higher_is_better=False, differentiable=True, identity=identity, parameters=size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -12,9 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Measure, Scorer, Skipped, checked
+from torchmetrics_fmiqa.benchmark.metrics.metric import (
+    Metric,
+    Scorer,
+    Skipped,
+    checked,
+    network_digest,
+    size_in_millions,
+)
 from torchmetrics_fmiqa.features.building import built_in_the_open
-from torchmetrics_fmiqa.features.content_hash import content_of
 from torchmetrics_fmiqa.features.weights import check_reachable
 
 PREFIX = "pyiqa:"
@@ -23,7 +28,7 @@ PREFIX = "pyiqa:"
 _SIDES = (16, 32, 64, 128, 256)
 
 
-def pyiqa_baseline(name: str, device: torch.device) -> Measure | Skipped:
+def pyiqa_baseline(name: str, device: torch.device) -> Metric | Skipped:
     """Make a full-reference metric of pyiqa (pyiqa's licence, PolyForm Noncommercial, holds for its use).
 
     What pyiqa does not tell is found by trying the metric on noise: the least side that it takes, from 16 pixels, and
@@ -55,15 +60,14 @@ def pyiqa_baseline(name: str, device: torch.device) -> Measure | Skipped:
     except Exception as error:  # whatever a network of a hundred authors raises, the others are to be measured
         return Skipped(name, f"pyiqa cannot make it: {_first_line(error)}")
     differentiable = _has_gradient(score, max(least, 64), device)
-    digest = hashlib.sha256(content_of(dict(metric.net.state_dict())).encode()).hexdigest()[:16]
-    return Measure(
+    return Metric(
         name,
         checked(name, score, device, least, differentiable),
         higher_is_better=not metric.lower_better,
         differentiable=differentiable,
-        identity=f"pyiqa {pyiqa.__version__}: {theirs}, sha256:{digest}",
+        identity=f"pyiqa {pyiqa.__version__}: {theirs}, sha256:{network_digest(metric.net)}",
         minimum_side=least,
-        parameters=sum(parameter.numel() for parameter in metric.net.parameters()) / 1e6,
+        parameters=size_in_millions(metric.net),
     )
 
 
@@ -112,7 +116,7 @@ def _one_by_one(metric: Any) -> Scorer:
 
     def score(preds: Tensor, target: Tensor) -> Tensor:
         return torch.stack(
-            [metric(one[None], other[None]).reshape(()) for one, other in zip(preds, target, strict=True)]
+            [metric(image[None], reference[None]).reshape(()) for image, reference in zip(preds, target, strict=True)]
         )
 
     return score

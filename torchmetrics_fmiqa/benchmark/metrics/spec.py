@@ -1,4 +1,7 @@
-"""Names of metrics, as a command line gives them: baselines, recipes and SPIPS, with fields, and YAML files."""
+"""What the names of metrics on a command line stand for: baselines, recipes and SPIPS, with fields, and YAML files.
+
+:class:`SpipsSpec` is what fixes a SPIPS metric; :func:`parse_metrics` reads all names.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe, plain_recipe
 from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 from torchmetrics_fmiqa.yaml_text import NoYamlError, read_yaml
 
-#: What the metric is called.
+#: Name of the metric that fuses features.
 SPIPS = "spips"
 
+# Fields of SPIPS; all others are the recipe's.
 _OWN = ("head", "low_level", "semantic", "parts")
 
 # SPIPS joins taps in its own way, and always takes patches.
@@ -28,7 +32,7 @@ _SETTLED = ("tap_weights", "tokens")
 
 
 @dataclass(frozen=True)
-class AskedSpips:
+class SpipsSpec:
     """All that fixes the numbers of SPIPS. No network is loaded yet, whose weights may be out of reach.
 
     Args:
@@ -41,8 +45,8 @@ class AskedSpips:
     Raises:
         ValueError: for a head that is no file, taps that are no list, and parts that do not exist.
 
-    >>> asked = AskedSpips.of({"recipe": "vit-tiny", "distance": "l2", "semantic": [10, 11]})
-    >>> asked.recipe.distance, asked.semantic
+    >>> spec = SpipsSpec.of({"recipe": "vit-tiny", "distance": "l2", "semantic": [10, 11]})
+    >>> spec.recipe.distance, spec.semantic
     ('l2', (10, 11))
     """
 
@@ -67,7 +71,7 @@ class AskedSpips:
             object.__setattr__(self, "parts", check_parts(self.parts))
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> AskedSpips:
+    def of(cls, fields: Mapping[str, Any]) -> SpipsSpec:
         """Read the fields of a name or a file.
 
         Args:
@@ -82,7 +86,7 @@ class AskedSpips:
             raise ValueError(f"`recipe` must be the name of a recipe or a YAML file, got {name!r}")
         return cls(plain_recipe(name)).replace(**{key: value for key, value in fields.items() if key != "recipe"})
 
-    def replace(self, **fields: Any) -> AskedSpips:
+    def replace(self, **fields: Any) -> SpipsSpec:
         """Return a copy with other fields, of this or of the recipe.
 
         Raises:
@@ -109,14 +113,14 @@ class AskedSpips:
         return SpipsScorer(SpipsRecipe(self.recipe, self.low_level, self.semantic), self.head, self.parts, precision)
 
 
-#: What a name stands for; a baseline goes by its own.
-Meaning = Recipe | AskedSpips | str
+#: What a name stands for: a recipe, SPIPS, or a baseline's own name.
+MetricSpec = Recipe | SpipsSpec | str
 
 #: Characters that a metric's name cannot have, since columns of scores are built with them.
 _RESERVED = ",@|"
 
 
-def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, Meaning]:
+def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, MetricSpec]:
     """Return what each name stands for: a recipe, SPIPS, or a baseline's own name.
 
     A name is a baseline (``psnr``), a named recipe (``vit-tiny``), ``spips``, either of the two with fields
@@ -131,25 +135,25 @@ def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, M
     Raises:
         ValueError: for a name that is unknown or comes twice, or a file that is no metric.
 
-    >>> found = parse_metrics(["psnr", "vit-tiny:distance=l2", "spips:parts=[semantic]"], ["psnr", "ssim"])
-    >>> found["psnr"], found["vit-tiny:distance=l2"].distance, found["spips:parts=[semantic]"].parts
+    >>> specs = parse_metrics(["psnr", "vit-tiny:distance=l2", "spips:parts=[semantic]"], ["psnr", "ssim"])
+    >>> specs["psnr"], specs["vit-tiny:distance=l2"].distance, specs["spips:parts=[semantic]"].parts
     ('psnr', 'l2', ('semantic',))
     """
-    found: dict[str, Meaning] = {}
+    specs: dict[str, MetricSpec] = {}
     for name in names:
-        for label, meaning in _meanings(name, baselines):
-            if label in found:
+        for label, spec in _specs(name, baselines):
+            if label in specs:
                 raise ValueError(f"the metric {label!r} is given twice; a .yaml file of metrics can name each of them")
             if set(label) & set(_RESERVED):
                 raise ValueError(f"the metric {label!r} must be named without any of {' '.join(_RESERVED)}")
-            found[label] = meaning
-    if not found:
+            specs[label] = spec
+    if not specs:
         known = ", ".join([*baselines, SPIPS, *RECIPES])
         raise ValueError(f"give at least one metric: {known}, or a .yaml file of metrics")
-    return found
+    return specs
 
 
-def _meanings(name: str, baselines: Sequence[str]) -> list[tuple[str, Meaning]]:
+def _specs(name: str, baselines: Sequence[str]) -> list[tuple[str, MetricSpec]]:
     base, *parts = re.split(r":(?=\w+=)", name)
     fields: dict[str, Any] = {}
     for part in parts:
@@ -158,13 +162,13 @@ def _meanings(name: str, baselines: Sequence[str]) -> list[tuple[str, Meaning]]:
             raise ValueError(f"the metric {name!r} gives {key!r} twice")
         fields[key] = value
     if base.endswith((".yaml", ".yml")):
-        return [(label, one.replace(**fields) if fields else one) for label, one in _file(Path(base))]
+        return [(label, spec.replace(**fields) if fields else spec) for label, spec in _file(Path(base))]
     if base in baselines or base.startswith("pyiqa:"):
         if fields:
             raise ValueError(f"{base!r} is no recipe and has no field {next(iter(fields))!r} to override")
         return [(name, name)]
     if base == SPIPS:
-        return [(_label(base, parts), AskedSpips.of(fields))]
+        return [(_label(base, parts), SpipsSpec.of(fields))]
     if base not in RECIPES:
         known = [*baselines, SPIPS, *RECIPES]
         near = difflib.get_close_matches(base, known, 3)
@@ -198,7 +202,7 @@ def _field(part: str, name: str) -> tuple[str, Any]:
         raise ValueError(f"the metric {name!r} gives {key!r} as {text!r}, which is no YAML value") from None
 
 
-def _file(path: Path) -> list[tuple[str, Recipe | AskedSpips]]:
+def _file(path: Path) -> list[tuple[str, Recipe | SpipsSpec]]:
     content = read_yaml(read_text(path, "recipe file"), repr(str(path)))
     if not isinstance(content, dict):
         return [(path.stem, Recipe.from_yaml(path))]
@@ -207,7 +211,7 @@ def _file(path: Path) -> list[tuple[str, Recipe | AskedSpips]]:
     return [(str(label), _entry(str(label), fields, path)) for label, fields in content.items()]
 
 
-def _entry(label: str, fields: dict[str, Any], path: Path) -> Recipe | AskedSpips:
+def _entry(label: str, fields: dict[str, Any], path: Path) -> Recipe | SpipsSpec:
     """One metric of a file."""
     import yaml
 
@@ -223,6 +227,6 @@ def _entry(label: str, fields: dict[str, Any], path: Path) -> Recipe | AskedSpip
             return Recipe.from_yaml(yaml.safe_dump(fields) + "\n")
         if metric != SPIPS:
             raise ValueError(f"`metric` is {SPIPS}, or left out for a recipe; got {metric!r}")
-        return AskedSpips.of(fields)
+        return SpipsSpec.of(fields)
     except ValueError as error:
         raise ValueError(f"{label!r} in {str(path)!r}: {error}") from None

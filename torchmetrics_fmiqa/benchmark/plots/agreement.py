@@ -6,22 +6,19 @@ import math
 from typing import TYPE_CHECKING
 
 from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis
-from torchmetrics_fmiqa.benchmark.plots.style import (
-    ACCENT,
-    GREY,
-    PALETTE,
-    SRCC,
-    axes,
-    beside,
-    heading,
-    legend_at_bottom,
-    name_rows,
-    number,
-    rows_height,
-)
+from torchmetrics_fmiqa.benchmark.plots import style
+from torchmetrics_fmiqa.report.numbers import number, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+#: Of each state of a metric: marker, colour, whether it is filled, words.
+_LOOKS = {
+    "metric": ("o", style.ACCENT, True, "metric"),
+    "best": ("D", style.PALETTE[1], True, "best"),
+    "tied": ("o", style.ACCENT, True, "not settled against the best"),
+    "beaten": ("o", style.GREY, False, "beaten by the best"),
+}
 
 
 def plot_agreement(analysis: Analysis, ax: Axes | None = None) -> Axes:
@@ -49,52 +46,33 @@ def plot_agreement(analysis: Analysis, ax: Axes | None = None) -> Axes:
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['close', 'far']
     """
-    if not analysis.agreements:
+    agreements = analysis.agreements
+    if not agreements:
         raise ValueError("there is no metric to draw: run analyse() on a table with a column of scores")
-    rows = analysis.agreements
-    ax = axes(ax, 7.5, rows_height(len(rows)))
-    tied = set(analysis.ties())
-    several = sum(not math.isnan(one.srcc) for one in rows) > 1
-    seen: dict[str, list[int]] = {}
-    for place, one in enumerate(rows):
-        if math.isnan(one.srcc):
-            beside(ax, place, "— no SRCC")
+    ax = style.axes(ax, 7.5, style.rows_height(len(agreements)))
+    ties = set(analysis.ties())
+    alone = sum(not math.isnan(agreement.srcc) for agreement in agreements) == 1
+    rows_by_state: dict[str, list[int]] = {}
+    for row, agreement in enumerate(agreements):
+        if math.isnan(agreement.srcc):
+            style.write_beside(ax, row, "— no SRCC")
             continue
-        state = "metric" if not several else "best" if place == 0 else "tied" if one.metric in tied else "beaten"
-        seen.setdefault(state, []).append(place)
-        span = one.intervals.get("srcc", (math.nan, math.nan))
-        known = not math.isnan(span[0])
-        beside(ax, place, number(one.srcc) + (f"  [{number(span[0])}, {number(span[1])}]" if known else ""))
-    for state, places in seen.items():
-        marker, colour, filled, label = _STATES[state]
-        values = [rows[place].srcc for place in places]
-        spans = [rows[place].intervals.get("srcc", (math.nan, math.nan)) for place in places]
-        ax.hlines(places, [low for low, _ in spans], [high for _, high in spans], color=colour, linewidth=1.6)
-        ax.plot(
-            values,
-            places,
-            marker,
-            color=colour,
-            markerfacecolor=colour if filled else "white",
-            markersize=6.5 if state == "best" else 5,
-            label=label,
-            gid=state,
-        )
-    name_rows(ax, [one.metric for one in rows])
-    ax.set_xlabel(SRCC, fontsize=9)
-    below = f"{rows[0].n} images, {analysis.references} references"
-    if any("srcc" in one.intervals for one in rows):
-        below += "; line: 95 % interval"
-    heading(ax, "Agreement with human opinion", below)
-    if several:
-        legend_at_bottom(ax)
+        state = "metric" if alone else "best" if row == 0 else "tied" if agreement.metric in ties else "beaten"
+        rows_by_state.setdefault(state, []).append(row)
+        style.write_beside(ax, row, f"{number(agreement.srcc)}  {span(*agreement.srcc_interval)}".rstrip())
+    for state, rows in rows_by_state.items():
+        marker, colour, filled, label = _LOOKS[state]
+        low, high = zip(*(agreements[row].srcc_interval for row in rows), strict=True)
+        ax.hlines(rows, low, high, color=colour, linewidth=1.6)
+        face, size = colour if filled else "white", 6.5 if state == "best" else 5
+        srcc = [agreements[row].srcc for row in rows]
+        ax.plot(srcc, rows, marker, color=colour, markerfacecolor=face, markersize=size, label=label, gid=state)
+    style.name_rows(ax, [agreement.metric for agreement in agreements])
+    ax.set_xlabel(style.SRCC, fontsize=style.NORMAL)
+    subtitle = f"{agreements[0].n} images, {analysis.references} references"
+    if any("srcc" in agreement.intervals for agreement in agreements):
+        subtitle += "; line: 95 % interval"
+    style.heading(ax, "Agreement with human opinion", subtitle)
+    if not alone:
+        style.legend_at_bottom(ax)
     return ax
-
-
-#: Of each state: marker, colour, filled or hollow, words.
-_STATES = {
-    "metric": ("o", ACCENT, True, "metric"),
-    "best": ("D", PALETTE[1], True, "best"),
-    "tied": ("o", ACCENT, True, "not settled against the best"),
-    "beaten": ("o", GREY, False, "beaten by the best"),
-}

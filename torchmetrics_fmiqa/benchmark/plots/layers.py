@@ -8,22 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
-from torchmetrics_fmiqa.benchmark.plots.style import (
-    MARKERS,
-    PALE,
-    PALETTE,
-    SMALL,
-    SRCC,
-    axes,
-    for_legend,
-    heading,
-    legend_at_right,
-    number,
-    of_interest,
-    open_frame,
-    p_value,
-    shorten,
-)
+from torchmetrics_fmiqa.benchmark.plots import style
+from torchmetrics_fmiqa.report.numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +19,7 @@ def plot_layers(curves: Sequence[LayerCurve], ax: Axes | None = None, highlight:
     """Draw the SRCC of each tap against its depth, its 95 % interval as a band, all taps joined as a dashed line.
 
     Metrics of one backbone share its taps. Taps of different backbones are put side by side from the first to the last,
-    their names in a row for each backbone. A tap without an SRCC leaves a gap.
+    with a row of names for each backbone. A tap without an SRCC leaves a gap.
 
     Args:
         curves: of feature metrics.
@@ -53,50 +39,53 @@ def plot_layers(curves: Sequence[LayerCurve], ax: Axes | None = None, highlight:
         raise ValueError(
             "there is no curve to draw: run layer_curves() on a table that has the taps of a feature metric"
         )
-    coloured = of_interest([one.metric for one in curves], highlight)
-    sets = list(dict.fromkeys(one.taps for one in curves))
-    ax = axes(ax, 7.6, 4.4 + 0.16 * len(sets))
-    # Many bands over each other hide what is below.
-    band = 0.14 if len(coloured) <= 3 else 0.06
-    others = 0
-    for one in curves:
-        x = depths(one.taps, sets)
-        if one.metric not in coloured:
-            ax.plot(x, one.srcc, color=PALE, linewidth=1, zorder=1, label="" if others else "others", gid="others")
-            others += 1
+    coloured = style.coloured_names([curve.metric for curve in curves], highlight)
+    tap_sets = list(dict.fromkeys(curve.taps for curve in curves))
+    ax = style.axes(ax, 7.6, 4.4 + 0.16 * len(tap_sets))
+    others_label = "others"
+    for curve in curves:
+        x = depths(curve.taps, tap_sets)
+        if curve.metric not in coloured:
+            ax.plot(x, curve.srcc, color=style.PALE, linewidth=1, zorder=1, label=others_label, gid="others")
+            others_label = ""
             continue
-        place = coloured.index(one.metric)
-        colour, marker = PALETTE[place], MARKERS[place]
-        words = f"{one.metric}\nall taps {number(one.joined)}, last {number(one.srcc[-1])} ({p_value(one.final_p)})"
-        ax.plot(x, one.srcc, color=colour, marker=marker, markersize=4.5, linewidth=1.5, label=for_legend(words))
-        ax.fill_between(x, one.low, one.high, color=colour, alpha=band, linewidth=0)
+        place = coloured.index(curve.metric)
+        look = {"color": style.PALETTE[place], "linewidth": 1.5, "marker": style.MARKERS[place], "markersize": 4.5}
+        p = style.p_value(curve.final_p)
+        words = f"{curve.metric}\nall taps {number(curve.joined)}, last {number(curve.srcc[-1])} ({p})"
+        ax.plot(x, curve.srcc, label=style.for_legend(words), **look)  # type: ignore[arg-type]
+        colour = style.PALETTE[place]
+        # Many bands over each other hide what is below.
+        ax.fill_between(x, curve.low, curve.high, color=colour, alpha=0.14 if len(coloured) <= 3 else 0.06, linewidth=0)
         if len(x) == 1:
-            ax.vlines(x, one.low, one.high, color=colour, linewidth=1.2, gid="band")
-        ax.axhline(one.joined, color=colour, linestyle="--", linewidth=1, gid="joined")
-    if len(sets) == 1:
-        names, shared = short_taps(sets[0])
-        ax.set_xticks(range(len(names)), names, fontsize=SMALL, parse_math=False)
+            ax.vlines(x, curve.low, curve.high, color=colour, linewidth=1.2, gid="band")
+        ax.axhline(curve.joined, color=colour, linestyle="--", linewidth=1, gid="joined")
+    if len(tap_sets) == 1:
+        names, shared = short_taps(tap_sets[0])
+        ax.set_xticks(range(len(names)), names, fontsize=style.SMALL, parse_math=False)
         if max(map(len, names)) * len(names) > 90:
             ax.tick_params(axis="x", labelrotation=60)
-        ax.set_xlabel(f"tap, shallow to deep{f' ({shared})' if shared else ''}", fontsize=9, parse_math=False)
+        label = f"tap, shallow to deep{f' ({shared})' if shared else ''}"
+        ax.set_xlabel(label, fontsize=style.NORMAL, parse_math=False)
     else:
-        ax.set_xticks([0, 1], ["first tap", "last tap"], fontsize=SMALL)
+        ax.set_xticks([0, 1], ["first tap", "last tap"], fontsize=style.SMALL)
         ax.set_xlim(-0.03, 1.03)
-        _name_sets(ax, curves, sets, coloured)
-    ax.set_ylabel(SRCC, fontsize=9)
-    heading(ax, "Agreement against depth", "dashed: all taps joined; band: 95 % interval; p: all taps against the last")
-    open_frame(ax)
-    legend_at_right(ax, labelspacing=0.9)
+        _name_taps(ax, curves, tap_sets, coloured)
+    ax.set_ylabel(style.SRCC, fontsize=style.NORMAL)
+    subtitle = "dashed: all taps joined; band: 95 % interval; p: all taps against the last"
+    style.heading(ax, "Agreement against depth", subtitle)
+    style.open_frame(ax)
+    style.legend_at_right(ax, labelspacing=0.9)
     return ax
 
 
-def depths(taps: tuple[str, ...], sets: Sequence[tuple[str, ...]]) -> list[float]:
+def depths(taps: tuple[str, ...], tap_sets: Sequence[tuple[str, ...]]) -> list[float]:
     """Places on the axis: numbers of taps that all curves share, else shares of the way from the first to the last.
 
     >>> depths(("a", "b", "c"), [("a", "b", "c")]), depths(("a", "b", "c"), [("a", "b", "c"), ("d",)])
     ([0.0, 1.0, 2.0], [0.0, 0.5, 1.0])
     """
-    if len(sets) == 1:
+    if len(tap_sets) == 1:
         return [float(place) for place in range(len(taps))]
     return [float(place) for place in np.linspace(0, 1, len(taps))] if len(taps) > 1 else [1.0]
 
@@ -114,46 +103,31 @@ def short_taps(taps: Sequence[str]) -> tuple[list[str], str]:
     parts = [tap.split(".") for tap in taps]
     # At least one part is left of each name.
     room = min(map(len, parts)) - 1
-    head = 0
-    while len(parts) > 1 and head < room and len({one[head] for one in parts}) == 1:
+    head = tail = 0
+    while len(parts) > 1 and head < room and len({names[head] for names in parts}) == 1:
         head += 1
-    tail = 0
-    while len(parts) > 1 and tail < room - head and len({one[-1 - tail] for one in parts}) == 1:
+    while len(parts) > 1 and tail < room - head and len({names[-1 - tail] for names in parts}) == 1:
         tail += 1
-    names = [shorten(".".join(one[head : len(one) - tail]), 14) for one in parts]
+    short = [style.shorten(".".join(names[head : len(names) - tail]), 14) for names in parts]
     if head + tail == 0:
-        return names, ""
-    return names, ".".join([*parts[0][:head], "*", *parts[0][len(parts[0]) - tail :]])
+        return short, ""
+    return short, ".".join([*parts[0][:head], "*", *parts[0][len(parts[0]) - tail :]])
 
 
-def _name_sets(ax: Axes, curves: Sequence[LayerCurve], sets: Sequence[tuple[str, ...]], coloured: list[str]) -> None:
+def _name_taps(
+    ax: Axes, curves: Sequence[LayerCurve], tap_sets: Sequence[tuple[str, ...]], coloured: list[str]
+) -> None:
     """A row of names below the axis for each set of taps that is drawn in colour, in the colour of its first curve."""
     rows = 0
-    for taps in sets:
-        mine = [one.metric for one in curves if one.taps == taps and one.metric in coloured]
-        if not mine:
+    for taps in tap_sets:
+        metrics = [curve.metric for curve in curves if curve.taps == taps and curve.metric in coloured]
+        if not metrics:
             continue
-        colour = PALETTE[coloured.index(mine[0])]
         names, shared = short_taps(taps)
-        down = -18 - 11 * rows
-        for x, name in zip(depths(taps, sets), names, strict=True):
-            _below(ax, x, down, name, colour, "center")
-        _below(ax, 1.03, down, f"  {shared}", colour, "left")
+        labels = [(x, name, "center") for x, name in zip(depths(taps, tap_sets), names, strict=True)]
+        for x, text, align in (*labels, (1.03, f"  {shared}", "left")):
+            colour = style.PALETTE[coloured.index(metrics[0])]
+            look = {"xycoords": ax.get_xaxis_transform(), "ha": align, "va": "top", "fontsize": 6.5, "color": colour}
+            style.annotate(ax, text, (x, 0), (0, -18 - 11 * rows), **look)
         rows += 1
-    ax.set_xlabel("depth, the taps of each backbone from first to last", fontsize=9, labelpad=11 * rows)
-
-
-def _below(ax: Axes, x: float, down: float, text: str, colour: str, align: str) -> None:
-    ax.annotate(
-        text,
-        (x, 0),
-        xytext=(0, down),
-        xycoords=ax.get_xaxis_transform(),
-        textcoords="offset points",
-        ha=align,
-        va="top",
-        fontsize=6.5,
-        color=colour,
-        annotation_clip=False,
-        parse_math=False,
-    )
+    ax.set_xlabel("depth, the taps of each backbone from first to last", fontsize=style.NORMAL, labelpad=11 * rows)

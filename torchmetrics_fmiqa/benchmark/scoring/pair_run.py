@@ -1,4 +1,8 @@
-"""A data set measured pair by pair: batch after batch to Parquet, so that an interrupted run goes on."""
+"""A data set measured pair by pair: batch after batch to Parquet, so that an interrupted run goes on.
+
+:class:`PairRun` reads images, measures them and joins the parts. What a folder holds from an earlier run is checked
+before it is used: a damaged table is removed with a warning, and its pairs are measured again.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,21 +22,35 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
 from torchmetrics_fmiqa.benchmark.scoring.digests import content_of
-from torchmetrics_fmiqa.benchmark.scoring.reader import Reader, read_ahead
-from torchmetrics_fmiqa.data.opening import check_file
+from torchmetrics_fmiqa.benchmark.scoring.score_files import read_keys, write_parquet
 from torchmetrics_fmiqa.data.pairs import Problem
-from torchmetrics_fmiqa.data.rated_csv import RatedPairs
+from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs
 from torchmetrics_fmiqa.data.rows import csv_rows
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.features.image_checks import group_by_size
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache
 from torchmetrics_fmiqa.memory import memory_of_a_pair
-from torchmetrics_fmiqa.safe_write import make_folder, printable, whole_file
+from torchmetrics_fmiqa.safe_write import make_folder, printable
+from torchmetrics_fmiqa.scoring import read_ahead
 
 # Pixels of an image under test that go through the metrics at once: 4K images go one by one.
 _PIXELS = 2_000_000
 # Features of a batch's references, so that the changed images do not run them again.
 _CACHE = "2GiB"
+
+#: ``(preds, target)``, ``(3, H, W)`` each, or why they could not be read.
+Loaded = tuple[Tensor, Tensor] | str
+
+
+class Reader(Protocol):
+    """How the images of a pair are read."""
+
+    @property
+    def identity(self) -> list[Any]:
+        """What the images depend on beside the files, in values that JSON has."""
+
+    def __call__(self, pair: RatedPair) -> tuple[Tensor, Tensor]:
+        """Read a pair as ``(preds, target)``; a ValueError says why it cannot be."""
 
 
 class PairScorer(Protocol):
@@ -82,7 +99,7 @@ class PairRun:
         batch: int = 8,
     ) -> None:
         if not panel.names:
-            left_out = "; ".join(f"{one.name}: {one.reason}" for one in panel.skipped)
+            left_out = "; ".join(f"{metric.name}: {metric.reason}" for metric in panel.skipped)
             raise ValueError(f"no metric can run here: {left_out}")
         self.rated, self.panel, self.folder = rated, panel, folder
         self.reading, self.device, self.batch = reading, device, batch
@@ -127,20 +144,26 @@ class PairRun:
         todo = [start for start in starts if not self._part(start).is_file()]
         done = sum(self._span(start) for start in starts) - sum(self._span(start) for start in todo)
         yield done
-        pairs = [index for start in todo for index in self._indices(start)]
-        with ThreadPoolExecutor(2) as pool:
-            ahead = read_ahead(pool, [self.rated.pairs[index] for index in pairs], self.reading)
-            for start in todo:
-                began = time.perf_counter()
-                loaded = [next(ahead) for _ in self._indices(start)]
-                rows = self._score(start, loaded)
-                took = (time.perf_counter() - began) / len(rows)
-                properties = [self._properties(one) for one in loaded]
-                whole = [{**row, **more, "seconds": took} for row, more in zip(rows, properties, strict=True)]
-                self._write(self._part(start), whole)
-                done += len(rows)
-                yield done
+        pairs = [self.rated.pairs[index] for start in todo for index in self._indices(start)]
+        ahead = read_ahead(pairs, self._load)
+        for start in todo:
+            began = time.perf_counter()
+            loaded = [next(ahead) for _ in self._indices(start)]
+            rows = self._score(start, loaded)
+            seconds = (time.perf_counter() - began) / len(rows)
+            for row, images in zip(rows, loaded, strict=True):
+                row.update(self._properties(images), seconds=seconds)
+            self._write(self._part(start), rows)
+            done += len(rows)
+            yield done
         self._finish(starts)
+
+    def _load(self, pair: RatedPair) -> Loaded:
+        try:
+            with memory_of_a_pair():
+                return self.reading(pair)
+        except ValueError as error:
+            return str(error)
 
     def unscored(self) -> list[Problem]:
         """Pairs that could not be scored, or not by every metric."""
@@ -152,16 +175,16 @@ class PairRun:
         if not self.path.exists():
             return False
         lost = self.folder / "unscored.csv"
-        pairs = Counter((one.ref, one.dist) for one in self.short)
+        pairs = Counter((pair.ref, pair.dist) for pair in self.short)
         needed = ["ref", "dist", "opinion", *self._properties(""), "seconds"] + (
             self.columns if self.cheap_columns else []
         )
         try:
-            table = _columns_of(self.path, needed, exactly=self.cheap_columns)
-            found = Counter(zip(table["ref"], table["dist"], strict=True))
-            unscored = {one.name for one in self.unscored()} if lost.exists() else set[str]()
-            missing = [dist for _, dist in pairs - found if printable(dist) not in unscored]
-            if found - pairs:
+            table = read_keys(self.path, needed, exactly=self.cheap_columns)
+            scored = Counter(zip(table["ref"], table["dist"], strict=True))
+            unscored = {problem.name for problem in self.unscored()}
+            missing = [dist for _, dist in pairs - scored if printable(dist) not in unscored]
+            if scored - pairs:
                 raise ValueError("it holds other pairs, or some twice")
             if missing:
                 raise ValueError(f"it lacks {missing[0]}")
@@ -181,7 +204,7 @@ class PairRun:
             if not path.exists():
                 continue
             try:
-                table = _columns_of(path, wanted)
+                table = read_keys(path, wanted)
                 pairs = list(zip(table["ref"], table["dist"], table["opinion"], strict=True))
                 rows = [self._row(index, "") for index in self._indices(start)]
                 if pairs != [(row["ref"], row["dist"], row["opinion"]) for row in rows]:
@@ -199,12 +222,12 @@ class PairRun:
     def _part(self, start: int) -> Path:
         return self._parts / f"{start:08d}.parquet"
 
-    def _score(self, start: int, loaded: Sequence[tuple[Tensor, Tensor] | str]) -> list[dict[str, Any]]:
+    def _score(self, start: int, loaded: Sequence[Loaded]) -> list[dict[str, Any]]:
         """The rows of a batch: pairs of one size go together, and a pair that fails stops no other."""
         cache = ReferenceCache(_CACHE, self.device)
-        rows = [self._row(start + place, one if isinstance(one, str) else "") for place, one in enumerate(loaded)]
-        good = [(place, one) for place, one in enumerate(loaded) if not isinstance(one, str)]
-        for group in group_by_size([one[0] for _, one in good], [one[1] for _, one in good]):
+        rows = [self._row(start + place, pair if isinstance(pair, str) else "") for place, pair in enumerate(loaded)]
+        good = [(place, pair) for place, pair in enumerate(loaded) if not isinstance(pair, str)]
+        for group in group_by_size([pair[0] for _, pair in good], [pair[1] for _, pair in good]):
             height, width = good[group[0]][1][0].shape[1:]
             step = max(1, _PIXELS // (height * width))
             for first in range(0, len(group), step):
@@ -223,8 +246,8 @@ class PairRun:
             table, reason = None, str(error)
         # Out of the handler: the error holds what was measured, and memory may be short.
         if table is None and len(members) > 1:  # find out whose fault it is
-            for one in members:
-                self._measure(rows, [one], cache)
+            for member in members:
+                self._measure(rows, [member], cache)
         elif table is None:
             rows[members[0][0]]["error"] = reason
         else:
@@ -238,17 +261,17 @@ class PairRun:
             # By content: two versions of one reference may leave other parts of it, once each pair is cropped to what
             # both have.
             ids = [hashlib.sha256(side.numpy().tobytes()).hexdigest() for _, (_, side) in members]
-            found = self._found(preds, target, cache, ids)
-            table: list[list[float]] = torch.stack([found[name].double() for name in self.columns], 1).cpu().tolist()
+            columns = self._measured_columns(preds, target, cache, ids)
+            table: list[list[float]] = torch.stack([columns[name].double() for name in self.columns], 1).cpu().tolist()
         return table
 
-    def _found(
+    def _measured_columns(
         self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]
     ) -> dict[str, Tensor]:
         """Measure pairs of one size: ``(N,)`` by column."""
         return self.panel.score(preds, target, cache, ids)
 
-    def _properties(self, loaded: tuple[Tensor, Tensor] | str) -> Mapping[str, float]:
+    def _properties(self, loaded: Loaded) -> Mapping[str, float]:
         """More columns of a pair, or of the reason why it could not be read."""
         return {}
 
@@ -271,7 +294,7 @@ class PairRun:
         texts = ("ref", "dist", "type", "error")
         names = list(rows[0])
         schema = pyarrow.schema([(n, pyarrow.string() if n in texts else pyarrow.float64()) for n in names])
-        _replace(path, pyarrow.table({n: [row[n] for row in rows] for n in names}, schema))
+        write_parquet(path, pyarrow.table({n: [row[n] for row in rows] for n in names}, schema))
 
     def _finish(self, starts: Sequence[int]) -> None:
         """Join the parts; what could not be scored goes to a table of its own."""
@@ -296,43 +319,13 @@ class PairRun:
             empty = column.null_count == len(column) or (name == "type" and not any(column.to_pylist()))
             if empty or (name == "std" and column.null_count):
                 kept = kept.drop_columns([name])
-        _replace(self.path, kept)
+        write_parquet(self.path, kept)
         for start in starts:
             self._part(start).unlink()
         for leftover in self._parts.glob("*.tmp*"):  # of a run that was killed
             leftover.unlink()
         with suppress(OSError):  # somebody has put a file there
             self._parts.rmdir()
-
-
-def _replace(path: Path, table: Any) -> None:
-    """Write a table so that it is whole or not there."""
-    from pyarrow import parquet
-
-    with whole_file(path) as draft:
-        parquet.write_table(table, draft)
-
-
-def _columns_of(path: Path, needed: Sequence[str], exactly: bool = True) -> dict[str, list[Any]]:
-    """The names and opinions of a table that has the columns ``needed``, and no number in another type.
-
-    Raises:
-        ValueError: for a file that is no such table.
-    """
-    import pyarrow
-    from pyarrow import parquet
-
-    check_file(path)
-    try:
-        table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"it is no whole Parquet file: {str(error).splitlines()[0]}") from None
-    optional = {"type", "level", "std"}
-    lacking, more = set(needed) - set(table.column_names), set(table.column_names) - set(needed)
-    other = (lacking | more if exactly else lacking) - optional
-    if other or len(set(table.column_names)) < len(table.column_names):
-        raise ValueError(f"it has other columns ({', '.join(sorted(other)[:3])})")
-    return dict(table.select(["ref", "dist", "opinion"]).to_pydict())
 
 
 def _warn_damaged(path: Path, why: object, then: str) -> None:

@@ -1,4 +1,4 @@
-"""The folder of a benchmark: made from one set of inputs, and refused to another."""
+"""The folder of a run: it is made from one set of inputs, and refused to another."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.data.opening import file_digest, read_text
+from torchmetrics_fmiqa.data.opening import read_text
 from torchmetrics_fmiqa.one_writer import is_result
 from torchmetrics_fmiqa.safe_write import make_folder, write_text
 
 
-def claim(folder: Path, inputs: Mapping[str, Any]) -> None:
-    """Make the folder for these inputs, or take it up if it was made for the same.
+def open_run_folder(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Make a run's folder and note its inputs there; a folder that is there must have been made from the same inputs.
 
     Args:
         folder: the folder.
@@ -53,12 +53,3 @@ def read_note(path: Path) -> dict[str, Any]:
     if not isinstance(note, dict):
         raise ValueError(f"{path} is damaged (it holds no table of names and values); {fix}")
     return note
-
-
-def content(path: Path) -> str:
-    """Digest of a file's content.
-
-    Raises:
-        ValueError: if it is not there, or no regular file.
-    """
-    return file_digest(path)

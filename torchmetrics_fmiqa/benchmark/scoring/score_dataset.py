@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.benchmark.analysis.image_properties import image_features
+from torchmetrics_fmiqa.benchmark.distortions import parse_changes
 from torchmetrics_fmiqa.benchmark.metrics.columns import change_column, feature_column
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
-from torchmetrics_fmiqa.benchmark.scoring.digests import content_of
-from torchmetrics_fmiqa.benchmark.scoring.pair_run import PairRun
+from torchmetrics_fmiqa.benchmark.scoring.pair_run import Loaded, PairRun
+from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
 from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.image_checks import crop, to_unit
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache
 from torchmetrics_fmiqa.features.tiles import resize
-
-if TYPE_CHECKING:
-    from torchmetrics_fmiqa.benchmark.distortions import Change
-
-__all__ = ["Features", "Reading", "ScoreRun", "content_of"]
-
-#: ``(reference, distorted)`` to values by property and side.
-Features = Callable[[Tensor, Tensor], Mapping[tuple[str, str], float]]
 
 
 @dataclass(frozen=True)
@@ -82,6 +76,27 @@ class Reading:
         return image.clamp(0, 1)[0]
 
 
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How images are scored.
+
+    Args:
+        reading: how they are read.
+        changes: names of the slight changes that are scored too, see
+            :func:`~torchmetrics_fmiqa.benchmark.distortions.parse_changes`.
+        properties: measure properties of the images too, see
+            :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features`.
+        device: where to measure.
+        batch: pairs between two saves.
+    """
+
+    reading: Reading = field(default_factory=Reading)
+    changes: str = "none"
+    properties: bool = False
+    device: torch.device | str = "cpu"
+    batch: int = 8
+
+
 class ScoreRun(PairRun):
     """One data set scored by one panel, in one folder.
 
@@ -89,51 +104,46 @@ class ScoreRun(PairRun):
         rated: the pairs.
         panel: the metrics.
         folder: where ``scores.parquet`` goes, and its parts until it is complete.
-        reading: how the images are read.
-        changes: what is done to the images under test for the robustness.
-        features: measures properties of a pair of images, ``(3, H, W)`` each, by property and side.
-        device: where to measure.
-        batch: pairs between two parts. A run that goes on does so at a batch's boundary, and its numbers are those of a
-            run that was never interrupted.
+        options: how images are scored.
 
     Raises:
-        ValueError: for a panel without a metric.
+        ValueError: for a panel without a metric, and for changes that do not exist.
     """
 
-    def __init__(
-        self,
-        rated: RatedPairs,
-        panel: Panel,
-        folder: Path,
-        reading: Reading,
-        changes: Sequence[Change] = (),
-        features: Features | None = None,
-        device: torch.device | str = "cpu",
-        batch: int = 8,
-    ) -> None:
-        super().__init__(rated, panel, folder, reading, device, batch)
+    def __init__(self, rated: RatedPairs, panel: Panel, folder: Path, options: ScoreOptions | None = None) -> None:
+        self.options = options or ScoreOptions()
+        super().__init__(rated, panel, folder, self.options.reading, self.options.device, self.options.batch)
         self.panel: Panel = panel
-        self.changes, self.features = tuple(changes), features
+        self._changes = parse_changes(self.options.changes)
 
     @cached_property
     def columns(self) -> list[str]:
         """Names of the scores, then of those of the changed images."""
-        changed = (change_column(metric, change.name) for change in self.changes for metric in self.panel.names)
+        changed = (change_column(metric, change.name) for change in self._changes for metric in self.panel.names)
         return [*self.panel.columns, *changed]
 
-    def _found(
+    def table(self, type_from: str | None = None) -> ScoredTable:
+        """The scores, once all are there.
+
+        Args:
+            type_from: expression that finds a distortion's type in an image's name.
+        """
+        metrics = list(self.panel.names)
+        return read_scored(self.path, "opinion", "ref", "dist", type_from=type_from, metrics=metrics)
+
+    def _measured_columns(
         self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]
     ) -> dict[str, Tensor]:
-        found = self.panel.score(preds, target, cache, ids)
-        for change in self.changes:
-            moved = self.panel.score(change(preds), target, cache, ids, taps=False)
-            found |= {change_column(name, change.name): value for name, value in moved.items()}
-        return found
+        columns = self.panel.score(preds, target, cache, ids)
+        for change in self._changes:
+            scores = self.panel.score(change(preds), target, cache, ids, taps=False)
+            columns |= {change_column(name, change.name): values for name, values in scores.items()}
+        return columns
 
-    def _properties(self, loaded: tuple[Tensor, Tensor] | str) -> dict[str, float]:
-        if self.features is None:
+    def _properties(self, loaded: Loaded) -> dict[str, float]:
+        if not self.options.properties:
             return {}
         if isinstance(loaded, str):  # the columns must be there; the row goes
             loaded = (torch.zeros(3, 16, 16), torch.zeros(3, 16, 16))
         preds, target = loaded
-        return {feature_column(*key): value for key, value in self.features(target, preds).items()}
+        return {feature_column(*key): value for key, value in image_features(target, preds).items()}

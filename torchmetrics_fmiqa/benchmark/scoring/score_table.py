@@ -82,63 +82,59 @@ def read_scored(
     >>> list(table.scores), list(table.changed["translation"]), table.type.tolist()
     (['ours'], ['ours'], ['1', '2'])
     """
-    asked = set(metrics or ()) | {opinion}
-    columns = _read(path, {name for name in (reference, image, type, *NAMES) if name is not None} - asked)
+    # Numbers that were asked for are numbers even where they are called as names are.
+    numeric = {*(metrics or ()), opinion}
+    columns = _read(path, {name for name in (reference, image, type, *NAMES) if name is not None} - numeric)
 
     def column(name: str, what: str) -> list[Any]:
         if name not in columns:
-            raise ValueError(f"{path} has no column {name!r} for the {what}: it has {_some(columns)}")
+            raise ValueError(f"{path} has no column {name!r} for the {what}: it has {_first_names(columns)}")
         return columns[name]
 
     if image is None:
         image = next((name for name in ("dis", "dist", "image") if name in columns), None)
-    names = (
-        _names(column(image, "image"), image, path)
-        if image is not None
-        else list(map(str, range(len(column(opinion, "opinion")))))
-    )
+    if image is None:
+        images = list(map(str, range(len(column(opinion, "opinion")))))
+    else:
+        images = _names(column(image, "image"), image, path)
     if type is not None and type_from is not None:
         raise ValueError("give `type` (a column) or `type_from` (an expression), not both")
     if type is None and type_from is None and "type" in columns:
         type = "type"
-    # A type may be empty: nothing was said of the image.
-    types = ["" if one is None else str(one) for one in column(type, "type")] if type is not None else None
-    if type_from is not None:
-        types = [_type_of(name, type_from) for name in names]
-    taken = {opinion, reference, image, type, *NAMES, *NO_METRICS} - set(metrics or ())
-    numbers = [name for name in columns if name not in taken and _is_number(columns[name])]
+    types = None
+    if type is not None:  # it may be empty: nothing was said of the image
+        types = np.array(["" if value is None else str(value) for value in column(type, "type")], dtype=str)
+    elif type_from is not None:
+        types = np.array([_type_of(name, type_from) for name in images], dtype=str)
+    others = {opinion, reference, image, type, *NAMES, *NO_METRICS} - set(metrics or ())
+    numbers = [name for name in columns if name not in others and _is_number(columns[name])]
     if metrics is not None:
         for name in metrics:
             column(name, "metric")
         numbers = [name for name in numbers if parse_column(name).metric in {"", *metrics}]
-    scores: dict[str, npt.NDArray[np.float64]] = {}
-    changed: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
-    taps: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
-    features: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
+    table = ScoredTable(
+        scores={},
+        changed={},
+        opinion=_opinions(column(opinion, "opinion"), opinion, path),
+        reference=np.array(_names(column(reference, "reference"), reference, path), dtype=str),
+        image=np.array(images, dtype=str),
+        type=types,
+        std=_opinions(columns["std"], "std", path) if "std" in columns and "std" in others else None,
+    )
     for name in numbers:
         values = np.array(columns[name], dtype=np.float64)
-        held = parse_column(name)
-        if held.feature:
-            features[held.feature, held.side] = values
-        elif held.change:
-            changed.setdefault(held.change, {})[held.metric] = values
-        elif held.tap:
-            taps.setdefault(held.metric, {})[held.tap] = values
+        content = parse_column(name)
+        if content.feature:
+            table.features[content.feature, content.side] = values
+        elif content.change:
+            table.changed.setdefault(content.change, {})[content.metric] = values
+        elif content.tap:
+            table.taps.setdefault(content.metric, {})[content.tap] = values
         else:
-            scores[held.metric] = values
-    if not scores:
-        raise ValueError(f"{path} has no column of scores beside {', '.join(filter(None, taken & set(columns)))}")
-    return ScoredTable(
-        scores,
-        changed,
-        _opinions(column(opinion, "opinion"), opinion, path),
-        np.array(_names(column(reference, "reference"), reference, path), dtype=str),
-        np.array(names, dtype=str),
-        None if types is None else np.array(types, dtype=str),
-        taps,
-        _opinions(columns["std"], "std", path) if "std" in columns and "std" in taken else None,
-        features,
-    )
+            table.scores[content.metric] = values
+    if not table.scores:
+        raise ValueError(f"{path} has no column of scores beside {', '.join(filter(None, others & set(columns)))}")
+    return table
 
 
 def _read(path: Path, texts: Collection[str]) -> dict[str, list[Any]]:
@@ -195,6 +191,6 @@ def _type_of(name: str, expression: str) -> str:
     return match[1] if match.re.groups else match[0]
 
 
-def _some(names: Any) -> str:
+def _first_names(names: Any) -> str:
     names = list(names)
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -7,168 +7,143 @@ from collections.abc import Sequence
 
 from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult
 from torchmetrics_fmiqa.benchmark.analysis.cost import Cost
-from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import Usefulness
-from torchmetrics_fmiqa.report.document import (
-    Cell,
-    Column,
-    Name,
-    Section,
-    Table,
-    Text,
-    amount,
-    change,
-    coefficient,
-    join,
-    plain,
-    signed,
-    whole,
-)
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import LossSuitability
+from torchmetrics_fmiqa.report import cells
+from torchmetrics_fmiqa.report.document import DRAWN, Cell, Name, Section, Table, Text, enumerate_names
+from torchmetrics_fmiqa.report.numbers import shortest, signed
 from torchmetrics_fmiqa.report.svg import bar, dumbbell
 
 
 def attacks_section(results: Sequence[AttackResult]) -> Section:
-    """What changes made against a metric do, held against noise of the same PSNR."""
-    how: Text = (
+    """What changes made against a metric do, beside noise of the same PSNR."""
+    how = (
         "Mean change of the score, in standard deviations of the scores over the benchmark's images. An attack must be "
-        "held against random noise of the same PSNR (hollow): only what goes beyond it is the attack's.",
+        "held against random noise of the same PSNR (hollow): only what goes beyond it is the attack's."
     )
-    tables = (_strongest(results), _every_attack(results))
-    return Section("attacks", "Under attack", (_attack_words(results),), (how,), tables=tables)
+    sizes = [abs(size) for result in results for size in (result.change, result.noise) if math.isfinite(size)]
+    furthest = max(sizes, default=1.0) or 1.0
+    tables = (_strongest_attacks(results, furthest), _every_attack(results, furthest))
+    return Section("attacks", "Under attack", [_attack_words(results)], [(how,)], tables=tables)
 
 
-def _strongest(results: Sequence[AttackResult]) -> Table:
-    """A row a metric: every attack at the largest bound."""
-    bound = max((one.epsilon for one in results), default=0.0)
-    kinds = tuple(dict.fromkeys((one.attack, one.goal) for one in results))
-    found = {(one.metric, one.attack, one.goal): one for one in results if one.epsilon == bound}
-    most = _furthest(results)
+def _strongest_attacks(results: Sequence[AttackResult], furthest: float) -> Table:
+    """A row for each metric: every attack at the largest bound."""
+    bound = max((result.epsilon for result in results), default=0.0)
+    kinds = list(dict.fromkeys((result.attack, result.goal) for result in results))
+    at_bound = {(result.metric, result.attack, result.goal): result for result in results if result.epsilon == bound}
     rows = []
-    for metric in dict.fromkeys(one.metric for one in results):
-        mine = [found.get((metric, *kind)) for kind in kinds]
-        known = [one for one in mine if one is not None]
-        worst = max(known, key=lambda one: abs(one.change) if math.isfinite(one.change) else -1.0, default=None)
-        rows.append(
-            (
-                Cell(metric),
-                *(change(math.nan if one is None else one.change) for one in mine),
-                change(math.nan if worst is None else worst.noise),
-                Cell("—", math.nan)
-                if worst is None
-                else Cell("", worst.change, drawing=dumbbell(worst.change, worst.noise, most)),
-            )
-        )
-    columns = (
-        Column("metric"),
-        *(Column(f"{attack}, {goal}") for attack, goal in kinds),
-        Column("by noise", "of the same PSNR as the strongest"),
-        Column("drawn", "filled: the strongest attack; hollow: noise"),
+    for metric in dict.fromkeys(result.metric for result in results):
+        attacks = [at_bound.get((metric, *kind)) for kind in kinds]
+        known = [result for result in attacks if result is not None]
+        worst = max(known, key=lambda result: _size(result.change), default=None)
+        changes = [cells.difference(math.nan if result is None else result.change) for result in attacks]
+        ends = [cells.difference(math.nan), cells.unknown()]
+        if worst is not None:
+            ends = [cells.difference(worst.noise), _dumbbell(worst, furthest)]
+        rows.append((cells.row_name(metric), *changes, *ends))
+    columns = cells.columns(
+        "metric",
+        *(f"{attack}, {goal}" for attack, goal in kinds),
+        ("by noise", "of the same PSNR as the strongest"),
+        (DRAWN, "filled: the strongest attack; hollow: noise"),
     )
-    return Table("attacks-strongest", f"At equal PSNR, within {plain(bound)}/255.", columns, tuple(rows))
+    return Table("attacks-strongest", f"At equal PSNR, within {shortest(bound)}/255.", columns, rows)
 
 
-def _every_attack(results: Sequence[AttackResult]) -> Table:
-    columns = (
-        Column("metric"),
-        Column("attack"),
-        Column("goal"),
-        Column("ε, /255", "the most that a value changes"),
-        Column("change", "of the score, in its standard deviations"),
-        Column("by noise", "of the same PSNR"),
-        Column("drawn", "filled: the attack; hollow: noise"),
-        Column("PSNR, dB"),
-        Column("images"),
+def _size(change: float) -> float:
+    """How far an attack moves a score; one that gave no number comes last."""
+    return abs(change) if math.isfinite(change) else -1.0
+
+
+def _dumbbell(result: AttackResult, furthest: float) -> Cell:
+    return cells.drawn(result.change, dumbbell(result.change, result.noise, furthest))
+
+
+def _every_attack(results: Sequence[AttackResult], furthest: float) -> Table:
+    columns = cells.columns(
+        *("metric", "attack", "goal", ("ε, /255", "the most that a value changes")),
+        ("change", "of the score, in its standard deviations"),
+        ("by noise", "of the same PSNR"),
+        (DRAWN, "filled: the attack; hollow: noise"),
+        *("PSNR, dB", "images"),
     )
-    most = _furthest(results)
-    rows = tuple(
+    rows = [
         (
-            Cell(one.metric),
-            Cell(one.attack),
-            Cell(one.goal),
-            Cell(plain(one.epsilon), one.epsilon),
-            change(one.change),
-            change(one.noise),
-            Cell("", one.change, drawing=dumbbell(one.change, one.noise, most)),
-            Cell(f"{one.psnr:.1f}" if math.isfinite(one.psnr) else amount(one.psnr), one.psnr),
-            whole(one.n),
+            *(Cell(text) for text in (result.metric, result.attack, result.goal)),
+            cells.shortest(result.epsilon),
+            cells.difference(result.change),
+            cells.difference(result.noise),
+            _dumbbell(result, furthest),
+            Cell(f"{result.psnr:.1f}", result.psnr) if math.isfinite(result.psnr) else cells.amount(result.psnr),
+            cells.count(result.n),
         )
-        for one in results
-    )
+        for result in results
+    ]
     return Table("attacks", "Every attack.", columns, rows, folded="Every attack")
-
-
-def _furthest(results: Sequence[AttackResult]) -> float:
-    return max((abs(v) for one in results for v in (one.change, one.noise) if math.isfinite(v)), default=1.0) or 1.0
 
 
 def _attack_words(results: Sequence[AttackResult]) -> Text:
     """The metrics that their worst attack moves the most and the least."""
     worst: dict[str, AttackResult] = {}
-    for one in results:
-        if math.isfinite(one.change) and abs(one.change) >= abs(worst.get(one.metric, one).change):
-            worst[one.metric] = one
+    for result in results:
+        if _size(result.change) >= _size(worst.get(result.metric, result).change) >= 0:
+            worst[result.metric] = result
     if not worst:
         return ("No attack could be measured.",)
-    order = sorted(worst.values(), key=lambda one: abs(one.change))
+    ranked = sorted(worst.values(), key=lambda result: abs(result.change))
 
-    def told(one: AttackResult) -> Text:
-        noise = "" if math.isnan(one.noise) else f", noise {signed(one.noise, 2)}"
-        text = f" is moved by {signed(one.change, 2)} ({one.attack}, ε {plain(one.epsilon)}/255{noise})"
-        return (Name(one.metric), text)
+    def words(result: AttackResult) -> Text:
+        noise = "" if math.isnan(result.noise) else f", noise {signed(result.noise, 2)}"
+        how = f"{result.attack}, ε {shortest(result.epsilon)}/255{noise}"
+        return (Name(result.metric), f" is moved by {signed(result.change, 2)} ({how})")
 
-    if len(order) == 1:
-        return ("By its worst attack ", *told(order[0]), ".")
-    return ("By their worst attack, the least ", *told(order[0]), "; the most ", *told(order[-1]), ".")
+    if len(ranked) == 1:
+        return ("By its worst attack ", *words(ranked[0]), ".")
+    return ("By their worst attack, the least ", *words(ranked[0]), "; the most ", *words(ranked[-1]), ".")
 
 
-def usefulness_section(findings: Sequence[Usefulness]) -> Section:
+def loss_suitability_section(findings: Sequence[LossSuitability]) -> Section:
     """Whether metrics can be trained against."""
-    parts = ("finite gradient", "identity", "symmetry", "monotone")
-    rows = tuple(
-        (
-            Cell(one.metric),
-            *(coefficient(v, v) for v in (one.finite_gradient, one.identity, one.symmetry, one.monotone)),
-        )
-        for one in findings
-    )
-    whole_marks = [one.metric for one in findings if min(one.finite_gradient, one.identity) >= 1]
-    without = [one.metric for one in findings if one.finite_gradient == 0]
-    lead: Text = (
-        f"{len(whole_marks)} of {len(findings)} have finite gradients on all trying pairs and are best at equality",
-    )
-    lead += (": ", *join(whole_marks), ". ") if whole_marks else (". ",)
-    lead += ("No gradient flows through ", *join(without), ".") if without else ()
-    terms: tuple[tuple[Text, Text], ...] = (
-        (("finite gradient",), ("share of trying pairs whose gradient is finite everywhere and not zero everywhere",)),
-        (("identity",), ("share of images that the metric holds best when compared with themselves",)),
-        (("symmetry",), ("1 less the mean of |d(x, y) − d(y, x)| over the mean of |d|",)),
-        (("monotone",), ("share of neighbouring levels of graded distortions that it puts in order",)),
-    )
-    table = Table("usefulness", "Each from 0 to 1.", (Column("metric"), *map(Column, parts)), rows)
-    return Section("usefulness", "As a loss", (lead,), tables=(table,), terms=terms)
+    meaning = {
+        "finite gradient": "share of trying pairs whose gradient is finite everywhere and not zero everywhere",
+        "identity": "share of images that the metric holds best when compared with themselves",
+        "symmetry": "1 less the mean of |d(x, y) − d(y, x)| over the mean of |d|",
+        "monotone": "share of neighbouring levels of graded distortions that it puts in order",
+    }
+    rows = [
+        (cells.row_name(finding.metric), *(cells.coefficient(value, value) for value in finding.parts))
+        for finding in findings
+    ]
+    sound = [finding.metric for finding in findings if min(finding.finite_gradient, finding.identity) >= 1]
+    without = [finding.metric for finding in findings if finding.finite_gradient == 0]
+    count = f"{len(sound)} of {len(findings)}"
+    lead: Text = (f"{count} have finite gradients on all trying pairs and are best at equality",)
+    lead += (": ", *enumerate_names(sound), ". ") if sound else (". ",)
+    lead += ("No gradient flows through ", *enumerate_names(without), ".") if without else ()
+    terms = [((term,), (words,)) for term, words in meaning.items()]
+    table = Table("loss-suitability", "Each from 0 to 1.", cells.columns("metric", *meaning), rows)
+    return Section("loss-suitability", "As a loss", [lead], tables=[table], terms=terms)
 
 
 def cost_section(costs: Sequence[Cost]) -> Section:
     """Time and parameters."""
-    known = [one for one in costs if math.isfinite(one.seconds_per_megapixel)]
-    slowest = max((one.seconds_per_megapixel for one in known), default=1.0) or 1.0
-    rows = tuple(
+    times = {cost.metric: cost.seconds_per_megapixel for cost in costs}
+    known = {metric: seconds for metric, seconds in times.items() if math.isfinite(seconds)}
+    slowest = max(known.values(), default=1.0) or 1.0
+    rows = [
         (
-            Cell(one.metric),
-            Cell(amount(one.seconds_per_megapixel), one.seconds_per_megapixel),
-            Cell(
-                "",
-                one.seconds_per_megapixel,
-                drawing=bar(one.seconds_per_megapixel / slowest) if math.isfinite(one.seconds_per_megapixel) else None,
-            ),
-            Cell(plain(one.parameters), one.parameters),
+            cells.row_name(cost.metric),
+            cells.amount(times[cost.metric]),
+            cells.drawn(times[cost.metric], bar(known[cost.metric] / slowest) if cost.metric in known else None),
+            cells.shortest(cost.parameters),
         )
-        for one in sorted(costs, key=lambda one: (math.isnan(one.seconds_per_megapixel), one.seconds_per_megapixel))
-    )
-    columns = tuple(map(Column, ("metric", "seconds per megapixel", "drawn", "parameters, million")))
+        for cost in sorted(costs, key=lambda cost: (cost.metric not in known, times[cost.metric]))
+    ]
+    columns = cells.columns("metric", "seconds per megapixel", DRAWN, "parameters, million")
     lead: list[Text] = []
     if len(known) > 1:
-        fast, slow = (pick(known, key=lambda one: one.seconds_per_megapixel) for pick in (min, max))
-        ratio = f"{slow.seconds_per_megapixel / fast.seconds_per_megapixel:,.0f}" if fast.seconds_per_megapixel else "∞"
-        lead.append((Name(fast.metric), " is the fastest, ", Name(slow.metric), f" takes {ratio} times as long."))
-    how: Text = ("Median time of a pair, alone, on the machine that made this report: compare within this table only.",)
-    return Section("cost", "Cost", tuple(lead), (how,), tables=(Table("cost", "By rising time.", columns, rows),))
+        first, last = (pick(known, key=known.__getitem__) for pick in (min, max))
+        ratio = f"{known[last] / known[first]:,.0f}" if known[first] else "∞"
+        lead.append((Name(first), " is the fastest, ", Name(last), f" takes {ratio} times as long."))
+    how = "Median time of a pair, alone, on the machine that made this report: compare within this table only."
+    return Section("cost", "Cost", lead, [(how,)], tables=[Table("cost", "By rising time.", columns, rows)])

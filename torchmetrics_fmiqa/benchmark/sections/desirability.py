@@ -5,79 +5,65 @@ from __future__ import annotations
 import numpy as np
 
 from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability
-from torchmetrics_fmiqa.report.document import (
-    Cell,
-    Column,
-    Name,
-    Section,
-    Table,
-    Text,
-    coefficient,
-    number,
-    percent,
-    several,
-    share,
-    whole,
-)
+from torchmetrics_fmiqa.report import cells
+from torchmetrics_fmiqa.report.document import Cell, Name, Section, Table, Text
+from torchmetrics_fmiqa.report.numbers import counted, number, percent
 
 
-def desirability_section(found: Desirability) -> Section:
+def desirability_section(ranking: Desirability) -> Section:
     """A table for each group of metrics that have the same factors."""
     lead: list[Text] = []
-    groups = sorted(set(found.group.tolist()))
-    first = next((place for place in range(len(found.metrics)) if found.group[place] == groups[0]), None)
-    if first is not None:
-        low, high = found.rank_interval[first]
-        lead.append(
-            (
-                Name(found.metrics[first]),
-                f" comes first at {number(found.aggregate[first])}. Under {found.draws:,} random weights it is first "
-                f"in {percent(found.first_share[first])} and holds places {_places(low, high)} in 95 %.",
-            )
+    groups = sorted(set(ranking.group.tolist()))
+    if groups:
+        first = ranking.group.tolist().index(groups[0])
+        places = _places(*ranking.rank_interval[first])
+        words = (
+            f" comes first at {number(ranking.aggregate[first])}. Under {ranking.draws:,} random weights it is first "
+            f"in {percent(ranking.first_share[first])} and holds places {places} in 95 %."
         )
-    how: Text = (
+        lead.append((Name(ranking.metrics[first]), words))
+    how = (
         "The formula is ours: a weighted geometric mean of the factors below. Its choice of factors and weights is "
         "no finding, so read the factors first. — is a factor that a metric does not have; metrics with different "
-        "sets of factors are ranked apart.",
+        "sets of factors are ranked apart."
     )
-    terms = tuple(
-        ((Name(factor.label),), (f"{factor.meaning} (weight {factor.weight:g})",)) for factor in found.factors
-    )
-    tables = tuple(_group(found, group, len(groups) > 1) for group in groups)
-    return Section("desirability", "All together", tuple(lead), (how,), tables=tables, terms=terms)
+    terms = [((Name(factor.label),), (f"{factor.meaning} (weight {factor.weight:g})",)) for factor in ranking.factors]
+    tables = [_group_table(ranking, group, len(groups) > 1) for group in groups]
+    return Section("desirability", "All together", lead, [(how,)], tables=tables, terms=terms)
 
 
-def _group(found: Desirability, group: int, several_groups: bool) -> Table:
-    members = np.flatnonzero(found.group == group)
-    has = int((~np.isnan(found.values[members[0]])).sum())
-    count = f"{several(len(members), 'metric')} with {several(has, 'factor')}, ranked apart. "
-    caption = (count if several_groups else "") + "Places under random weights: 95 % of them."
-    columns = (
-        Column("metric"),
-        Column("place"),
-        Column("aggregate"),
-        Column("places, random weights", "95 % of them"),
-        Column("first", "share of random weights under which it comes first"),
-        Column("places, one factor less", "the best and worst place when one factor is left out"),
-        *(Column(factor.label, factor.meaning) for factor in found.factors),
+def _group_table(ranking: Desirability, group: int, several_groups: bool) -> Table:
+    members = np.flatnonzero(ranking.group == group)
+    caption = "Places under random weights: 95 % of them."
+    if several_groups:
+        factors = int((~np.isnan(ranking.values[members[0]])).sum())
+        caption = f"{counted(len(members), 'metric')} with {counted(factors, 'factor')}, ranked apart. {caption}"
+    columns = cells.columns(
+        *("metric", "place", "aggregate", ("places, random weights", "95 % of them")),
+        ("first", "share of random weights under which it comes first"),
+        ("places, one factor less", "the best and worst place when one factor is left out"),
+        *((factor.label, factor.meaning) for factor in ranking.factors),
     )
     rows = []
     for place in members:
-        owned = ~np.isnan(found.values[place])
-        low, high = found.rank_interval[place]
-        without = found.without[place][owned] if owned.any() else found.rank[place : place + 1]
+        known = ~np.isnan(ranking.values[place])
+        low, high = ranking.rank_interval[place]
+        without = ranking.without[place][known] if known.any() else ranking.rank[place : place + 1]
         rows.append(
             (
-                Cell(found.metrics[place], mark="best" if found.rank[place] == 1 else ""),
-                whole(int(found.rank[place])),
-                coefficient(float(found.aggregate[place])),
+                cells.row_name(ranking.metrics[place], bool(ranking.rank[place] == 1)),
+                cells.count(int(ranking.rank[place])),
+                cells.coefficient(float(ranking.aggregate[place])),
                 Cell(_places(low, high), float(low)),
-                share(float(found.first_share[place])),
+                cells.percent(float(ranking.first_share[place])),
                 Cell(_places(without.min(), without.max()), float(without.max())),
-                *(coefficient(float(v), None if np.isnan(v) else float(v)) for v in found.values[place]),
+                *(
+                    cells.coefficient(value, None if np.isnan(value) else value)
+                    for value in ranking.values[place].tolist()
+                ),
             )
         )
-    return Table(f"desirability-{group}", caption, columns, tuple(rows))
+    return Table(f"desirability-{group}", caption, columns, rows)
 
 
 def _places(low: float, high: float) -> str:

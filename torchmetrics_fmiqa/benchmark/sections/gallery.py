@@ -5,97 +5,76 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
-from torchmetrics_fmiqa.report.document import Name, Section, Text, amount
+from torchmetrics_fmiqa.report.document import Exhibit, Name, Picture, Section, Text
+from torchmetrics_fmiqa.report.numbers import amount, signed
 
 #: Bytes that all pictures together may take without loss; beyond, they are compressed.
 MOST_BYTES = 3_000_000
 
 
-@dataclass(frozen=True)
-class Exhibit:
-    """A misjudged image, ready for the page: data URIs, the map's empty where there is none."""
-
-    item: GalleryItem
-    reference: str
-    distorted: str
-    heat: str
-    words: str
-    lossless: bool
-
-
 def gallery_section(study: Study) -> Section:
-    """The words above the gallery."""
-    lead: list[Text] = [
-        (
-            "The images that the best metric misses by most. Predicted is what its curve makes of the score, in the "
-            "opinion's units.",
-        )
-    ]
-    how: list[Text] = []
-    drawn = next((one for one in study.gallery if one.heat is not None), None)
-    if drawn is not None:
-        how.append(
-            (
-                "The map shows where ",
-                Name(drawn.heat_of) if drawn.heat_of else "the metric",
-                " sees a difference: bright is large, and all maps have one scale, from "
-                f"0 to {amount(_hottest(study.gallery))}.",
-            )
-        )
-    return Section("gallery", "The worst, to look at", tuple(lead), tuple(how))
-
-
-def exhibits(study: Study) -> list[Exhibit]:
-    """The gallery's pictures as data URIs.
+    """The images that the best metric misses by most, with a map of where a metric sees a difference.
 
     Raises:
         ValueError: for pictures that are not ``(h, w, 3)`` uint8, and maps that are not finite.
     """
-    hottest, better = _hottest(study.gallery), study.analysis.opinion_higher_is_better
+    words = (
+        "The images that the best metric misses by most. Predicted is what its curve makes of the score, in the "
+        "opinion's units."
+    )
+    how: list[Text] = []
+    hottest = _hottest(study.gallery)
+    shown = next((item for item in study.gallery if item.heat is not None), None)
+    if shown is not None:
+        metric = Name(shown.heat_of) if shown.heat_of else "the metric"
+        scale = f" sees a difference: bright is large, and all maps have one scale, from 0 to {amount(hottest)}."
+        how.append(("The map shows where ", metric, scale))
+    for item in study.gallery:
+        _check(item.reference, item.case.ref)
+        _check(item.distorted, item.case.dist)
+    pictures = [picture for item in study.gallery for picture in (item.reference, item.distorted)]
+    coded = [_webp(picture, lossless=True) for picture in pictures]
+    if sum(map(len, coded)) > MOST_BYTES:
+        coded = [_webp(picture, lossless=False) for picture in pictures]
+        how.append(("To keep this page small the pictures are compressed (WebP, quality 90).",))
+    better = study.analysis.opinion_higher_is_better
+    exhibits = [
+        _exhibit(item, reference, distorted, hottest, better)
+        for item, reference, distorted in zip(study.gallery, coded[::2], coded[1::2], strict=True)
+    ]
+    return Section("gallery", "The worst, to look at", [(words,)], how, exhibits=exhibits)
+
+
+def _exhibit(item: GalleryItem, reference: bytes, distorted: bytes, hottest: float, better: bool) -> Exhibit:
+    case = item.case
     pictures = [
-        _checked(picture, name)
-        for one in study.gallery
-        for picture, name in ((one.reference, one.case.ref), (one.distorted, one.case.dist))
+        Picture(_uri(reference), f"The reference {case.ref}", "reference"),
+        Picture(_uri(distorted), f"The image under test {case.dist}", "under test"),
     ]
-    coded = [_webp(picture, True) for picture in pictures]
-    lossless = sum(map(len, coded)) <= MOST_BYTES
-    if not lossless:
-        coded = [_webp(picture, False) for picture in pictures]
-    return [
-        Exhibit(
-            one,
-            _uri(reference),
-            _uri(distorted),
-            "" if one.heat is None else _uri(_webp(_coloured(one.heat, hottest), True)),
-            _verdict(one, better),
-            lossless,
-        )
-        for one, reference, distorted in zip(study.gallery, coded[::2], coded[1::2], strict=True)
-    ]
+    if item.heat is not None:
+        heat = _webp(_coloured(item.heat, hottest), lossless=True)
+        pictures.append(Picture(_uri(heat), "Where the metric sees a difference", "map"))
+    kind = f", type {case.type}" if case.type else ""
+    people = "better" if (case.opinion > case.predicted) == better else "less"
+    words = f"opinion {amount(case.opinion)}, predicted {amount(case.predicted)} (z\u00a0{signed(case.z, 1)})."
+    return Exhibit(pictures, (Name(case.dist), f"{kind}. People like it {people} than the metric does: {words}"))
 
 
-def _verdict(one: GalleryItem, higher_is_better: bool) -> str:
-    liked = (one.case.opinion > one.case.predicted) == higher_is_better
-    return "People like it better than the metric does" if liked else "People like it less than the metric does"
-
-
-def _checked(picture: npt.NDArray[np.uint8], name: str) -> npt.NDArray[np.uint8]:
+def _check(picture: npt.NDArray[np.uint8], name: str) -> None:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise ValueError(f"the picture of {name!r} must be (h, w, 3) uint8, got {picture.shape} {picture.dtype}")
-    return picture
 
 
 def _hottest(gallery: Sequence[GalleryItem]) -> float:
-    for one in gallery:
-        if one.heat is not None and not np.isfinite(one.heat).all():
-            raise ValueError(f"the map of {one.case.dist!r} has values that are not finite")
-    return max((float(one.heat.max()) for one in gallery if one.heat is not None), default=0.0)
+    for item in gallery:
+        if item.heat is not None and not np.isfinite(item.heat).all():
+            raise ValueError(f"the map of {item.case.dist!r} has values that are not finite")
+    return max((float(item.heat.max()) for item in gallery if item.heat is not None), default=0.0)
 
 
 def _coloured(heat: npt.NDArray[np.float32], hottest: float) -> npt.NDArray[np.uint8]:

@@ -6,118 +6,143 @@ import math
 import re
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
 from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
-from torchmetrics_fmiqa.report.document import (
-    Cell,
-    Column,
-    Figure,
-    Name,
-    Section,
-    Table,
-    Text,
-    chance,
-    coefficient,
-    correlation,
-    limits,
-    number,
-    several,
-    span,
-)
-from torchmetrics_fmiqa.report.svg import depth_curve, named_points, span_of
+from torchmetrics_fmiqa.report import cells, svg
+from torchmetrics_fmiqa.report.document import Cell, Figure, Name, Section, Table, Text
+from torchmetrics_fmiqa.report.numbers import capitalised, counted, number, p_value, span
 
 _ALPHA = 0.05
+# Size of a curve, and its box: left, right, bottom, top.
+_SIZE = (340, 230)
+_BOX = (46, 326, 186, 14)
 
 
 def layers_section(curves: Sequence[LayerCurve]) -> Section:
     """Intermediate features or the final ones."""
-    axis = span_of([v for one in curves for v in (*one.srcc, *one.low, *one.high, one.joined)])
-    figures = tuple(
-        Figure(depth_curve(one.metric, one.taps, one.srcc, one.low, one.high, one.joined, axis), _curve_words(one))
-        for one in curves
-    )
-    columns = tuple(map(Column, ("metric", "tap", "SRCC", "95 %")))
-    rows = tuple(
-        (Cell(one.metric), Cell(tap, float(place)), correlation(value), limits(low, high))
-        for one in curves
-        for place, (tap, value, low, high) in enumerate(zip(one.taps, one.srcc, one.low, one.high, strict=True))
-    )
-    how: Text = (
+    axis = svg.round_range([v for curve in curves for v in (*curve.srcc, *curve.low, *curve.high, curve.joined)])
+    figures = [Figure(_drawing(curve, axis), _curve_words(curve)) for curve in curves]
+    rows = [
+        (cells.row_name(curve.metric), Cell(tap, float(place)), cells.correlation(value), cells.limits(low, high))
+        for curve in curves
+        for place, (tap, value, low, high) in enumerate(zip(curve.taps, curve.srcc, curve.low, curve.high, strict=True))
+    ]
+    how = (
         "SRCC of each tap alone, shallow to deep, with its 95 % interval; the filled dot is the best tap, the dashed "
-        "line all taps joined. All drawings have one scale.",
+        "line all taps joined. All drawings have one scale."
     )
-    table = Table("layers", "Each tap alone.", columns, rows)
-    return Section("layers", "Against depth", (_depth_words(curves),), (how,), figures, (table,))
+    table = Table("layers", "Each tap alone.", cells.columns("metric", "tap", "SRCC", "95 %"), rows)
+    return Section("layers", "Against depth", [_depth_words(curves)], [(how,)], figures, [table])
 
 
 def _depth_words(curves: Sequence[LayerCurve]) -> Text:
     """Where the best tap lies, and whether all taps joined beat the last one."""
-    told = [one for one in curves if not all(map(math.isnan, one.srcc))]
-    before = [one for one in told if _best(one) < len(one.taps) - 1]
-    beating = [one for one in curves if one.joined > one.srcc[-1] and one.final_p < _ALPHA]
-    beaten = [one for one in curves if one.joined < one.srcc[-1] and one.final_p < _ALPHA]
+    known = [curve for curve in curves if not all(map(math.isnan, curve.srcc))]
+    before = [curve for curve in known if _best(curve) < len(curve.taps) - 1]
+    settled = [curve for curve in curves if curve.final_p < _ALPHA]
+    beating = sum(curve.joined > curve.srcc[-1] for curve in settled)
+    beaten = sum(curve.joined < curve.srcc[-1] for curve in settled)
+    unknown = sum(math.isnan(curve.final_p) for curve in curves)
     text = (
-        f"Intermediate or final: in {len(before)} of {several(len(told), 'metric')} the best tap lies before the last "
-        f"one. All taps joined beat the last tap alone, beyond chance, in {len(beating)} of {len(curves)}"
+        f"Intermediate or final: in {len(before)} of {counted(len(known), 'metric')} the best tap lies before the last "
+        f"one. All taps joined beat the last tap alone, beyond chance, in {beating} of {len(curves)}"
     )
-    text += f", and are beaten by it in {len(beaten)}" if beaten else ""
-    unknown = sum(math.isnan(one.final_p) for one in curves)
+    text += f", and are beaten by it in {beaten}" if beaten else ""
     return (text + (f"; it cannot be told in {unknown}." if unknown else "."),)
 
 
 def _best(curve: LayerCurve) -> int:
+    """The place of the best tap."""
     return max(range(len(curve.taps)), key=lambda place: -math.inf if math.isnan(v := curve.srcc[place]) else v)
 
 
-def _curve_words(one: LayerCurve) -> Text:
-    best = _best(one)
-    last = f"last {number(one.srcc[-1])}, joined {number(one.joined)}"
-    tested = "" if math.isnan(one.final_p) else f" (joined against last: p\u00a0{chance(one.final_p)})"
-    return (Name(one.metric), ": best at ", Name(one.taps[best]), f" {number(one.srcc[best])}, {last}{tested}.")
+def _curve_words(curve: LayerCurve) -> Text:
+    best = _best(curve)
+    last = f"last {number(curve.srcc[-1])}, joined {number(curve.joined)}"
+    tested = "" if math.isnan(curve.final_p) else f" (joined against last: {p_value(curve.final_p)})"
+    return (Name(curve.metric), ": best at ", Name(curve.taps[best]), f" {number(curve.srcc[best])}, {last}{tested}.")
+
+
+def _drawing(curve: LayerCurve, axis: tuple[float, float]) -> Markup:
+    """Agreement of each tap, shallow to deep, with its interval; all taps joined as a dashed line."""
+    x0, x1, y0, y1 = _BOX
+    taps, count = curve.taps, len(curve.taps)
+    xs = svg.scale(range(count), (0, max(count - 1, 1)), x0 + 10, x1 - 10)
+    ys, lows, highs = (svg.scale(values, axis, y0, y1) for values in (curve.srcc, curve.low, curve.high))
+    parts = [svg.frame(axis, _BOX)]
+    known = [place for place in range(count) if not math.isnan(ys[place])]
+    banded = [place for place in known if not (math.isnan(lows[place]) or math.isnan(highs[place]))]
+    if len(banded) > 1:
+        there, back = [(xs[place], highs[place]) for place in banded], [(xs[place], lows[place]) for place in banded]
+        outline = svg.path(*zip(*there, *back[::-1], strict=True))
+        parts.append(Markup('<path class="band" d="{}Z"/>').format(outline))
+    if not math.isnan(curve.joined):
+        y = svg.scale([curve.joined], axis, y0, y1)[0]
+        parts.append(Markup('<line class="joined" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(x0, x1, y, y))
+    if known:
+        line = svg.path([xs[place] for place in known], [ys[place] for place in known])
+        parts.append(Markup('<path class="line" d="{}"/>').format(line))
+    dot = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
+    for place in known:
+        words = f"{taps[place]}: SRCC {number(curve.srcc[place])}"
+        look = ("dot", xs[place], ys[place], 4.6, f"{words}, the best")
+        parts.append(dot.format(*(look if place == _best(curve) else ("hollow", xs[place], ys[place], 3.4, words))))
+    # Names of taps are long: the first and the last say where the ends are, titles tell the others.
+    ends = [(taps[0], x0, "start"), (taps[-1], x1, "end")][: min(count, 2)]
+    parts += [svg.label(x, y0 + 18, tap if len(tap) <= 18 else f"…{tap[-17:]}", anchor) for tap, x, anchor in ends]
+    if count > 1:
+        parts.append(svg.label((x0 + x1) / 2, y0 + 36, "shallow → deep", kind="soft"))
+    words = ", ".join(f"{tap} {number(value)}" for tap, value in zip(taps, curve.srcc, strict=True))
+    words = f"SRCC of each tap of {curve.metric}, shallow to deep: {words}; all joined {number(curve.joined)}."
+    return svg.svg(f"Agreement against depth: {curve.metric}", words, parts, _SIZE)
 
 
 def accuracy_section(findings: Sequence[AccuracyFinding]) -> Section:
     """Whether backbones that classify better also see more as people do."""
-    figures = tuple(
+    figures = [
         Figure(
-            named_points(
-                f"{one.what} against ImageNet accuracy", one.backbones, one.top1, one.values, "top-1, per cent"
+            svg.named_points(
+                f"{finding.what} against ImageNet accuracy",
+                finding.backbones,
+                finding.top1,
+                finding.values,
+                "top-1, per cent",
             ),
-            (f"{one.what[:1].upper() + one.what[1:]} of each backbone's best metric.",),
+            (f"{capitalised(finding.what)} of each backbone's best metric.",),
             broad=True,
         )
-        for one in findings
-        if one.backbones
-    )
-    rows = tuple(
-        (Cell(backbone), Cell(metric), Cell(one.what), Cell(f"{top1:.2f}", top1), coefficient(value))
-        for one in findings
-        for backbone, metric, top1, value in zip(one.backbones, one.metrics, one.top1, one.values, strict=True)
-    )
-    columns = tuple(map(Column, ("backbone", "its best metric", "figure", "top-1, %", "value")))
-    lead = tuple(_accuracy_words(one) for one in findings)
+        for finding in findings
+        if finding.backbones
+    ]
+    rows = [
+        (Cell(backbone), Cell(metric), Cell(finding.what), Cell(f"{top1:.2f}", top1), cells.coefficient(value))
+        for finding in findings
+        for backbone, metric, top1, value in zip(
+            finding.backbones, finding.metrics, finding.top1, finding.values, strict=True
+        )
+    ]
+    columns = cells.columns("backbone", "its best metric", "figure", "top-1, %", "value")
     table = Table("accuracy", "Each backbone stands with its best metric.", columns, rows)
-    return Section("accuracy", "Against ImageNet accuracy", lead, _notes(findings), figures, (table,))
+    lead = [_accuracy_words(finding) for finding in findings]
+    return Section("accuracy", "Against ImageNet accuracy", lead, _accuracy_notes(findings), figures, [table])
 
 
-def _notes(findings: Sequence[AccuracyFinding]) -> tuple[Text, ...]:
+def _accuracy_words(finding: AccuracyFinding) -> Text:
+    count = counted(len(finding.backbones), "backbone")
+    if math.isnan(finding.rho):
+        return (f"{finding.what}: {count}, too few for a correlation.",)
+    verdict = "is not shown to go with ImageNet accuracy, either way"
+    if finding.p < _ALPHA:
+        verdict = f"{'follows' if finding.rho > 0 else 'runs against'} ImageNet accuracy"
+    rho = f"rank correlation {number(finding.rho)} {span(*finding.interval)}, {p_value(finding.p)}"
+    return (f"{capitalised(finding.what)} {verdict}: {rho}, over {count}.",)
+
+
+def _accuracy_notes(findings: Sequence[AccuracyFinding]) -> list[Text]:
     """What to know of the findings: once where it is the same of all, in whatever order it names the metrics."""
-    notes = {one.what: one.note for one in findings if one.note}
+    notes = {finding.what: finding.note for finding in findings if finding.note}
     if len({tuple(sorted(re.findall(r"[^\s,;:()]+", note))) for note in notes.values()}) == 1:
-        note = next(iter(notes.values()))
-        return ((f"{note[:1].upper()}{note[1:]}.",),)
-    return tuple((f"{what}: {note}.",) for what, note in notes.items())
-
-
-def _accuracy_words(one: AccuracyFinding) -> Text:
-    count = several(len(one.backbones), "backbone")
-    if math.isnan(one.rho):
-        return (f"{one.what}: {count}, too few for a correlation.",)
-    settled = "follows" if one.rho > 0 else "runs against"
-    verdict = (
-        f"{settled} ImageNet accuracy" if one.p < _ALPHA else "is not shown to go with ImageNet accuracy, either way"
-    )
-    return (
-        f"{one.what[:1].upper() + one.what[1:]} {verdict}: rank correlation {number(one.rho)} {span(*one.interval)}, "
-        f"p\u00a0{chance(one.p)}, over {count}.",
-    )
+        return [(f"{capitalised(next(iter(notes.values())))}.",)]
+    return [(f"{what}: {note}.",) for what, note in notes.items()]

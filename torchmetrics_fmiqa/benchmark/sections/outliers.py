@@ -6,98 +6,75 @@ import math
 from collections.abc import Sequence
 
 from torchmetrics_fmiqa.benchmark.analysis.outliers import FeatureTest, OutlierFinding
-from torchmetrics_fmiqa.report.document import (
-    Cell,
-    Column,
-    Name,
-    Section,
-    Table,
-    Text,
-    chance,
-    coefficient,
-    number,
-    p_value,
-    percent,
-    several,
-    share,
-    whole,
-)
+from torchmetrics_fmiqa.report import cells
+from torchmetrics_fmiqa.report.document import DRAWN, Cell, Name, Section, Table, Text
+from torchmetrics_fmiqa.report.numbers import counted, number, p_value, percent
 from torchmetrics_fmiqa.report.svg import bar
 
 _ALPHA = 0.05
+_SIDES = {"distorted": "image under test", "difference": "difference of both"}
 
 
 def outliers_section(findings: Sequence[OutlierFinding]) -> Section:
     """Outliers of each metric, by type and by what is in the images."""
     lead: list[Text] = []
     tables: list[Table] = []
-    for place, one in enumerate(findings):
-        lead.append(_count_words(one))
-        lead += _feature_words(one)
-        if one.by_type:
-            tables.append(_types(one, place))
-        if one.pooled or one.stratified:
-            tables.append(_tests(one, place))
-    how: Text = (
+    for place, finding in enumerate(findings):
+        lead += [_count_words(finding), *((text,) for text in _property_words(finding))]
+        if finding.by_type:
+            tables.append(_types_table(finding, place))
+        if finding.pooled or finding.stratified:
+            tables.append(_tests_table(finding, place))
+    how = (
         "Effect is the chance that an outlier has more of a property than another image: .5 is no difference. "
         "Within types compares images of one type of distortion only, so that a type that is misjudged as a whole "
-        "does not pass for its content.",
+        "does not pass for its content."
     )
-    return Section("outliers", "Misjudged images", tuple(lead), (how,), tables=tuple(tables))
+    return Section("outliers", "Misjudged images", lead, [(how,)], tables=tables)
 
 
-def _count_words(one: OutlierFinding) -> Text:
-    part = percent(one.count / one.n) if one.n else "—"
-    text: Text = (
-        Name(one.metric),
-        f": {several(one.count, 'outlier')} in {several(one.n, 'image')} ({part}; {one.rule}). ",
-    )
-    common = {name: (bad, of) for name, (bad, of) in one.by_type.items() if of and bad}
-    if not common:
+def _count_words(finding: OutlierFinding) -> Text:
+    part = percent(finding.count / finding.n) if finding.n else "—"
+    count = f"{counted(finding.count, 'outlier')} in {counted(finding.n, 'image')}"
+    text: Text = (Name(finding.metric), f": {count} ({part}; {finding.rule}). ")
+    shares = {name: outliers / images for name, (outliers, images) in finding.by_type.items() if images and outliers}
+    if not shares:
         return text
-    worst = max(common, key=lambda name: common[name][0] / common[name][1])
-    bad, of = common[worst]
-    return (*text, "Most often of type ", Name(worst), f": {bad:,} of {of:,}.")
+    worst = max(shares, key=shares.__getitem__)
+    outliers, images = finding.by_type[worst]
+    return (*text, "Most often of type ", Name(worst), f": {outliers:,} of {images:,}.")
 
 
-def _feature_words(one: OutlierFinding) -> list[Text]:
-    """What each test says once the types are taken out."""
-    inside = {(test.feature, test.side): test for test in one.stratified}
-    found: list[Text] = []
-    for test in one.pooled:
-        if not _settled(test):
-            continue
-        within = inside.get((test.feature, test.side))
-        told = (
-            f"Its outliers hold {_more(test)} {test.feature} in the {_side(test)} than other images ({_figures(test)})"
-        )
+def _property_words(finding: OutlierFinding) -> list[str]:
+    """What each test says over all images, and whether it still does within types."""
+    stratified = {(test.feature, test.side): test for test in finding.stratified}
+    pooled = {(test.feature, test.side): test for test in finding.pooled if _is_settled(test)}
+    sentences = []
+    for key, test in pooled.items():
+        within = stratified.get(key)
+        text = f"Its outliers hold {_more(test)} {_place(test)} than other images ({_result(test)})"
         if within is None:
-            found.append((f"{told}; types are not known, so that they may be the reason.",))
-        elif not _settled(within):
-            found.append((f"{told}, but not so within types ({_figures(within)}): the types may be the reason.",))
-        elif (within.effect > 0.5) == (test.effect > 0.5):
-            found.append((f"{told}, and so within types ({_figures(within)}): types do not explain it.",))
+            sentences.append(f"{text}; types are not known, so that they may be the reason.")
+        elif not _is_settled(within):
+            sentences.append(f"{text}, but not so within types ({_result(within)}): the types may be the reason.")
+        elif _more(within) == _more(test):
+            sentences.append(f"{text}, and so within types ({_result(within)}): types do not explain it.")
         else:
-            found.append((f"{told}, yet {_more(within)} within types ({_figures(within)}): types turn it round.",))
-    pooled = {(test.feature, test.side) for test in one.pooled if _settled(test)}
-    found += [
-        (
-            f"Within types its outliers hold {_more(test)} {test.feature} in the {_side(test)} ({_figures(test)}), "
-            "which the pooled test does not show.",
-        )
-        for test in one.stratified
-        if _settled(test) and (test.feature, test.side) not in pooled
-    ]
-    if not found and (one.pooled or one.stratified):
-        return [("No property that was measured sets its outliers apart, beyond chance.",)]
-    return found
+            sentences.append(f"{text}, yet {_more(within)} within types ({_result(within)}): types turn it round.")
+    for key, test in stratified.items():
+        if _is_settled(test) and key not in pooled:
+            text = f"Within types its outliers hold {_more(test)} {_place(test)} ({_result(test)})"
+            sentences.append(f"{text}, which the pooled test does not show.")
+    if not sentences and (finding.pooled or finding.stratified):
+        return ["No property that was measured sets its outliers apart, beyond chance."]
+    return sentences
 
 
-def _settled(test: FeatureTest) -> bool:
-    return _chances(test)[1] < _ALPHA and test.effect != 0.5
+def _is_settled(test: FeatureTest) -> bool:
+    return _p_values(test)[1] < _ALPHA and test.effect != 0.5
 
 
-def _chances(test: FeatureTest) -> tuple[float, float]:
+def _p_values(test: FeatureTest) -> tuple[float, float]:
     """The p-value and its correction: of references, where they are known, since images of one are not independent."""
     if math.isnan(test.p_clustered):
         return test.p, test.p_holm
@@ -108,57 +85,48 @@ def _more(test: FeatureTest) -> str:
     return "more" if test.effect > 0.5 else "less"
 
 
-def _side(test: FeatureTest) -> str:
-    return {"reference": "reference", "distorted": "image under test", "difference": "difference of both"}.get(
-        test.side, test.side
-    )
+def _place(test: FeatureTest) -> str:
+    return f"{test.feature} in the {_SIDES.get(test.side, test.side)}"
 
 
-def _figures(test: FeatureTest) -> str:
-    return f"effect {number(test.effect)}, p\u00a0{chance(_chances(test)[1])}"
+def _result(test: FeatureTest) -> str:
+    return f"effect {number(test.effect)}, {p_value(_p_values(test)[1])}"
 
 
-def _types(one: OutlierFinding, place: int) -> Table:
-    rows = tuple(
+def _types_table(finding: OutlierFinding, place: int) -> Table:
+    shares = {name: outliers / images if images else math.nan for name, (outliers, images) in finding.by_type.items()}
+    rows = [
         (
-            Cell(name),
-            whole(bad),
-            whole(of),
-            share(bad / of if of else math.nan),
-            Cell("", bad / of if of else math.nan, drawing=bar(bad / of) if of else None),
+            cells.row_name(name),
+            *map(cells.count, finding.by_type[name]),
+            cells.percent(shares[name]),
+            cells.drawn(shares[name], None if math.isnan(shares[name]) else bar(shares[name])),
         )
-        for name, (bad, of) in sorted(one.by_type.items(), key=lambda item: (-item[1][0] / max(item[1][1], 1), item[0]))
-    )
-    columns = tuple(map(Column, ("type", "outliers", "images", "share", "drawn")))
-    caption = f"Outliers of {one.metric} by type."
+        for name in sorted(shares, key=lambda name: (-shares[name] if finding.by_type[name][1] else 0.0, name))
+    ]
+    caption = f"Outliers of {finding.metric} by type."
+    columns = cells.columns("type", "outliers", "images", "share", DRAWN)
     return Table(f"outlier-types-{place}", caption, columns, rows, folded=caption if place else "")
 
 
-def _tests(one: OutlierFinding, place: int) -> Table:
-    columns = (
-        Column("property"),
-        Column("measured in"),
-        Column("compared"),
-        Column("effect", ".5 is no difference"),
-        Column("p", "rank sums (within types van Elteren's), references taken together where they are known"),
-        Column("p, Holm", "corrected for all tests made"),
-        Column("outliers"),
-        Column("inliers"),
-        Column("types", "that had both"),
+def _tests_table(finding: OutlierFinding, place: int) -> Table:
+    columns = cells.columns(
+        *("property", "measured in", "compared", ("effect", ".5 is no difference")),
+        ("p", "rank sums (within types van Elteren's), references taken together where they are known"),
+        ("p, Holm", "corrected for all tests made"),
+        *("outliers", "inliers", ("types", "that had both")),
     )
-    rows = tuple(
+    rows = [
         (
-            Cell(test.feature),
-            Cell(_side(test)),
-            Cell(compared),
-            coefficient(test.effect),
-            *map(p_value, _chances(test)),
-            whole(test.outliers),
-            whole(test.inliers),
-            whole(test.strata) if compared == "within types" else Cell("—", math.nan),
+            *(Cell(text) for text in (test.feature, _SIDES.get(test.side, test.side), compared)),
+            cells.coefficient(test.effect),
+            *map(cells.p_value, _p_values(test)),
+            cells.count(test.outliers),
+            cells.count(test.inliers),
+            cells.unknown() if compared == "all" else cells.count(test.strata),
         )
-        for compared, tests in (("all", one.pooled), ("within types", one.stratified))
+        for compared, tests in (("all", finding.pooled), ("within types", finding.stratified))
         for test in tests
-    )
-    caption = f"What is in the outliers of {one.metric}."
+    ]
+    caption = f"What is in the outliers of {finding.metric}."
     return Table(f"outlier-tests-{place}", caption, columns, rows, folded=caption)

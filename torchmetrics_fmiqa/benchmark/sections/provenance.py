@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
-from torchmetrics_fmiqa.benchmark.sections.agreement import notes_of
+from collections.abc import Sequence
+
+from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
+from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
+from torchmetrics_fmiqa.benchmark.sections.agreement import shown_notes
+from torchmetrics_fmiqa.benchmark.sections.answer import measured_on
 from torchmetrics_fmiqa.benchmark.study import Study
-from torchmetrics_fmiqa.report.document import Section, Text, several
+from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.report.document import Section
+from torchmetrics_fmiqa.report.numbers import counted
 
 
-def made_section(study: Study) -> Section:
-    """Inputs, metrics that did not run, files that are missing, and notes."""
-    table = study.table
-    types = "" if table.type is None else f", {several(len(set(table.type.tolist())), 'type')} of distortion"
-    lead: list[Text] = [
-        (
-            f"{several(len(table.scores), 'metric')} on {several(len(table.opinion), 'image')} of "
-            f"{several(study.analysis.references, 'reference')}{types}"
-            + (
-                f"; the images are in {study.folder.resolve()}."
-                if study.folder is not None
-                else "; from scores, without images."
-            ),
-        )
-    ]
-    absent = [
-        what
-        for what, found in (
-            ("agreement against depth", study.layers),
-            ("slight changes", study.analysis.robustness),
-            ("attacks", study.attacks),
-            ("the aggregate", study.desirability),
-            ("ImageNet accuracy", study.accuracy),
-            ("misjudged images", study.outliers),
-            ("use as a loss", study.usefulness),
-            ("cost", study.cost),
-        )
-        if not found
-    ]
+def provenance_section(study: Study) -> Section:
+    """Inputs, analyses that were not made, metrics that did not run, files that are missing, and notes."""
+    where = "; from scores, without images."
+    if study.folder is not None:
+        where = f"; the images are in {study.folder.resolve()}."
+    lead = [f"{counted(len(study.table.scores), 'metric')} on {measured_on(study)}{where}"]
+    analyses = {
+        "agreement against depth": study.layers,
+        "slight changes": study.analysis.robustness,
+        "attacks": study.attacks,
+        "the aggregate": study.desirability,
+        "ImageNet accuracy": study.accuracy,
+        "misjudged images": study.outliers,
+        "use as a loss": study.loss_suitability,
+        "cost": study.cost,
+    }
+    absent = ", ".join(name for name, results in analyses.items() if not results)
     if absent:
-        lead.append((f"Not in this report, as not asked for or not to be told from the inputs: {', '.join(absent)}.",))
+        lead.append(f"Not in this report, as not asked for or not to be told from the inputs: {absent}.")
+    notes = [(agreement.metric, note) for agreement in study.analysis.agreements for note in shown_notes(agreement)]
+    return _section(study.command, lead, study.skipped, study.missing, notes)
+
+
+def choice_provenance_section(study: ChoiceStudy) -> Section:
+    """The same of choices."""
+    sizes = ", ".join(f"{part} {count:,}" for part, count in study.parts.items())
+    choices = counted(sum(study.parts.values()), "choice")
+    lead = [f"{choices} ({sizes}) of {counted(study.references, 'reference')}."]
+    if study.lost:
+        why = "as an image could not be scored; the images are listed below."
+        lead.append(f"{counted(study.lost, 'choice')} left out, {why}")
+    notes = [(score.metric, score.note) for score in study.scores if score.note]
+    return _section(study.command, lead, study.skipped, study.missing, notes)
+
+
+def _section(
+    command: str,
+    lead: Sequence[str],
+    skipped: Sequence[Skipped],
+    missing: Sequence[Problem],
+    notes: Sequence[tuple[str, str]],
+) -> Section:
     lists = (
-        (f"Metrics that did not run ({len(study.skipped):,})", tuple((one.name, one.reason) for one in study.skipped)),
-        (f"Missing or broken ({len(study.missing):,})", tuple((one.name, one.reason) for one in study.missing)),
-        (f"Notes ({len(notes_of(study.analysis)):,})", notes_of(study.analysis)),
+        ("Metrics that did not run", [(metric.name, metric.reason) for metric in skipped]),
+        ("Missing or broken", [(problem.name, problem.reason) for problem in missing]),
+        ("Notes", notes),
     )
-    return Section("made", "How this was made", tuple(lead), lists=tuple(one for one in lists if one[1]))
+    return Section("made", "How this was made", [(text,) for text in lead], lists=lists, command=command)
