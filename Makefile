@@ -12,7 +12,7 @@ LOWEST := .venv-lowest
 WORKERS ?= 4
 PYTEST := -m pytest -n logical --maxprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-quick test-lowest lint types doctest format benchmarks embedded clean
+.PHONY: demo test test-quick test-lowest lint types doctest docs format benchmarks embedded wheel-check clean
 
 demo: $(READY)
 	$(RUN)/python examples/demo.py demo
@@ -36,6 +36,13 @@ types: $(READY)
 doctest: $(READY)
 	$(RUN)/python -m pytest --doctest-modules torchmetrics_fmiqa
 
+# Warnings are errors. The Python of the pages runs in tests/test_docs.py, which `make test` runs too.
+docs: $(READY)
+	$(RUN)/python -m pytest tests/test_docs.py -m "not slow"
+	rm -rf docs/reference/api
+	$(RUN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 format: $(READY)
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
@@ -56,8 +63,12 @@ embedded: $(READY)
 	OMP_NUM_THREADS=1 $(RUN)/python benchmarks/embedded.py
 	$(RUN)/python -m train.embedded.evaluate embedded spips
 
+# Before a release: builds the wheel, installs it alone, and uses it. Downloads PyTorch into the new environment.
+wheel-check:
+	PYTHON=$(PYTHON) .ci/wheel_check.sh
+
 clean:
-	rm -rf $(VENV) $(LOWEST) demo dist
+	rm -rf $(VENV) $(LOWEST) .venv-wheel demo dist docs/_build docs/reference/api
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -71,9 +71,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=16, help="crops a step")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of the pretraining")
     parser.add_argument("--finetune-lr", type=float, default=2e-4, help="learning rate of the other two stages")
-    parser.add_argument("--weight", type=float, default=0.15, help="weight of the perceptual loss beside L1")
+    parser.add_argument("--weight", type=float, default=0.03, help="weight of the perceptual loss beside L1")
     parser.add_argument("--loss", default="embedded", metavar="RECIPE", help="recipe of the perceptual loss")
-    parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), default="bf16-mixed", help="Lightning's")
+    # a CPU without instructions for bfloat16 takes ten times as long by it
+    own = "bf16-mixed" if torch.cuda.is_available() else "32-true"
+    parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), default=own, help="Lightning's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", choices=("skimage", "val"), default="skimage", help="photographs of figure.png")
     given = parser.parse_args()

@@ -48,7 +48,7 @@ def asset(name: str) -> Path | None:
 def local_recipe(name: str, **overrides: Any) -> Recipe:
     """A named recipe, with its weights from FMIQA_ASSETS where they are there.
 
-    The judges keep every field that moved a number in docs/training.md, so that new defaults do not change them.
+    The judges keep every field that moved a number in docs/super-resolution.md: new defaults do not change them.
     """
     if name not in LOCAL_WEIGHTS:
         return as_recipe(name, **overrides)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from torchmetrics_fmiqa.benchmark.scoring.pair_run import PairRun
-from torchmetrics_fmiqa.fitting.trainer import HeadModule
+from torchmetrics_fmiqa.fitting.trainer import HeadTrainer
 
 
 @contextmanager
 def struck(number: signal.Signals) -> Iterator[None]:
     """Send this process a signal when it has written the second part of its scores, or trains the third epoch."""
-    write, step = PairRun._write, HeadModule.training_step
+    write, step = PairRun._write, HeadTrainer.loss
     written: list[Any] = []
 
     def write_and_strike(run: PairRun, path: Any, rows: Any) -> None:
@@ -27,14 +27,14 @@ def struck(number: signal.Signals) -> Iterator[None]:
         if len(written) == 2:
             os.kill(os.getpid(), number)
 
-    def strike_and_step(module: HeadModule, *arguments: Any) -> Any:
-        if module.current_epoch == 2:
+    def strike_and_step(trainer: HeadTrainer, batch: Any) -> Any:
+        if trainer.epoch == 2:
             os.kill(os.getpid(), number)
-        return step(module, *arguments)
+        return step(trainer, batch)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PairRun, "_write", write_and_strike)
-        patch.setattr(HeadModule, "training_step", strike_and_step)
+        patch.setattr(HeadTrainer, "loss", strike_and_step)
         yield
 
 

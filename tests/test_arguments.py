@@ -267,7 +267,7 @@ def test_an_empty_path_is_not_the_current_folder(
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**63)])
-@pytest.mark.parametrize("command", ["benchmark", "fit"])
+@pytest.mark.parametrize("command", ["benchmark", "fuse"])
 def test_a_seed_that_no_generator_takes_is_refused_before_the_work(command: str, seed: str) -> None:
     found = CliRunner().invoke(app, [command, "--scores", __file__, "--out", "o", "--seed", seed])
     assert found.exit_code == 2

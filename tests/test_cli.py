@@ -18,7 +18,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from tests.conftest import RANDOM_VIT
-from torchmetrics_fmiqa import RECIPES, Recipe, feature_distance
+from torchmetrics_fmiqa import RECIPES, FeatureDistance, Recipe, __version__, feature_distance
 from torchmetrics_fmiqa.cli import app, main
 from torchmetrics_fmiqa.data.images import read_image
 
@@ -443,6 +443,21 @@ def test_map_draws_a_picture_and_says_the_score(ending, pair, tmp_path):
     assert out.stat().st_size > 10_000
     preds, target = read_image(pair[1])[None], read_image(pair[0])[None]
     assert f"cosine distance {float(feature_distance(preds, target, **RANDOM_VIT)):.4g}"[:-1] in result.output
+
+
+def test_recipes_cites_a_recipe_as_the_metric_does(tmp_path):
+    line = fmiqa("recipes", "--cite", "default").output.strip()
+    assert line == FeatureDistance().cite()
+    digest = RECIPES["embedded"].recipe.digest
+    assert line == (
+        f"torchmetrics_fmiqa {__version__}, recipe embedded (digest {digest}), "
+        "distance cosine+symmetric_kl, lower is closer"
+    )
+    recipe = RECIPES["embedded"].recipe.replace(distance=["l2", "cosine"])
+    (tmp_path / "mine.yaml").write_text(recipe.to_yaml())
+    cited = fmiqa("recipes", "--cite", tmp_path / "mine.yaml").output.strip()
+    assert cited == FeatureDistance(recipe).cite()
+    assert f"recipe fmiqa/embedded (digest {recipe.digest}), distance l2 and cosine, " in cited
 
 
 def test_recipes_lists_every_recipe():

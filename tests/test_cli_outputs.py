@@ -28,7 +28,7 @@ from torchmetrics_fmiqa.cli import app, main
 from torchmetrics_fmiqa.cli.console import plain
 from torchmetrics_fmiqa.cli.termination import Termination, keyboard_interrupt_on_termination
 from torchmetrics_fmiqa.data.tables import text_of_csv
-from torchmetrics_fmiqa.fitting.trainer import HeadModule
+from torchmetrics_fmiqa.fitting.trainer import HeadTrainer
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_few_images_are_printed_one_by_one_and_layers_on_the_screen(run, folders
 def test_the_version_and_the_help_of_every_command():
     found = CliRunner().invoke(app, ["--version"])
     assert (found.exit_code, found.output) == (0, f"fmiqa {__version__}\n")
-    for command in ((), ("score",), ("map",), ("benchmark",), ("fit",), ("recipes",)):
+    for command in ((), ("score",), ("map",), ("benchmark",), ("fit",), ("fuse",), ("recipes",)):
         text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output
         assert "--help" in text
         assert not re.search(r"bool", text, re.I), text
@@ -269,7 +269,7 @@ def _done(folder: Path, command: str) -> int:
     if command == "benchmark":
         return len(list((folder / "out" / "parts").iterdir()))
     (last,) = (folder / "out" / "training").rglob("last.ckpt")
-    return int(torch.load(last, weights_only=True)["epoch"]) + 1
+    return int(torch.load(last, weights_only=True)["epoch"])
 
 
 @pytest.mark.slow
@@ -298,10 +298,8 @@ def test_a_run_goes_on_after_a_signal(run, tmp_path, monkeypatch, command, name)
     scored, trained = [], []
     with monkeypatch.context() as patch:
         patch.setattr(PairRun, "_write", lambda *one, write=PairRun._write: (scored.append(one), write(*one)))
-        epochs = HeadModule.on_validation_epoch_end
-        patch.setattr(
-            HeadModule, "on_validation_epoch_end", lambda one: (trained.append(one.current_epoch), epochs(one))
-        )
+        validate = HeadTrainer.validate
+        patch.setattr(HeadTrainer, "validate", lambda one: (trained.append(one.epoch), validate(one))[1])
         status, printed, told = run(*arguments)
     assert status == 0, told
     assert "report in" in printed

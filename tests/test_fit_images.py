@@ -26,12 +26,11 @@ from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.data.datasets import read_bapps_2afc
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import Triplets, read_rated_csv
-from torchmetrics_fmiqa.fitting import fit as spips_training
-from torchmetrics_fmiqa.fitting import measure as measured_panel
-from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS, read_photographs
-from torchmetrics_fmiqa.fitting.measure import Measured, Measurement, SpipsPanel, check_apart
-from torchmetrics_fmiqa.fitting.measure_plan import plan_set
-from torchmetrics_fmiqa.fitting.single_inputs import SINGLE, single_inputs
+from torchmetrics_fmiqa.fitting import cross_validation, measure
+from torchmetrics_fmiqa.fitting.compare import SINGLE, single_inputs
+from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS
+from torchmetrics_fmiqa.fitting.measure import MeasuredSource, Measurement, SpipsPanel, check_apart
+from torchmetrics_fmiqa.fitting.sources import SetPlan, plan_set, read_photographs
 from torchmetrics_fmiqa.spips_model.checkpoint import load_spips
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe, as_spips_recipe
 
@@ -61,10 +60,11 @@ def photographs(folder: Path, count: int = 2) -> Path:
 
 
 def measurement(source: Any, cache: Path, root: Path | None = None, **options: Any) -> Measurement:
-    return Measurement(plan_set(source, root), PANEL, Reading(), cache, **options)
+    plan = source if isinstance(source, SetPlan) else plan_set(source, root)
+    return Measurement(plan, PANEL, Reading(), cache, **options)
 
 
-def measured(one: Measurement) -> Measured:
+def measured(one: Measurement) -> MeasuredSource:
     list(one)
     return one.result()
 
@@ -144,7 +144,7 @@ def test_photographs_are_distorted_by_degrees_and_each_reference_runs_once(
 def test_photographs_are_shrunk_before_they_are_distorted(tmp_path: Path) -> None:
     folder = photographs(tmp_path / "photos", 1)
     small = Reading(max_side=32)
-    one = Measurement(plan_set(read_photographs(folder)), PANEL, small, tmp_path / "cache")
+    one = Measurement(read_photographs(folder), PANEL, small, tmp_path / "cache")
     own = measured(one).set
     image = small.fit(read_image(folder / "p0.png"))[None]
     row = own.image.tolist().index("p0.png noise 5")
@@ -234,7 +234,7 @@ def test_what_changes_the_numbers_is_measured_apart(tmp_path: Path) -> None:
 
 
 def test_a_measurement_that_is_not_finite_names_the_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flat = measured_panel.Profiled.flat
+    flat = measure.Profiled.flat
 
     def broken(self: Profiled) -> torch.Tensor:
         found = flat(self).clone()
@@ -242,7 +242,7 @@ def test_a_measurement_that_is_not_finite_names_the_pair(tmp_path: Path, monkeyp
         return found
 
     one = measurement(read_rated_csv(rated(tmp_path / "data", 2)), tmp_path / "cache", batch=3)
-    monkeypatch.setattr(measured_panel.Profiled, "flat", broken)
+    monkeypatch.setattr(measure.Profiled, "flat", broken)
     with pytest.raises(ValueError, match=r"data: mean@blocks.0 of 'd0_2.png' against 'r0.png' is nan: leave out"):
         list(one)
     monkeypatch.undo()
@@ -423,7 +423,7 @@ def test_an_interrupted_training_goes_on_and_gives_the_same(
 ) -> None:
     given = ("--pairs", sets / "a" / "pairs.csv", "--folds", "2")
     fit(sets, tmp_path / "whole", *given)
-    original, calls = spips_training._fit, []
+    original, calls = cross_validation._fit, []
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(arguments)
@@ -431,7 +431,7 @@ def test_an_interrupted_training_goes_on_and_gives_the_same(
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(spips_training, "_fit", interrupted)
+    monkeypatch.setattr(cross_validation, "_fit", interrupted)
     fmiqa("fit", *given, *QUICK, "--cache", sets / "cache", "--out", tmp_path / "out", status=130)
     assert not (tmp_path / "out" / "report.md").exists()
     monkeypatch.undo()
@@ -500,15 +500,8 @@ def test_images_that_cannot_be_read_are_listed_and_the_others_go_on(tmp_path: Pa
 def wrong() -> Iterator[Any]:
     """Arguments, with the folder of the sets in braces, and what is said of them."""
     a, b = "--pairs {}/a/pairs.csv", "--test {}/b/pairs.csv"
-    yield "", "give --scores TABLE, or images"
-    yield b, "give --scores TABLE, or images"
-    yield f"{a} --features psnr", "`--features` is for --scores; with images (--pairs, --data, --graded) it would do"
-    yield f"{a} --group ref", "`--group` is for --scores"
-    yield f"{a} --higher-is-better psnr", "`--higher-is-better` is for --scores"
-    yield "--scores x.csv --graded {}/photos", "`--graded` is for images (--pairs, --data, --graded); with --scores"
-    yield "--scores x.csv --no-gate", "`--no-gate` is for images"
-    yield "--scores x.csv --max-side 32", "`--max-side` is for images"
-    yield "--scores x.csv --features psnr,ssim", "`--scores` needs --features, columns of scores, and --opinion"
+    yield "", "give images to train on"
+    yield b, "give images to train on"
     yield f"{a} {a}", "two sets are called 'a': rename one"
     yield f"{a} --test a={{}}/b/pairs.csv", "two sets are called 'a'"
     yield f"{a} --graded a={{}}/photos", "two sets are called 'a'"
@@ -553,16 +546,10 @@ def test_wrong_arguments_are_refused_before_any_work(
     sets: Path, tmp_path: Path, forwarded: list[int], arguments: str, message: str
 ) -> None:
     given = [one.replace("{}", str(sets)) for one in arguments.split()]
-    how = () if "--scores" in arguments else QUICK[:-2]
-    said = refusal("fit", *given, *how, "--out", tmp_path / "out")
+    said = refusal("fit", *given, *QUICK[:-2], "--out", tmp_path / "out")
     assert message in said
     assert forwarded == []
     assert not (tmp_path / "out").exists()
-
-
-def test_a_head_of_another_recipe_is_refused(mixed: tuple[Path, str]) -> None:
-    with pytest.raises(ValueError, match="was trained for"):
-        load_spips(mixed[0] / "head.safetensors", SpipsRecipe(Recipe(**{**RANDOM_VIT, "weights": "random:1"})))
 
 
 # Real images

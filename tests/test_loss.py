@@ -83,6 +83,23 @@ def test_autocast_reaches_the_backbone_and_not_the_distance(dtype: torch.dtype) 
     assert nn.functional.cosine_similarity(grad.flatten(), exact_grad.flatten(), 0) > 0.9
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_distance_is_given_half_features_in_float32_and_no_autocast(dtype: torch.dtype) -> None:
+    seen: list[tuple[torch.dtype, bool, bool]] = []
+
+    def distance(preds: Tensor, target: Tensor) -> Tensor:
+        autocast = torch.is_autocast_enabled("cpu")
+        seen.extend((side.dtype, torch.equal(side, side.to(dtype).float()), autocast) for side in (preds, target))
+        return (preds - target).abs().mean((1, 2))
+
+    loss = FeatureDistanceLoss(Recipe("fmiqa/embedded", weights="random:0", taps=[0], distance=distance))
+    preds, target = make_pair(1, 32, 32)
+    with torch.autocast("cpu", dtype):
+        loss(preds, target)
+        gradient(loss, preds, target)
+    assert seen == 4 * [(torch.float32, True, False)]
+
+
 def test_half_images_are_raised() -> None:
     preds, target = make_pair(1)
     value, grad = gradient(FeatureDistanceLoss(**RANDOM_VIT), preds.bfloat16(), target.bfloat16())
@@ -132,6 +149,21 @@ def test_the_shift_is_a_mirrored_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.arange(5.0).expand(1, 1, 5, 5)
     assert _shifted(image, torch.tensor([0, 2]))[0, 0, 0].tolist() == [2, 3, 4, 3, 2]
     assert _shifted(image, torch.tensor([0, -2]))[0, 0, 0].tolist() == [2, 1, 0, 1, 2]
+
+
+def test_a_mask_moves_with_its_images() -> None:
+    from torchmetrics_fmiqa.losses import _shifted
+
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., :20, :30] = 1
+    images = (*make_pair(1), mask)
+    loss = FeatureDistanceLoss(**RANDOM_VIT, random_shift=True)
+    torch.manual_seed(0)
+    value = loss(*images)
+    torch.manual_seed(0)
+    shift = torch.ops.torchmetrics_fmiqa.draw_shift(mask, loss.random_shift)
+    assert shift.all()
+    assert value == loss.eval()(*(_shifted(one, shift) for one in images))
 
 
 @pytest.mark.slow

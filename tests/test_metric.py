@@ -337,6 +337,23 @@ def test_equal_images_score_zero(way: dict[str, Any]) -> None:
         assert torch.equal(value, torch.zeros_like(value))
 
 
+class RoundsByPlace(nn.Module):
+    """What some processors do to a row of a matrix."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * (1 + 1e-6 * torch.arange(len(images)).view(-1, 1, 1, 1))
+
+
+def test_equal_images_score_zero_where_rounding_goes_by_the_place_in_the_batch() -> None:
+    preds, target = batch(3)
+    preds[1] = target[1]
+    pair = (preds, target)
+    fields = {"backbone": nn.Sequential(RoundsByPlace()), "taps": ["0"], "normalization": "none", "distance": "l2"}
+    values, drawn = feature_distance(*pair, **fields, reduction="none"), feature_distance_map(*pair, **fields)
+    for found in (values, drawn.amax((1, 2, 3))):
+        assert (found == 0).tolist() == [False, True, False]
+
+
 def test_lists_of_different_sizes_equal_one_by_one() -> None:
     sizes = [(32, 48), (64, 32), (32, 48), (17, 240), (5, 7)]
     pairs = [make_pair(1, *size, seed=seed) for seed, size in enumerate(sizes)]

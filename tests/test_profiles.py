@@ -21,7 +21,9 @@ from torch.nn import functional as F
 from tests.conftest import RANDOM_VIT, make_pair
 from tests.lightning_tools import one_thread  # noqa: F401
 from torchmetrics_fmiqa import FeatureComparator, Recipe
+from torchmetrics_fmiqa.comparator.pooling import pool_map
 from torchmetrics_fmiqa.comparator.tap_statistics import Profile, Profiled
+from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 from torchmetrics_fmiqa.features.tiles import plan_tiles, position_weights
@@ -250,6 +252,19 @@ def test_the_mean_of_a_profile_is_the_feature_distance(case: str) -> None:
     torch.testing.assert_close(measured.spread[..., 0], *distances.per_tap.values(), rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("combine", ["mean", "geometric"])
+def test_joined_distances_are_pooled_as_their_map(combine: str) -> None:
+    fields = {"backbone": "fmiqa/embedded", "weights": "random:0", "taps": [0, 2], "pooling": "mean"}
+    joined = {"distance": {"cosine": 3, "symmetric_kl": 1, "l2": 2}, "combine": combine}
+    pair = make_pair(2, 64, 96)
+    measured = measure({**fields, **joined}, *pair)
+    drawn = FeatureComparator(Recipe(**fields, **joined)).maps(*pair, per_layer=True)["cosine+l2+symmetric_kl"]
+    expected = torch.stack([pool_map(drawn[tap]) for tap in ("stages.0", "stages.2")], 1)
+    torch.testing.assert_close(measured.spread, expected, rtol=1e-4, atol=1e-8)
+    singles = [measure({**fields, "distance": name}, *pair).summary for name in ("cosine", "l2")]
+    torch.testing.assert_close(measured.summary, Joint(("cosine", "l2"), (0.6, 0.4), combine).score(singles))
+
+
 @pytest.mark.parametrize("fields", [VIT, {**VIT, "resolution": "native"}], ids=["tiled", "native"])
 def test_the_scene_as_a_whole_is_the_distance_of_the_class_token(fields: dict[str, Any]) -> None:
     pair = make_pair(2, 240, 64)
@@ -380,6 +395,8 @@ def test_forward_passes_that_differ_cannot_be_shared() -> None:
     ("fields", "match"),
     [
         ({"distance": ["l2", "cosine"]}, "takes one `distance`"),
+        ({"distance": {"symmetric_kl": 1, "jensen_shannon": 1}}, "'jensen_shannon.symmetric_kl' compares many"),
+        ({"distance": {"cosine": 1, "wasserstein": 1}}, "needs positions.*'wasserstein'.*take distance='l2'"),
         ({"distance": "wasserstein"}, "needs positions.*'wasserstein'.*take distance='l2'"),
         ({"distance": lambda one, other: one.mean((1, 2))}, "needs positions"),
         ({"distance": "l2", "protocol": "zsiqa"}, "by the fmiqa protocol"),

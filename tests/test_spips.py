@@ -115,26 +115,25 @@ def measured_of(preds: Tensor, target: Tensor, **fields: Any) -> Profiled:
 # By hand
 
 
-def test_the_fixed_score_is_the_mean_of_three_distances_and_a_quarter_of_a_fourth() -> None:
+def test_the_fixed_score_is_the_mean_distance_over_taps() -> None:
     preds, target = make_pair(3, 70, 50)
     fields = {**VIT, "taps": [0, 1, 2, 3, 4]}
-    patches, whole = (
-        feature_distance(preds, target, per_layer=True, reduction="none", tokens=tokens, **fields)
-        for tokens in ("patch", "prefix")
-    )
-    low = sum(patches[f"blocks.{i}"] for i in (0, 1, 2)) / 3
-    semantic = sum(patches[f"blocks.{i}"] for i in (3, 4)) / 2
-    scene = sum(whole[f"blocks.{i}"] for i in (3, 4)) / 2
-    structure = quality_maps(preds, target)["ms_ssim"].mean((1, 2, 3))
+    taps = feature_distance(preds, target, per_layer=True, reduction="none", **fields)
+    low, semantic = (sum(taps[f"blocks.{i}"] for i in some) / len(some) for some in ((0, 1, 2), (3, 4)))
     expected = {
-        PARTS: (low + semantic + scene + structure / 4) / 3.25,
+        PARTS: feature_distance(preds, target, reduction="none", **fields),
         ("low_level",): low,
-        ("semantic",): (semantic + scene) / 2,
-        ("conventional",): structure,
-        ("conventional", "low_level"): (low + structure / 4) / 1.25,
+        ("semantic",): semantic,
+        ("conventional",): quality_maps(preds, target)["ms_ssim"].mean((1, 2, 3)),
+        ("conventional", "low_level"): low,
     }
     for parts, score in expected.items():
         assert_same(spips(preds, target, reduction="none", parts=parts, **fields), score)
+
+
+def test_the_default_without_a_head_is_the_default_distance_at_two_taps() -> None:
+    preds, target = make_pair(2, 48, 80)
+    assert_same(spips(preds, target), feature_distance(preds, target, taps=(0, 1)))
 
 
 def score_by_hand(head: SpipsHead, measured: Profiled) -> np.ndarray:
@@ -1008,12 +1007,15 @@ def test_a_part_that_is_off_is_not_read(parts: tuple[str, ...]) -> None:
     recipe = recipe_of({**VIT, "taps": [0, 1, 2, 3, 4]})
     split = len(recipe.low_level)
     measured = random_profiled(recipe.taps, 192, 8)
-    heads = [trained(recipe, parts=parts), FixedHead(recipe.low_level, recipe.semantic, parts)]
-    read = {*parts} | ({"reference"} if {"semantic", "low_level"} <= {*parts} else set())
-    for head in heads:
+    gated = {"semantic", "low_level"} <= {*parts}
+    read_by = {
+        trained(recipe, parts=parts): {*parts, *(["reference"] if gated else [])},
+        FixedHead(recipe.low_level, recipe.semantic, parts): {*parts} - {"conventional"} or {*parts},
+    }
+    for head, read in read_by.items():
         for part in (*PARTS, "reference"):
             found, same = head(noisy(measured, part, split)), head(measured)
-            if part in read and not (part == "reference" and isinstance(head, FixedHead)):
+            if part in read:
                 assert (found != same).all(), part
             else:
                 assert torch.equal(found, same), part
@@ -1458,7 +1460,7 @@ def test_agreement_with_people_on_live(vit_tiny: dict[str, str]) -> None:
     opinion = [float(row["dmos"]) for row in rows]
     found = {name: stats.spearmanr(values.numpy(), opinion).statistic for name, values in metrics.compute().items()}
     assert found["vit"] >= 0.92
-    assert found["spips"] >= 0.893  # of MS-SSIM, docs/guide.md
+    assert found["spips"] >= 0.893  # of MS-SSIM, docs/findings.md
     assert found["spips"] >= found["vit"] - 0.01
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import math
 import subprocess
 import sys
@@ -21,12 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from torchmetrics_fmiqa.benchmark.progress import SilentProgress
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
-from torchmetrics_fmiqa.fitting.dataset import Examples, MeasuredSet, deal, examples, ordered_pairs
-from torchmetrics_fmiqa.fitting.fit import FittedSpips, SpipsValidation, check_spips, cross_validate_spips, fit_spips
+from torchmetrics_fmiqa.fitting.cross_validation import CrossValidation, check_sets, cross_validate, fit_head
+from torchmetrics_fmiqa.fitting.dataset import Examples, MeasuredSet, epoch_batches, examples, ordered_pairs
+from torchmetrics_fmiqa.fitting.heads import FittedHead, SpipsSpec
 from torchmetrics_fmiqa.fitting.losses import choice_loss, opinion_loss, ranking_loss
 from torchmetrics_fmiqa.fitting.splits import deal_folds, inner_rows
+from torchmetrics_fmiqa.fitting.trainer import HeadTrainer
 from torchmetrics_fmiqa.recipes import Recipe
 from torchmetrics_fmiqa.spips_model.checkpoint import load_spips
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
@@ -35,6 +37,22 @@ from torchmetrics_fmiqa.statistics import two_afc
 RECIPE = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 2, 3]))
 CHANNELS = 8
 QUICK = SpipsTraining(hidden=(8,), epochs=20, patience=8)
+
+
+def spec(training: SpipsTraining) -> SpipsSpec:
+    return SpipsSpec(RECIPE, training)
+
+
+class Heard(SilentProgress):
+    """Keeps what it is told, and pulls the plug after some texts."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self.most, self.texts = most, list[str]()
+
+    def status(self, text: str) -> None:
+        self.texts.append(text)
+        if len(self.texts) == self.most:
+            raise InterruptedError(text)
 
 
 def measured(blur: np.ndarray, noise: np.ndarray, who: np.ndarray, rng: np.random.Generator) -> Profiled:
@@ -105,11 +123,11 @@ def ranked(references: int = 20, seed: int = 0, name: str = "ranked", levels: in
     return MeasuredSet(name, "rank", (one,), target, names("r", who), names("i", np.arange(len(who))), series=series)
 
 
-def agreement(found: SpipsValidation, one: MeasuredSet) -> float:
-    return float(stats.spearmanr(found.prediction[one.name], one.target).statistic)
+def agreement(found: CrossValidation, one: MeasuredSet) -> float:
+    return float(stats.spearmanr(found.predictions[one.name].opinion, one.target).statistic)
 
 
-def same(one: FittedSpips, other: FittedSpips) -> bool:
+def same(one: FittedHead, other: FittedHead) -> bool:
     """To the last bit."""
     a, b = one.head.state_dict(), other.head.state_dict()
     weights = a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
@@ -142,28 +160,25 @@ def put(value: float, *place: Any) -> Callable[[torch.Tensor], torch.Tensor]:
 @pytest.mark.parametrize("better", [True, False])
 def test_opinions_of_unseen_references_are_predicted_in_their_own_units(better: bool) -> None:
     one = rated(better=better)
-    found = cross_validate_spips([one], RECIPE, 3, QUICK)
+    found = cross_validate([one], spec(QUICK), 3)
     assert agreement(found, one) > 0.95
-    assert np.abs(found.prediction["rated"] - one.target).mean() < 0.1 * np.ptp(one.target)
+    assert np.abs(found.predictions["rated"].opinion - one.target).mean() < 0.1 * np.ptp(one.target)
     for fold, fitted in enumerate(found.fits):
-        held, trained = found.fold["rated"] == fold, one.target[found.fold["rated"] != fold]
+        held, trained = found.predictions["rated"].fold == fold, one.target[found.predictions["rated"].fold != fold]
         score = fitted.head(one.rows(np.flatnonzero(held)).measured[0]).double()
-        assert found.score["rated"][held] == pytest.approx(score.numpy())
-        assert found.prediction["rated"][held] == pytest.approx(fitted.head.fusion.opinion(score).numpy())
+        assert found.predictions["rated"].score[held] == pytest.approx(score.numpy())
+        assert found.predictions["rated"].opinion[held] == pytest.approx(fitted.head.fusion.opinion(score).numpy())
         scale = fitted.head.fusion.scale
         ends = (trained.min(), trained.max()) if better else (trained.max(), trained.min())
         assert (scale.worst, scale.best, scale.higher_is_better) == (*ends, better)
         assert fitted.validation > 0.9
         assert not fitted.head.training
         assert not any(parameter.requires_grad for parameter in fitted.head.parameters())
-
-
-def test_the_head_beats_each_of_its_inputs() -> None:
-    one = rated(better=False)
-    found = cross_validate_spips([one], RECIPE, 3, QUICK)
-    flat = one.measured[0].flat()[:, :-CHANNELS]
-    best = max(stats.spearmanr(column, one.target).statistic for column in flat.T)
-    assert agreement(found, one) > best + 0.05 > 0.8
+    best_input = max(abs(stats.spearmanr(column, one.target).statistic) for column in one.measured[0].flat().T)
+    assert agreement(found, one) > best_input + 0.05 > 0.8
+    channels = torch.rand(1, CHANNELS)
+    equal = Profiled(torch.zeros(1, 4, 3), torch.zeros(1, 4), channels, torch.zeros(1, 9), RECIPE.taps)
+    assert (fitted.head(equal).item(), fitted.head.quality(fitted.head(equal)).item()) == (0, 100)
 
 
 def test_ranks_alone_put_unseen_series_in_order() -> None:
@@ -173,7 +188,7 @@ def test_ranks_alone_put_unseen_series_in_order() -> None:
         broken(one, spread=lambda values: values.index_copy(1, torch.tensor([0]), 3 / (1 + values[:, :1])))
         for one in (train, test)
     )
-    fitted = fit_spips([train], RECIPE, QUICK)
+    fitted = fit_head([train], spec(QUICK))
     score = fitted.head(test.measured[0]).double().numpy()
     pairs = ordered_pairs(test.target, test.series)
     in_order = np.mean(score[pairs[:, 0]] > score[pairs[:, 1]])
@@ -185,33 +200,25 @@ def test_ranks_alone_put_unseen_series_in_order() -> None:
 
 def test_choices_of_unseen_references_are_made_as_people_made_them() -> None:
     one = chosen()
-    found = cross_validate_spips([one], RECIPE, 3, QUICK)
+    found = cross_validate([one], spec(QUICK), 3)
     ceiling = np.maximum(one.target, 1 - one.target).mean()
-    assert found.prediction["chosen"].shape == (240, 2)
-    assert (found.prediction["chosen"] == found.score["chosen"]).all()
-    assert two_afc(*found.prediction["chosen"].T, one.target) > ceiling - 0.02
+    assert found.predictions["chosen"].score.shape == (240, 2)
+    assert found.predictions["chosen"].opinion is None
+    assert two_afc(*found.predictions["chosen"].score.T, one.target) > ceiling - 0.02
     assert all(fitted.head.fusion.scale is None for fitted in found.fits)
 
 
 def test_a_mixture_of_scales_and_directions_does_as_well_as_each_alone() -> None:
     mos, dmos = rated(160, 8), rated(160, 8, seed=1, better=False, name="other")
-    found = cross_validate_spips([mos, dmos], RECIPE, 2, QUICK)
+    found = cross_validate([mos, dmos], spec(QUICK), 2)
     for one in (mos, dmos):
-        alone = cross_validate_spips([one], RECIPE, 2, QUICK)
+        alone = cross_validate([one], spec(QUICK), 2)
         assert agreement(found, one) > agreement(alone, one) - 0.01 > 0.9
         # In the units and the direction of the set, though the head's own scale is another.
-        assert np.abs(found.prediction[one.name] - one.target).mean() < 0.1 * np.ptp(one.target)
+        assert np.abs(found.predictions[one.name].opinion - one.target).mean() < 0.1 * np.ptp(one.target)
     for fitted in found.fits:
         scale = fitted.head.fusion.scale
         assert (scale.worst, scale.best, scale.higher_is_better) == (0, 100, True)
-
-
-def test_all_kinds_can_be_mixed() -> None:
-    sets = [rated(120, 6), chosen(120, 6), ranked(6)]
-    found = cross_validate_spips(sets, RECIPE, 2, QUICK)
-    assert set(found.prediction) == {"rated", "chosen"}
-    assert agreement(found, sets[0]) > 0.93
-    assert two_afc(*found.prediction["chosen"].T, sets[1].target) > 0.75
 
 
 @pytest.mark.parametrize(
@@ -221,14 +228,13 @@ def test_all_kinds_can_be_mixed() -> None:
         {"parts": ("low_level", "conventional")},
         {"linear": True},
         {"gated": False},
-        {"balance": True},
     ],
     ids=str,
 )
 def test_ablations_train_what_they_say(options: dict) -> None:
     one = rated(120, 6)
-    fitted = fit_spips([one], RECIPE, replace(QUICK, epochs=6, **options))
-    again = fit_spips([one], RECIPE, replace(QUICK, epochs=6))
+    fitted = fit_head([one], spec(replace(QUICK, epochs=6, **options)))
+    again = fit_head([one], spec(replace(QUICK, epochs=6)))
     head = fitted.head
     assert fitted.validation > 0.2
     assert head.parts == options.get("parts", again.head.parts)
@@ -237,22 +243,7 @@ def test_ablations_train_what_they_say(options: dict) -> None:
         moved = not options.get("gated", True)
         assert bool((head.gate.weight == 0).all()) == moved
         assert bool((head.share(one.measured[0]) == 0.5).all()) == moved
-    # With one set there is nothing to balance.
-    assert same(fitted, again) == (options == {"balance": True})
-
-
-def test_hidden_layers_learn_what_a_weighted_sum_cannot() -> None:
-    train, test = rated(), rated(seed=7)
-    found = [fit_spips([train], RECIPE, replace(QUICK, linear=linear)).head for linear in (False, True)]
-    network, linear = (-stats.spearmanr(head(test.measured[0]), test.target).statistic for head in found)
-    assert network > linear + 0.01 > 0.9
-
-
-def test_equal_images_have_distance_zero_and_quality_100() -> None:
-    head = fit_spips([rated(120, 6)], RECIPE, replace(QUICK, epochs=4)).head
-    zeros = Profiled(torch.zeros(1, 4, 3), torch.zeros(1, 4), torch.rand(1, CHANNELS), torch.zeros(1, 9), RECIPE.taps)
-    assert head(zeros).item() == 0
-    assert head.quality(head(zeros)).item() == 100
+    assert not same(fitted, again)
 
 
 # Which rows
@@ -261,10 +252,10 @@ def test_equal_images_have_distance_zero_and_quality_100() -> None:
 def test_nothing_of_a_held_out_fold_reaches_its_head() -> None:
     sets = [rated(120, 6), chosen(120, 6)]
     training = replace(QUICK, epochs=3)
-    before = cross_validate_spips(sets, RECIPE, 3, training)
+    before = cross_validate(sets, spec(training), 3)
     changed = []
     for one in sets:
-        held = torch.from_numpy(before.fold[one.name] == 1)
+        held = torch.from_numpy(before.predictions[one.name].fold == 1)
 
         def otherwise(values: torch.Tensor, held: torch.Tensor = held) -> torch.Tensor:
             return torch.where(held.view(-1, *[1] * (values.ndim - 1)), 7 * values.flip(0), values)
@@ -272,7 +263,7 @@ def test_nothing_of_a_held_out_fold_reaches_its_head() -> None:
         parts = dict.fromkeys(("spread", "summary", "reference", "of_images"), otherwise)
         target = np.where(held, one.target[::-1], one.target)
         changed.append(replace(broken(one, **parts), target=target))
-    after = cross_validate_spips(changed, RECIPE, 3, training)
+    after = cross_validate(changed, spec(training), 3)
     assert same(before.fits[1], after.fits[1])
     assert not same(before.fits[0], after.fits[0])
 
@@ -289,17 +280,17 @@ def test_folds_hold_references_of_every_set_but_ranks() -> None:
 def test_leaving_one_out_numbers_on_from_set_to_set() -> None:
     sets = [rated(24, 4), ranked(3), chosen(9, 3)]
     training = replace(QUICK, epochs=1)
-    found = cross_validate_spips(sets, RECIPE, "leave-one-out", training)
-    assert sorted(set(found.fold["rated"])) == [0, 1, 2, 3]
-    assert sorted(set(found.fold["chosen"])) == [4, 5, 6]
+    found = cross_validate(sets, spec(training), "leave-one-out")
+    assert sorted(set(found.predictions["rated"].fold)) == [0, 1, 2, 3]
+    assert sorted(set(found.predictions["chosen"].fold)) == [4, 5, 6]
     assert len(found.fits) == 7
     for name, kept in (("rated", "chosen"), ("chosen", "rated")):
-        fold = int(found.fold[name][0])
+        fold = int(found.predictions[name].fold[0])
         one, other = (next(part for part in sets if part.name == which) for which in (name, kept))
-        rest = one.rows(np.flatnonzero(found.fold[name] != fold))
+        rest = one.rows(np.flatnonzero(found.predictions[name].fold != fold))
         trained = [{name: rest, kept: other}.get(part.name, part) for part in sets]
-        assert same(found.fits[fold], fit_spips(trained, RECIPE, training))
-    assert all(np.isfinite(values).all() for values in found.prediction.values())
+        assert same(found.fits[fold], fit_head(trained, spec(training)))
+    assert all(np.isfinite(own.score).all() for own in found.predictions.values())
 
 
 def test_a_fifth_of_the_references_of_each_set_is_kept_to_stop_by() -> None:
@@ -334,7 +325,7 @@ def bare(kind: str, count: int, series: int, name: str = "") -> Examples:
 def test_an_epoch_deals_every_row_once_in_batches_of_one_set(shapes: list, batch: int, seed: int) -> None:
     sets = [bare(*shape) for shape in shapes]
     generator = torch.Generator().manual_seed(seed)
-    epochs = [deal(sets, batch, False, generator) for epoch in range(3)]
+    epochs = [epoch_batches(sets, batch, generator) for epoch in range(3)]
     assert len({len(epoch) for epoch in epochs}) == 1
     for epoch in epochs:
         for place, one in enumerate(sets):
@@ -345,17 +336,13 @@ def test_an_epoch_deals_every_row_once_in_batches_of_one_set(shapes: list, batch
                 assert sum(map(len, found)) == len(set().union(*found))  # no series in two batches
             else:
                 assert len(set(map(len, own))) <= 2
-    balanced = deal(sets, batch, True, generator)
-    counts = [sum(which == place for which, _ in balanced) for place in range(len(sets))]
-    assert len(set(counts)) == 1
-    assert counts[0] == max(sum(which == place for which, _ in epochs[0]) for place in range(len(sets)))
 
 
 def test_few_images_make_several_steps_and_epochs_differ() -> None:
     sets = [bare("opinion", 58, 1), bare("rank", 600, 120)]
     generator = torch.Generator().manual_seed(0)
-    first, second = deal(sets, 64, False, generator), deal(sets, 64, False, generator)
-    again, other = (deal(sets, 64, False, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    first, second = epoch_batches(sets, 64, generator), epoch_batches(sets, 64, generator)
+    again, other = (epoch_batches(sets, 64, torch.Generator().manual_seed(seed)) for seed in (0, 1))
     assert [sum(which == place for which, _ in first) for place in (0, 1)] == [7, 9]
 
     def flat(dealt: list) -> list:
@@ -386,30 +373,23 @@ def test_opinions_are_turned_and_brought_to_one_scale() -> None:
 
 
 def test_each_kind_has_its_loss_and_its_agreement() -> None:
-    from torchmetrics_fmiqa.fitting.trainer import HeadModule
-
     sets = [rated(60, 6), chosen(60, 6), ranked(6)]
     parts = [examples(one) for one in sets]
-    head = fit_spips(sets, RECIPE, replace(QUICK, epochs=1)).head
-    module = HeadModule(head, parts, parts, QUICK)
+    head = fit_head(sets, spec(replace(QUICK, epochs=1))).head
+    trainer = HeadTrainer(head, parts, parts, QUICK)
     with torch.no_grad():
-        module.log_sharpness.fill_(0.7)
+        trainer.log_sharpness.fill_(0.7)
     rows = torch.arange(0, 60, 2)
     scores = [[head(version.rows(rows)) for version in one.measured] for one in sets]
     series = torch.from_numpy(np.unique(sets[2].series, return_inverse=True)[1])[rows]
     expected = [
         opinion_loss(scores[0][0], -torch.from_numpy(sets[0].target)[rows].float()),
-        choice_loss(*scores[1], torch.from_numpy(sets[1].target)[rows], math.exp(0.7)),
+        choice_loss(*(math.exp(0.7) * score for score in scores[1]), torch.from_numpy(sets[1].target)[rows]),
         ranking_loss(scores[2][0], torch.from_numpy(sets[2].target)[rows], series),
     ]
-    for place, loss in enumerate(expected):
-        assert module.training_step((place, rows), 0).item() == pytest.approx(loss.item(), rel=1e-4)
+    for part, loss in zip(parts, expected, strict=True):
+        assert trainer.loss(part.rows(rows)).item() == pytest.approx(loss.item(), rel=1e-4)
 
-    logged, losses = dict[str, float](), {f"loss/{one.name}": loss for one, loss in zip(sets, expected, strict=True)}
-    module.log = lambda name, value, **options: logged.__setitem__(name, float(value))
-    for place in module.val_dataloader():
-        module.validation_step(place, 0)
-    module.on_validation_epoch_end()
     all_scores = [[head(version).numpy() for version in one.measured] for one in sets]
     right = [
         np.sign(all_scores[2][0][i] - all_scores[2][0][j]) / 2 + 0.5
@@ -417,105 +397,85 @@ def test_each_kind_has_its_loss_and_its_agreement() -> None:
         for j in range(len(sets[2]))
         if sets[2].series[i] == sets[2].series[j] and sets[2].target[i] > sets[2].target[j]
     ]
-    by_hand = {
-        "validation/rated": -stats.spearmanr(all_scores[0][0], sets[0].target).statistic,
-        "validation/chosen": two_afc(*all_scores[1], sets[1].target),
-        "validation/ranked": np.mean(right),
-    }
-    by_hand |= {"validation": np.mean(list(by_hand.values()))}
-    assert logged == pytest.approx(by_hand | {name: loss.item() for name, loss in losses.items()}, abs=1e-4)
-    assert module.validation == logged["validation"]
+    by_hand = [
+        -stats.spearmanr(all_scores[0][0], sets[0].target).statistic,
+        two_afc(*all_scores[1], sets[1].target),
+        np.mean(right),
+    ]
+    assert trainer.validate() == pytest.approx([*by_hand, np.mean(by_hand)], abs=1e-4)
 
 
 def test_decay_is_of_the_network_and_stronger_of_the_gate() -> None:
-    from torchmetrics_fmiqa.fitting.trainer import HeadModule
-
     sets = [examples(rated(60, 6))]
-    head = fit_spips([rated(60, 6)], RECIPE, replace(QUICK, epochs=1)).head.requires_grad_(True)
-    module = HeadModule(head, sets, sets, replace(QUICK, weight_decay=0.02, gate_decay=7))
-    decay = {
-        id(one): group["weight_decay"]
-        for group in module.configure_optimizers().param_groups
-        for one in group["params"]
-    }
-    named = {name: decay[id(one)] for name, one in module.named_parameters()}
-    assert {name for name, value in named.items() if value == 7} == {"head.gate.weight", "head.gate.bias"}
-    assert [name for name, value in named.items() if value == 0] == ["log_sharpness"]
-    assert {"head.low_level_weights", "head.fusion.network.0.weight"} <= {
-        n for n, value in named.items() if value == 0.02
-    }
+    head = fit_head([rated(60, 6)], spec(replace(QUICK, epochs=1))).head.requires_grad_(True)
+    trainer = HeadTrainer(head, sets, sets, replace(QUICK, weight_decay=0.02, gate_decay=7))
+    groups = trainer.optimizer.param_groups
+    decay = {id(one): group["weight_decay"] for group in groups for one in group["params"]}
+    assert decay[id(trainer.log_sharpness)] == 0
+    named = {name: decay[id(one)] for name, one in head.named_parameters()}
+    assert {name for name, value in named.items() if value == 7} == {"gate.weight", "gate.bias"}
+    assert set(named.values()) == {7, 0.02}
 
-    strong, weak = (fit_spips([rated()], RECIPE, replace(QUICK, epochs=6, gate_decay=one)) for one in (50.0, 0.0))
+    strong, weak = (fit_head([rated()], spec(replace(QUICK, epochs=6, gate_decay=one))) for one in (50.0, 0.0))
     assert strong.head.gate.weight.norm() < 0.5 * weak.head.gate.weight.norm()
 
 
 # Stopping, going on
 
 
-def told(k: int) -> Callable[[str], None]:
-    """Pull the plug after k epochs."""
-    seen: list[str] = []
-
-    def tell(text: str) -> None:
-        seen.append(text)
-        if len(seen) == k:
-            raise InterruptedError(text)
-
-    return tell
-
-
 def test_training_stops_where_nothing_gets_better_and_takes_the_best() -> None:
-    seen: list[str] = []
-    fitted = fit_spips([rated()], RECIPE, replace(QUICK, epochs=60, patience=3), tell=seen.append)
+    heard = Heard()
+    fitted = fit_head([rated()], spec(replace(QUICK, epochs=60, patience=3)), progress=heard)
+    seen = heard.texts
     assert len(seen) == fitted.epoch + 3 < 60
     assert seen[0].startswith("epoch 1 of at most 60: ")
     values = [float(text.split(": ")[1].split(",")[0]) for text in seen]
     assert values.index(max(values)) + 1 == fitted.epoch
     assert fitted.validation == pytest.approx(max(values), abs=1e-4)
     # The weights too are those of that epoch: less epochs would have given the same head.
-    assert same(fitted, fit_spips([rated()], RECIPE, replace(QUICK, epochs=fitted.epoch, patience=3)))
+    assert same(fitted, fit_head([rated()], spec(replace(QUICK, epochs=fitted.epoch, patience=3))))
 
 
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     sets = [rated(120, 6), chosen(120, 6), ranked(6)]
     training = replace(QUICK, epochs=12, patience=3)
-    seen: list[str] = []
-    whole = fit_spips(sets, RECIPE, training, tmp_path / "whole", seen.append)
-    assert same(whole, fit_spips(sets, RECIPE, training))  # a folder changes nothing
+    heard = Heard()
+    whole = fit_head(sets, spec(training), tmp_path / "whole", heard)
+    seen = heard.texts
+    assert same(whole, fit_head(sets, spec(training)))  # a folder changes nothing
+    assert not same(whole, fit_head(sets, spec(replace(training, seed=1))))
     last = len(seen)  # interrupted then, nothing is left to train
     assert whole.epoch > 1
     assert last > 4
     for k in (1, 3, last - 1, last):
         folder = tmp_path / str(k)
         with pytest.raises(InterruptedError):
-            fit_spips(sets, RECIPE, training, folder, told(k))
+            fit_head(sets, spec(training), folder, Heard(k))
         assert (folder / "last.ckpt").is_file()
         assert not (folder / "head.safetensors").exists()
-        rest: list[str] = []
-        assert same(whole, fit_spips(sets, RECIPE, training, folder, rest.append)), k
-        assert rest == seen[k:]
+        rest = Heard()
+        assert same(whole, fit_head(sets, spec(training), folder, rest)), k
+        assert rest.texts == seen[k:]
 
 
 def test_an_epoch_that_was_cut_short_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchmetrics_fmiqa.fitting import trainer as training_module
-
     sets = [rated(120, 6)]
     training = replace(QUICK, epochs=5)
-    whole = fit_spips(sets, RECIPE, training)
-    original, calls = training_module.HeadModule.training_step, []
+    whole = fit_head(sets, spec(training))
+    original, epochs = HeadTrainer.loss, list[int]()
 
-    def failing(self: Any, batch: Any, batch_idx: int) -> torch.Tensor:
-        calls.append(batch_idx)
-        if len(calls) == 20:
+    def failing(self: HeadTrainer, batch: Examples) -> torch.Tensor:
+        epochs.append(self.epoch)
+        if len(epochs) == 20:
             raise InterruptedError
-        return original(self, batch, batch_idx)
+        return original(self, batch)
 
-    monkeypatch.setattr(training_module.HeadModule, "training_step", failing)
+    monkeypatch.setattr(HeadTrainer, "loss", failing)
     with pytest.raises(InterruptedError):
-        fit_spips(sets, RECIPE, training, tmp_path)
-    assert 0 < calls[-1] < max(calls)  # in the middle of an epoch
+        fit_head(sets, spec(training), tmp_path)
+    assert 0 < epochs.count(epochs[-1]) < epochs.count(0)  # in the middle of an epoch
     monkeypatch.undo()
-    assert same(whole, fit_spips(sets, RECIPE, training, tmp_path))
+    assert same(whole, fit_head(sets, spec(training), tmp_path))
 
 
 def test_finished_folds_are_read_back_and_an_unfinished_one_goes_on(
@@ -523,29 +483,28 @@ def test_finished_folds_are_read_back_and_an_unfinished_one_goes_on(
 ) -> None:
     sets = [rated(120, 6), ranked(3)]
     training = replace(QUICK, epochs=3)
-    seen: list[str] = []
-    whole = cross_validate_spips(sets, RECIPE, 3, training, None, seen.append)
+    heard = Heard()
+    whole = cross_validate(sets, spec(training), 3, None, heard)
+    seen = heard.texts
     assert len(seen) == 9
     assert seen[4].startswith("training the head of fold 2 of 3: epoch 2 of at most 3: ")
     with pytest.raises(InterruptedError):
-        cross_validate_spips(sets, RECIPE, 3, training, tmp_path, told(5))
-    rest: list[str] = []
-    found = cross_validate_spips(sets, RECIPE, 3, training, tmp_path, rest.append)
-    assert rest == seen[5:]
-    from torchmetrics_fmiqa.fitting import trainer as training_run
-
-    monkeypatch.setattr(training_run, "run", None)
-    back = cross_validate_spips(sets, RECIPE, 3, training, tmp_path)
+        cross_validate(sets, spec(training), 3, tmp_path, Heard(5))
+    rest = Heard()
+    found = cross_validate(sets, spec(training), 3, tmp_path, rest)
+    assert rest.texts == seen[5:]
+    monkeypatch.setattr(HeadTrainer, "run", None)
+    back = cross_validate(sets, spec(training), 3, tmp_path)
     for other in (found, back):
         assert all(same(one, two) for one, two in zip(whole.fits, other.fits, strict=True))
-        assert (other.prediction["rated"] == whole.prediction["rated"]).all()
-        assert (other.score["rated"] == whole.score["rated"]).all()
+        assert (other.predictions["rated"].opinion == whole.predictions["rated"].opinion).all()
+        assert (other.predictions["rated"].score == whole.predictions["rated"].score).all()
     assert load_spips(tmp_path / "fold-001" / "head.safetensors", RECIPE).made_for == RECIPE.digest
 
 
 def test_a_folder_made_from_anything_else_is_refused(tmp_path: Path) -> None:
     one, training = rated(120, 6), replace(QUICK, epochs=2)
-    fit_spips([one], RECIPE, training, tmp_path)
+    fit_head([one], spec(training), tmp_path)
     others = {
         "seed": ([one], replace(training, seed=1)),
         "sets": ([replace(one, target=one.target + 1)], training),
@@ -554,63 +513,43 @@ def test_a_folder_made_from_anything_else_is_refused(tmp_path: Path) -> None:
     }
     for named, (sets, options) in others.items():
         with pytest.raises(ValueError, match=f"made from other inputs .*{named}"):
-            fit_spips(sets, RECIPE, options, tmp_path)
+            fit_head(sets, spec(options), tmp_path)
     with pytest.raises(InterruptedError):
-        fit_spips([one], RECIPE, training, tmp_path / "new", told(1))
+        fit_head([one], spec(training), tmp_path / "new", Heard(1))
     (tmp_path / "new" / "last.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match=r"last\.ckpt cannot be read, delete it"):
-        fit_spips([one], RECIPE, training, tmp_path / "new")
+        fit_head([one], spec(training), tmp_path / "new")
 
 
-def test_logs_hold_each_epoch_of_each_run(tmp_path: Path) -> None:
+def test_the_log_holds_each_epoch_also_of_a_training_that_went_on(tmp_path: Path) -> None:
     sets = [rated(120, 6), ranked(3)]
     training = replace(QUICK, epochs=4)
     with pytest.raises(InterruptedError):
-        fit_spips(sets, RECIPE, training, tmp_path, told(2))
-    fitted = fit_spips(sets, RECIPE, training, tmp_path)
-    tables = sorted((tmp_path / "logs").glob("version_*/metrics.csv"))
-    rows = [row for path in tables for row in csv.DictReader(path.open())]
-    assert len(tables) == 2
-    assert set(rows[0]) >= {"loss/rated", "loss/ranked", "validation", "validation/rated", "validation/ranked"}
-    values = {int(row["epoch"]): float(row["validation"]) for row in rows if row["validation"]}
-    assert sorted(values) == [0, 1, 2, 3]
-    assert max(values.values()) == pytest.approx(fitted.validation)
-    assert len([row for row in rows if row["loss/rated"]]) == 4
-
-
-def test_control_c_is_a_keyboard_interrupt_and_can_be_again() -> None:
-    import signal
-
-    before = signal.getsignal(signal.SIGINT)
-
-    def tell(text: str) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit_spips([rated(60, 6)], RECIPE, QUICK, tell=tell)
-    assert signal.getsignal(signal.SIGINT) is before
+        fit_head(sets, spec(training), tmp_path, Heard(2))
+    fitted = fit_head(sets, spec(training), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    losses = ["loss/rated", "loss/ranked"]
+    assert list(rows[0]) == ["epoch", *losses, "validation/rated", "validation/ranked", "validation"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    values = [float(row["validation"]) for row in rows]
+    assert max(values) == fitted.validation == values[fitted.epoch - 1]
+    assert values == [(float(row["validation/rated"]) + float(row["validation/ranked"])) / 2 for row in rows]
+    assert all(float(row[name]) > 0 for row in rows for name in losses)
 
 
 # One seed, one head
 
 
-def test_one_seed_is_one_head_and_another_another() -> None:
-    sets, training = [rated(120, 6), chosen(60, 6)], replace(QUICK, epochs=3)
-    first = fit_spips(sets, RECIPE, training)
-    assert same(first, fit_spips(sets, RECIPE, training))
-    assert not same(first, fit_spips(sets, RECIPE, replace(training, seed=1)))
-
-
 def test_the_caller_s_state_neither_matters_nor_changes() -> None:
     one, training = rated(60, 6), replace(QUICK, epochs=2)
-    plain = fit_spips([one], RECIPE, training)
+    plain = fit_head([one], spec(training))
     with torch.inference_mode():
         inferred = broken(one, **{part: lambda values: values + 0 for part in ("spread", "summary", "reference")})
         assert inferred.measured[0].spread.is_inference()
-        assert same(plain, fit_spips([inferred], RECIPE, training))
-    assert same(plain, fit_spips([inferred], RECIPE, training))
+        assert same(plain, fit_head([inferred], spec(training)))
+    assert same(plain, fit_head([inferred], spec(training)))
     with torch.no_grad():
-        assert same(plain, fit_spips([one], RECIPE, training))
+        assert same(plain, fit_head([one], spec(training)))
         assert not torch.is_grad_enabled()
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     torch.manual_seed(3)
@@ -621,7 +560,7 @@ def test_the_caller_s_state_neither_matters_nor_changes() -> None:
     torch.set_default_dtype(torch.float64)
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            found = fit_spips([one], RECIPE, training)
+            found = fit_head([one], spec(training))
         assert torch.is_deterministic_algorithms_warn_only_enabled()
         assert torch.get_num_threads() == 2
         assert torch.get_default_dtype() == torch.float64
@@ -637,18 +576,19 @@ def test_nothing_is_printed_warned_or_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    level = logging.getLogger("lightning.pytorch").level
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit_spips([rated(60, 6)], RECIPE, replace(QUICK, epochs=2))
+        fit_head([rated(60, 6)], spec(replace(QUICK, epochs=2)))
         assert not list(tmp_path.iterdir())
-        fit_spips([rated(60, 6)], RECIPE, replace(QUICK, epochs=2), tmp_path / "run")
+        fit_head([rated(60, 6)], spec(replace(QUICK, epochs=2)), tmp_path / "run")
     assert capfd.readouterr() == ("", "")
-    assert logging.getLogger("lightning.pytorch").level == level
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        *("inputs.json", "log.csv", "last.ckpt", "head.safetensors", "fitted.json")
+    }
 
 
-def test_lightning_is_imported_only_to_train() -> None:
-    code = "import sys, torchmetrics_fmiqa.fitting.fit as _; print('lightning' in sys.modules)"
+def test_lightning_is_not_imported() -> None:
+    code = "import sys, torchmetrics_fmiqa.fitting.fit_images as _; print('lightning' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -729,14 +669,12 @@ def crossed_series() -> MeasuredSet:
 def test_what_cannot_be_trained_is_refused_before_any_training(
     sets: list[MeasuredSet], folds: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchmetrics_fmiqa.fitting import trainer as training_run
-
-    monkeypatch.setattr(training_run, "run", None)
+    monkeypatch.setattr(HeadTrainer, "run", None)
     with pytest.raises(ValueError, match=message):
-        check_spips(sets, folds, QUICK, RECIPE)
-    train = fit_spips if folds is None else partial(cross_validate_spips, folds=folds)
+        check_sets(sets, spec(QUICK), folds)
+    train = fit_head if folds is None else partial(cross_validate, folds=folds)
     with pytest.raises(ValueError, match=message):
-        train(sets, RECIPE, training=QUICK, folder=tmp_path / "run")
+        train(sets, spec(QUICK), folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -744,18 +682,12 @@ def test_an_input_that_is_constant_without_one_fold_alone_is_named() -> None:
     one = rated()
     held = torch.from_numpy(deal_folds([one], 3, QUICK.seed)["rated"] == 2)
     changed = broken(one, of_images=lambda values: values * held[:, None])
-    check_spips([changed], None, QUICK, RECIPE)
-    check_spips([changed], 3, replace(QUICK, parts=("semantic", "low_level")), RECIPE)
+    check_sets([changed], spec(QUICK))
+    check_sets([changed], spec(replace(QUICK, parts=("semantic", "low_level"))), 3)
     with pytest.raises(ValueError, match="without fold 2: the input 'psnr_mean' is constant"):
-        check_spips([changed], 3, QUICK, RECIPE)
-
-
-def test_sets_are_checked_without_the_recipe_too() -> None:
-    check_spips([rated(), chosen(), ranked()], 3)
-    with pytest.raises(ValueError, match="two: measured at the taps a, b"):
-        check_spips([rated(), replace(other_taps(), name="two")])
+        check_sets([changed], spec(QUICK), 3)
 
 
 def test_a_training_that_runs_away_says_so() -> None:
     with pytest.raises(ValueError, match=r"training failed.*learning rate of 1e\+30"):
-        fit_spips([rated(60, 6)], RECIPE, replace(QUICK, epochs=3, learning_rate=1e30))
+        fit_head([rated(60, 6)], spec(replace(QUICK, epochs=3, learning_rate=1e30)))

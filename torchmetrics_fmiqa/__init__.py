@@ -1,6 +1,6 @@
 """Perceptual image similarity from the intermediate features of frozen foundation models.
 
-Everything loads when it is first used: importing the package itself costs nothing.
+Names are loaded at first use, so that importing the package is cheap.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchmetrics_fmiqa.lazy_names import lazy_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.callbacks.monitor import ImageQualityMonitor

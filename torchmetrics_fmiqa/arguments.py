@@ -1,4 +1,4 @@
-"""Numbers as users give them, and values as messages show them."""
+"""Check numbers and truth values of users, and shorten values for messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: its ``repr``, cut where it is long or deep.
+    """The ``repr`` of a value for a message, shortened if it is long or deep.
 
     >>> shown([1, 2]), len(shown("x" * 10**6)), shown(list(range(9)))
     ('[1, 2]', 120, '[0, 1, 2, 3, 4, 5, ...]')
@@ -20,16 +20,16 @@ def shown(value: Any) -> str:
 
 
 def whole_number(value: Any, name: str, least: int, what: str = "a whole number") -> int:
-    """Return a whole number of Python, NumPy or a 0-dim tensor as an ``int``.
+    """Return an integer of Python, NumPy or a 0-dim tensor as an ``int``.
 
     Args:
-        value: what was given.
-        name: of the argument, for the message.
-        least: the least that is taken.
-        what: what the argument is, for the message.
+        value: value of the argument.
+        name: name of the argument, for the message.
+        least: smallest valid value.
+        what: description of valid values, for the message.
 
     Raises:
-        ValueError: if it is no whole number (``True`` and 2.0 are none), or less than ``least``.
+        ValueError: if the value is not an integer (``True`` and 2.0 are not), or less than ``least``.
 
     >>> import numpy as np
     >>> whole_number(np.int64(3), "tile_batch", 1)
@@ -48,7 +48,7 @@ def truth(value: Any, name: str) -> bool:
     """Return a truth value of Python, NumPy or a 0-dim tensor as a ``bool``.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: for any other value.
     """
     if not _is_truth(value):
         raise ValueError(f"`{name}` must be true or false, got {shown(value)}")
@@ -60,7 +60,7 @@ def _is_truth(value: Any) -> bool:
 
 
 def as_python(value: Any) -> Any:
-    """A NumPy array or scalar, or a tensor, as Python's own numbers and lists; all else as it is."""
-    if type(value) in (int, float):  # as most are; torch.compile could not ask a symbol for its attributes
+    """Convert a NumPy array or scalar, or a tensor, to Python numbers and lists; leave other values as they are."""
+    if type(value) in (int, float):  # the usual case; hasattr on a symbolic number fails in torch.compile
         return value
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "shape") else value

@@ -1,4 +1,4 @@
-"""The stateless twins of the metric: a distance and a map for a batch of pairs."""
+"""Functions of the metrics: feature distance, its map, and SPIPS, for a batch of pairs; and the cache of networks."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.reduction import Reduction, check_reduction, reduce
 from torchmetrics_fmiqa.spips_model.model import check_parts
 from torchmetrics_fmiqa.spips_model.recipe import AnyRecipe, SpipsRecipe
-from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, content, recipe_for
+from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, head_key, recipe_for
 
-# Networks that calls in a row share. Few, since each may hold hundreds of megabytes; metrics hold their own.
-KEPT = 2
+# Number of networks kept for later calls. Few, because each may take hundreds of megabytes.
+CACHE_SIZE = 2
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def _comparator(recipe: Recipe, precision: Precision) -> FeatureComparator:
     return FeatureComparator(recipe, precision=precision)
 
 
-#: What lets go of the networks that the functions of this and higher rooms keep.
-CLEARED: list[Callable[[], None]] = [_comparator.cache_clear]
+#: Callables that clear the caches of networks, of this and other modules.
+CACHE_CLEARERS: list[Callable[[], None]] = [_comparator.cache_clear]
 
 
 def clear_cache() -> None:
-    """Let go of the networks that the last calls used."""
-    for clear in CLEARED:
+    """Release the networks that are kept for later calls."""
+    for clear in CACHE_CLEARERS:
         clear()
 
 
@@ -53,12 +53,12 @@ def feature_distance(
 ) -> Tensor | dict[str, Tensor]:
     """Perceptual distance between images by the intermediate features of a frozen network. Lower is better.
 
-    The functional twin of :class:`~torchmetrics_fmiqa.FeatureDistance`; differentiable with respect to ``preds``. Not
-    symmetric where the recipe's pooling is ``"information"``, as the default's is.
+    This is the function of :class:`~torchmetrics_fmiqa.FeatureDistance`; it is differentiable with respect to
+    ``preds``. It is not symmetric if the recipe's pooling is ``"information"``, as in the default.
 
     Args:
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``.
-        target: the pristine references, likewise.
+        target: the pristine references, in the same form.
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         per_layer: return each tap's distance instead of the score.
@@ -66,14 +66,14 @@ def feature_distance(
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first.
         precision: ``"float32"``, ``"float64"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
-        validate: look at the values of images too.
+        validate: check the values of images too.
         overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
 
     Returns:
         0-dim, or ``(N,)`` with ``reduction="none"``; a dict by tap, by distance, or by ``"distance/tap"``.
 
     Raises:
-        ValueError: for arguments, images or weights that do not fit, naming the value and the fix.
+        ValueError: for invalid arguments, images or weights; the message names the value and the fix.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> import torch
@@ -104,25 +104,25 @@ def feature_distance_map(
     validate: bool = True,
     **overrides: Unpack[RecipeFields],
 ) -> Tensor | dict[str, Tensor]:
-    """Where images differ perceptually: the distance of each pixel's patch. Its mean is the patch-token score.
+    """Map of the perceptual distance: the distance of each pixel's patch. Its mean is the patch-token score.
 
     Args:
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16.
-        target: the pristine references, likewise.
+        target: the pristine references, in the same form.
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a distance that has a
             map: l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
         per_layer: return each tap's map beside the ``"score"``.
         data_range: range of floating point images.
-        crop_border: pixels to cut off each side first; the map is as small as what is left.
+        crop_border: pixels to cut off each side first; the map has the size of the rest.
         precision: as in :func:`feature_distance`.
-        validate: look at the values of images too.
+        validate: check the values of images too.
         overrides: fields of the recipe.
 
     Returns:
         ``(N, 1, H, W)``, at least 0; a dict by tap, by distance, or by ``"distance/tap"``.
 
     Raises:
-        ValueError: for images that do not fit, and for distances without a map.
+        ValueError: for invalid images, and for distances without a map.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> import torch
@@ -134,33 +134,35 @@ def feature_distance_map(
     comparator = _comparator(as_recipe(recipe, **overrides), precision)
     maps = comparator.maps(preds, target, data_range, crop_border, validate, per_layer)
     if not per_layer:
-        scores = {name: drawn["score"] for name, drawn in maps.items()}
+        scores = {name: by_tap["score"] for name, by_tap in maps.items()}
         return scores if len(scores) > 1 else next(iter(scores.values()))
     several = len(maps) > 1
-    return {column_name(name, label, several): value for name, drawn in maps.items() for label, value in drawn.items()}
+    return {
+        column_name(name, label, several): value for name, by_tap in maps.items() for label, value in by_tap.items()
+    }
 
 
-class _Given:
-    """A head that equals others of its content: it may have been trained on between two calls, and its file too."""
+class _HashableHead:
+    """A head as a cache key, compared by content: head or file may change between two calls."""
 
     def __init__(self, head: Head) -> None:
-        self.head, self.content = head, content(head)
+        self.head, self.key = head, head_key(head)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Given) and self.content == other.content
+        return isinstance(other, _HashableHead) and self.key == other.key
 
     def __hash__(self) -> int:
-        return hash(self.content)
+        return hash(self.key)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def _scorer(
-    recipe: SpipsRecipe, given: _Given, parts: tuple[str, ...] | None, precision: Precision, tile_batch: int
+    recipe: SpipsRecipe, head: _HashableHead, parts: tuple[str, ...] | None, precision: Precision, tile_batch: int
 ) -> SpipsScorer:
-    return SpipsScorer(recipe, given.head, parts, precision, tile_batch=tile_batch)
+    return SpipsScorer(recipe, head.head, parts, precision, tile_batch=tile_batch)
 
 
-CLEARED.append(_scorer.cache_clear)
+CACHE_CLEARERS.append(_scorer.cache_clear)
 
 
 def spips(
@@ -180,34 +182,34 @@ def spips(
     validate: bool = True,
     **overrides: Unpack[RecipeFields],
 ) -> Tensor:
-    """SPIPS: one score from semantics, low-level features and conventional measures. Lower is better.
+    """SPIPS: a score from semantic features, low-level features and conventional measures. Lower is better.
 
-    The functional twin of :class:`~torchmetrics_fmiqa.ScenePerceivedImagePerceptualScore`; differentiable with respect
-    to ``preds``. After Lao and Yu (arXiv 2504.17234, 2025); what is ours is told there.
+    This is the function of :class:`~torchmetrics_fmiqa.ScenePerceivedImagePerceptualScore`; it is differentiable with
+    respect to ``preds``. It follows Lao and Yu (arXiv 2504.17234, 2025); see the class for our choices.
 
     Args:
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``.
-        target: the pristine references, likewise.
+        target: the pristine references, in the same form.
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file or a SPIPS recipe; ``None`` for
-            what the head's file was trained for, and without one for ``"default"``.
+            the recipe that the head's file was trained for, and without a file for ``"default"``.
         head: a trained head or its file; ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
         semantic: taps of the semantic stream; ``None`` for the rest.
-        parts: which parts the fixed weights use; ``None`` for all.
+        parts: the parts that the fixed weights use; ``None`` for all.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
-        mask: ``(N, 1, H, W)`` weights of pixels; see the class for what it cannot reach.
+        mask: ``(N, 1, H, W)`` weights of pixels; see the class for its effect.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first.
         precision: ``"float32"``, ``"float64"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
-        tile_batch: tiles a side of the pair that go through the network at once.
-        validate: look at the values of images too.
+        tile_batch: tiles of preds, and as many of target, in a forward pass.
+        validate: check the values of images too.
         overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
 
     Returns:
         0-dim, or ``(N,)`` with ``reduction="none"``; at least 0, and 0 for equal images.
 
     Raises:
-        ValueError: for arguments, images, weights or a head that do not fit, naming the value and the fix.
+        ValueError: for invalid arguments, images, weights or heads; the message names the value and the fix.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> import torch
@@ -219,6 +221,7 @@ def spips(
     torch.Size([2])
     """
     reduction = check_reduction(reduction)
-    found = recipe_for(recipe, head, low_level, semantic, **overrides)
-    scorer = _scorer(found, _Given(head), None if parts is None else check_parts(parts), precision, tile_batch)
+    spips_recipe = recipe_for(recipe, head, low_level, semantic, **overrides)
+    checked_parts = None if parts is None else check_parts(parts)
+    scorer = _scorer(spips_recipe, _HashableHead(head), checked_parts, precision, tile_batch)
     return reduce(scorer(preds, target, mask, data_range, crop_border, validate), reduction)

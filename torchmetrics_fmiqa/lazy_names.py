@@ -1,4 +1,4 @@
-"""Names that a package hands on, loaded when they are first used: importing the package itself costs nothing."""
+"""Lazy re-export of names: a package loads them at first use, so that importing it is cheap."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """A module's ``__getattr__`` that imports a name from its home at first use.
 
     Args:
-        package: the package that hands the names on.
-        homes: for each name the module that it is in, counted from ``torchmetrics_fmiqa``.
+        package: the package that re-exports the names.
+        homes: name -> its module, relative to ``torchmetrics_fmiqa``.
     """
 
     def load(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""A lock that copies and pickles with what it guards: the copy has one of its own."""
+"""A lock that can be copied and pickled with its owner: the copy has a new lock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class CopiedLock:
-    """A reentrant lock; ``copy``, ``deepcopy`` and ``pickle`` make a new one, that nobody holds.
+    """A reentrant lock; ``copy``, ``deepcopy`` and ``pickle`` make a new, free one.
 
     >>> import copy
     >>> lock = CopiedLock()

@@ -1,4 +1,4 @@
-"""FeatureDistanceLoss and SpipsLoss: the corridor as a differentiable loss."""
+"""FeatureDistanceLoss and SpipsLoss: differentiable losses with the values of the metrics."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer, recipe_for
 
 
 class PairLoss(nn.Module):
-    """What losses of pairs of images do with their input, whatever they measure.
+    """Base class of losses of image pairs: it prepares the images, measures them and reduces the result.
 
     Args:
-        comparator: what measures; frozen, and no submodule.
+        comparator: comparator that measures; it is frozen, and not a submodule.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first.
-        random_shift: shift both images alike by up to so many pixels while training; ``True`` for half a patch.
-        validate: look at the values of images too.
+        random_shift: in training, shift both images by the same random offset of at most so many pixels; ``True`` for
+            half a patch.
+        validate: check the values of images too.
 
     Raises:
-        ValueError: for arguments that do not fit.
+        ValueError: for invalid arguments.
     """
 
     def __init__(
@@ -56,8 +57,8 @@ class PairLoss(nn.Module):
         self._warn = WarnOnce()
         self.comparator = comparator
         network = comparator.backbone.network
-        half = (network.patch or (network.multiple,))[0] // 2
-        self.random_shift = _as_shift(random_shift, half)
+        half_patch = (network.patch or (network.multiple,))[0] // 2
+        self.random_shift = _as_shift(random_shift, half_patch)
 
     def forward(self, preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the distance of a batch of pairs, see the class."""
@@ -84,34 +85,34 @@ class PairLoss(nn.Module):
 
 
 class FeatureDistanceLoss(PairLoss):
-    """Perceptual distance as a loss: the same number as :class:`FeatureDistance`, with gradients to ``preds`` only.
+    """Perceptual distance as a loss: the value of :class:`FeatureDistance`, with gradients to ``preds`` only.
 
-    The backbone is frozen and no submodule: it is in no ``parameters()``, ``state_dict`` or checkpoint, and nothing
-    that is done to the loss changes its weights. Gradients are finite everywhere, also for equal and black images.
+    The backbone is frozen and not a submodule: it is in no ``parameters()``, ``state_dict`` or checkpoint, and methods
+    of the loss do not change its weights. Gradients are finite everywhere, also for equal and black images.
 
     As input to ``forward`` the loss accepts ``preds`` and ``target``, ``(N, 3, H, W)`` in ``data_range``, and an
     optional ``mask`` ``(N, 1, H, W)``. It returns a 0-dim tensor, or ``(N,)`` with ``reduction="none"``, in float32
     (float64 for float64 images).
 
     Args:
-        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with one distance or several
-            that are joined.
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a single distance or
+            several that are joined.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first.
-        precision: ``"auto"`` runs the backbone in the surrounding autocast's dtype where there is one (mixed precision
-            training); ``"float32"``, ``"bfloat16"``, ``"float16"`` and ``"float64"`` fix it. Distances are taken in
-            at least float32.
+        precision: ``"auto"`` runs the backbone in the dtype of the surrounding autocast, if there is one (mixed
+            precision training); ``"float32"``, ``"bfloat16"``, ``"float16"`` and ``"float64"`` fix it. Distances are
+            computed in at least float32.
         grad_checkpointing: recompute the backbone's stages in the backward pass: less memory, more time.
-        random_shift: shift both images alike by up to so many pixels, at random, while training: a network whose
-            stride equals the patch size otherwise learns to hide speckles where the patch grid does not look. ``True``
-            takes half a patch. Borders are mirrored.
-        tile_batch: tiles of a side that go through the network at once.
-        validate: look at the values of images too (on a GPU this waits for the device).
+        random_shift: in training, shift both images by the same random offset of at most so many pixels. Otherwise a
+            network whose stride equals the patch size learns to hide speckles from the patch grid. ``True`` takes half
+            a patch. Borders are mirrored.
+        tile_batch: tiles of preds, and as many of target, in a forward pass.
+        validate: check the values of images too (on a GPU this waits for the device).
         overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
 
     Raises:
-        ValueError: for arguments, images or weights that do not fit, naming the value and the fix.
+        ValueError: for invalid arguments, images or weights; the message names the value and the fix.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> from torchmetrics_fmiqa import FeatureDistanceLoss
@@ -154,33 +155,33 @@ class FeatureDistanceLoss(PairLoss):
 
 
 class SpipsLoss(PairLoss):
-    """SPIPS as a loss: the number of :class:`ScenePerceivedImagePerceptualScore`, with gradients to ``preds`` only.
+    """SPIPS as a loss: the value of :class:`ScenePerceivedImagePerceptualScore`, with gradients to ``preds`` only.
 
-    Backbone and head are frozen and no submodules: they are in no ``parameters()``, ``state_dict`` or checkpoint.
-    Gradients are finite everywhere, also for equal and black images. After Lao and Yu (arXiv 2504.17234, 2025).
+    Backbone and head are frozen and not submodules: they are in no ``parameters()``, ``state_dict`` or checkpoint.
+    Gradients are finite everywhere, also for equal and black images. This follows Lao and Yu (arXiv 2504.17234, 2025).
 
     As input to ``forward`` the loss accepts ``preds`` and ``target``, ``(N, 3, H, W)`` in ``data_range``, and an
     optional ``mask`` ``(N, 1, H, W)``. It returns a 0-dim tensor, or ``(N,)`` with ``reduction="none"``, in float32
     (float64 for float64 images), at least 0.
 
     Args:
-        recipe: what to measure with, as in :class:`ScenePerceivedImagePerceptualScore`.
+        recipe: as in :class:`ScenePerceivedImagePerceptualScore`.
         head: a trained head or its file; ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
         semantic: taps of the semantic stream; ``None`` for the rest.
-        parts: which parts the fixed weights use; ``None`` for all.
+        parts: the parts that the fixed weights use; ``None`` for all.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first.
         precision: as in :class:`FeatureDistanceLoss`.
-        grad_checkpointing: likewise.
-        random_shift: likewise.
-        tile_batch: likewise.
-        validate: likewise.
+        grad_checkpointing: as in :class:`FeatureDistanceLoss`.
+        random_shift: as in :class:`FeatureDistanceLoss`.
+        tile_batch: as in :class:`FeatureDistanceLoss`.
+        validate: as in :class:`FeatureDistanceLoss`.
         overrides: fields of the recipe.
 
     Raises:
-        ValueError: for arguments, images, weights or a head that do not fit, naming the value and the fix.
+        ValueError: for invalid arguments, images, weights or heads; the message names the value and the fix.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> from torchmetrics_fmiqa import SpipsLoss
@@ -222,27 +223,27 @@ class SpipsLoss(PairLoss):
         return f"{self.recipe}, reduction={self.reduction!r}"
 
 
-def _as_shift(random_shift: Any, half: int) -> int:
-    """How many pixels to shift by at most.
+def _as_shift(random_shift: Any, half_patch: int) -> int:
+    """The largest shift in pixels.
 
     Raises:
-        ValueError: for what is no whole number of 0 to half a patch, and neither ``True`` nor ``False``.
+        ValueError: for anything but ``True``, ``False`` and an integer from 0 to half a patch.
     """
-    given = as_python(random_shift)
-    if isinstance(given, bool):
-        return half if given else 0
-    what = f"True, False, or 0 to half a patch ({half} pixels): a whole number"
-    pixels = whole_number(given, "random_shift", 0, what)
-    if pixels > half:
-        raise ValueError(f"`random_shift` must be 0 to half a patch ({half} pixels), got {shown(random_shift)}")
+    value = as_python(random_shift)
+    if isinstance(value, bool):
+        return half_patch if value else 0
+    what = f"True, False, or 0 to half a patch ({half_patch} pixels): a whole number"
+    pixels = whole_number(value, "random_shift", 0, what)
+    if pixels > half_patch:
+        raise ValueError(f"`random_shift` must be 0 to half a patch ({half_patch} pixels), got {shown(random_shift)}")
     return pixels
 
 
-# An operator of its own, so that a compiled step calls it: drawn inside the graph, the shift would be frozen in it or
-# make a new graph each step.
+# A custom operator, which a compiled step calls. A shift drawn within the graph would be constant, or cause a new graph
+# at each step.
 @torch.library.custom_op("torchmetrics_fmiqa::draw_shift", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
 def _draw_shift(images: Tensor, limit: int) -> Tensor:
-    """Draw a shift (rows, columns) of up to ``limit`` pixels either way."""
+    """Draw a shift (rows, columns), each from ``-limit`` to ``limit`` pixels."""
     return torch.randint(-limit, limit + 1, (2,)).to(images.device)
 
 

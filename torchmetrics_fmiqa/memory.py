@@ -1,4 +1,4 @@
-"""Memory that runs out, and how much of it a call takes."""
+"""Turn memory errors into the errors of a pair, and measure the peak memory of a call."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# How torch, its libraries and the devices say it; some of them in a plain RuntimeError.
-_SAID = (
+# Messages of torch, its libraries and devices that mean out of memory; some are plain RuntimeErrors.
+_MESSAGES = (
     "out of memory",
     "can't allocate memory",
     "cannot allocate memory",
@@ -31,7 +31,7 @@ _FIX = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, of the machine or of a device.
+    """Whether an error means that the memory of the machine or of a device ran out.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 8 GiB"))
     (True, True)
@@ -40,15 +40,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _SAID)
+    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _MESSAGES)
 
 
 @contextmanager
 def memory_of_a_pair(sizes: Sequence[int] | None = None) -> Iterator[None]:
-    """Turn memory that runs out on a pair into a ValueError, so that it is that pair's error and the run goes on.
+    """Turn an out-of-memory error into a ValueError, so that only the pair fails and the run goes on.
 
-    Only for loops over many pairs: who measures one pair, or searches a batch size, wants the error as it is. What the
-    pair holds is freed once the handler of the ValueError is left.
+    This is only for loops over many pairs; other callers should see the original error. The tensors of the pair are
+    freed when the handler of the ValueError ends.
 
     Args:
         sizes: height and width of the images, for the message.
@@ -66,9 +66,9 @@ def memory_of_a_pair(sizes: Sequence[int] | None = None) -> Iterator[None]:
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """The most bytes of tensors that live at once of all that a call makes, counted from their shapes.
+    """Peak bytes of the tensors that a call creates, counted from their shapes.
 
-    Equal on every machine and version, unlike the memory of a process: what kernels take for themselves is not in it.
+    It is equal on every machine and version, unlike the memory of a process. Workspace of kernels is not included.
 
     >>> peak_bytes(lambda: torch.zeros(100) + torch.zeros(100))
     1200
@@ -80,7 +80,7 @@ def peak_bytes(call: Callable[[], object]) -> int:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the storages that operations make, until they are freed. Of this thread alone."""
+    """Counts the bytes of storages that operations of this thread create, until they are freed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,11 +91,11 @@ class _LiveBytes(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        before = {one.untyped_storage()._cdata for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
-        for one in tree_leaves(result):
-            if isinstance(one, Tensor):
-                storage = one.untyped_storage()
-                if storage._cdata not in self._known | before:  # no view, and not written in place
+        inputs = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                storage = leaf.untyped_storage()
+                if storage._cdata not in self._known | inputs:  # not a view, and not written in place
                     self._add(storage)
         return result
 

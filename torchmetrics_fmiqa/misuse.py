@@ -1,4 +1,4 @@
-"""WarnOnce: legal misuse is warned of, once in its owner's life."""
+"""WarnOnce: warn of misuse that is not an error, once for each owner."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import warnings
 
 import torch
 
-# Frames of these packages are not where the user called.
+# Packages whose frames are not the user's code.
 _INSIDE = ("torchmetrics_fmiqa.", "torchmetrics.", "torch.", "lightning.", "pytorch_lightning.")
 
 
 class WarnOnce:
-    """Warns of each kind of misuse once. Silent in compiled code, which could not hold a warning.
+    """Warns of each kind of misuse once. In compiled code it does nothing, because that cannot warn.
 
     >>> warn = WarnOnce()
     >>> with warnings.catch_warnings(record=True) as caught:
@@ -27,11 +27,11 @@ class WarnOnce:
         self._kinds: set[str] = set()
 
     def has_warned(self, kind: str) -> bool:
-        """Whether this kind has been warned of, so that nobody need look for it again."""
+        """Whether this kind has been warned of, so that its check can be skipped."""
         return kind in self._kinds
 
     def __call__(self, kind: str, message: str) -> None:
-        """Warn with a ``UserWarning`` that names the line of the user's call, unless this kind was warned of before."""
+        """Give a ``UserWarning`` at the line of the user's call, the first time for this kind."""
         if torch.compiler.is_compiling() or kind in self._kinds:
             return
         self._kinds.add(kind)
@@ -39,7 +39,7 @@ class WarnOnce:
 
 
 def _levels_to_user() -> int:
-    """The ``stacklevel`` of the nearest caller outside this package and the frameworks below it."""
+    """The ``stacklevel`` of the nearest caller outside this package and its frameworks."""
     level, frame = 2, sys._getframe(2)
     while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith(_INSIDE):
         level, frame = level + 1, frame.f_back

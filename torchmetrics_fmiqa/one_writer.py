@@ -1,4 +1,4 @@
-"""One writer a folder: two runs at once in one folder would take each other's files away."""
+"""Lock a folder for a single run: two runs in the same folder would delete each other's files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 
 from torchmetrics_fmiqa.safe_write import WriteError, check_folder
 
-#: Files that a run has in its folder while it writes there, or that it left when it was killed; none is a result.
+# Files that a run has in its folder while it writes, or leaves when it is killed; none is a result.
 _LOCK, _HOLDER = ".writer.lock", ".writer"
 _LEFTOVER = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 
 
 @contextmanager
 def one_writer(folder: str | Path) -> Iterator[None]:
-    """Be the only run that writes in a folder, which is made if it is not there, and removed if it stays empty.
+    """Lock a folder for writing. It is made if it does not exist, and removed if it stays empty.
 
-    The lock belongs to the process: one that was killed holds nothing. On a network file system it is as good as that
-    system's own locks.
+    The lock belongs to the process, so a killed process holds none. On a network file system it is as reliable as the
+    locks of that system.
 
     Raises:
-        ValueError: if another run writes there, saying which.
+        ValueError: if another run writes there; the message names it.
         WriteError: if the system refuses to write there.
 
     >>> from tempfile import mkdtemp
@@ -43,7 +43,7 @@ def one_writer(folder: str | Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder = Path(folder)
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     check_folder(folder)
     lock = FileLock(folder / _LOCK, timeout=0)
     try:
@@ -62,19 +62,19 @@ def one_writer(folder: str | Path) -> Iterator[None]:
             (folder / _HOLDER).write_text(_this_process(), encoding="utf-8", errors="replace")
         yield
     finally:
-        # While the lock is held: afterwards they may be another run's.
+        # Before the release: afterwards these files may belong to another run.
         for name in (_HOLDER, _LOCK):
             with suppress(OSError):
                 (folder / name).unlink()
         with suppress(OSError):
             lock.release()
-        for one in made:
+        for path in new_folders:
             with suppress(OSError):
-                one.rmdir()
+                path.rmdir()
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file in a folder is more than what a run has there while it writes."""
+    """Whether a file is a result, not a lock or temporary file of a run."""
     return path.name not in (_LOCK, _HOLDER) and not _LEFTOVER.fullmatch(path.name)
 
 
@@ -85,7 +85,7 @@ def _this_process() -> str:
 
 def _holder(folder: Path) -> str:
     with suppress(OSError):
-        said = (folder / _HOLDER).read_text(encoding="utf-8", errors="replace").strip()
-        if said:
-            return said
+        holder = (folder / _HOLDER).read_text(encoding="utf-8", errors="replace").strip()
+        if holder:
+            return holder
     return "another run"

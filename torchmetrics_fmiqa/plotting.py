@@ -1,4 +1,4 @@
-"""Pictures of a comparison: reference, image under test, where they differ and at which depth (needs matplotlib)."""
+"""Draw a comparison with matplotlib: reference, image under test, heat map, and the distance at each tap."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make a figure that belongs to no window.
+    """Make a figure without a window.
 
     Raises:
-        ModuleNotFoundError: if matplotlib is not there, with the command that installs it.
+        ModuleNotFoundError: if matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -36,11 +36,11 @@ def comparison_figure(
 
     Args:
         target: reference ``(3, H, W)`` in [0, 1].
-        preds: image under test, likewise.
+        preds: image under test ``(3, H, W)`` in [0, 1].
         heat: map of distances ``(H, W)``, at least 0.
         per_tap: distance of each tap, in order of depth.
-        score: the score.
-        title: what was measured, and with what.
+        score: score of the pair.
+        title: title of the figure.
         unit: name of the distance, for the axes.
     """
     height, width = target.shape[1:]
@@ -66,7 +66,7 @@ def show_image(axis: Any, image: Tensor, title: str) -> None:
 
 
 def show_heat(axis: Any, image: Tensor, heat: Tensor, title: str, top: float | None = None) -> Any:
-    """Show a map ``(H, W)`` over a grey image; the scale runs from 0 to ``top``, by default its 99.5th percentile."""
+    """Show a map ``(H, W)`` over a grey image, on a scale from 0 to ``top``, by default its 99.5th percentile."""
     grey = image.detach().clamp(0, 1).mean(0).cpu()
     values = heat.detach().cpu()
     if top is None:
@@ -79,7 +79,7 @@ def show_heat(axis: Any, image: Tensor, heat: Tensor, title: str, top: float | N
 
 
 def draw_taps(axis: Any, per_tap: Mapping[str, float], unit: str) -> None:
-    """Draw one bar a tap, shallow to deep."""
+    """Draw a bar for each tap, shallow to deep."""
     axis.bar(range(len(per_tap)), list(per_tap.values()), color="#4c6fa5")
     axis.set_xticks(
         range(len(per_tap)), list(per_tap), rotation=30 if len(per_tap) > 6 else 0, fontsize=8, parse_math=False
@@ -90,5 +90,5 @@ def draw_taps(axis: Any, per_tap: Mapping[str, float], unit: str) -> None:
 
 
 def _no_formula(text: str) -> str:
-    """A label in which dollar signs are dollar signs, for what takes no ``parse_math``."""
+    """Escape dollar signs in a label, for functions without ``parse_math``."""
     return printable(text).replace("$", r"\$")

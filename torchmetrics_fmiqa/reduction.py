@@ -1,4 +1,4 @@
-"""How values of images become one: mean, sum or none."""
+"""Reduction of values over images: mean, sum or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_reduction(reduction: str | None) -> Reduction:
     """Return the reduction (``None`` means ``"none"``, as in torchmetrics).
 
     Raises:
-        ValueError: if it is none of the three.
+        ValueError: for any other value.
     """
     reduction = "none" if reduction is None else reduction
     if reduction not in get_args(Reduction):

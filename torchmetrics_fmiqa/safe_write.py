@@ -1,4 +1,4 @@
-"""Write files whole or not at all: under a temporary name beside the target, then renamed over it."""
+"""Write files atomically: to a temporary file beside the target, which is then renamed to it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: Paths that stand for an open stream, even where that stream is a file.
+#: Prefixes of paths that mean an open stream, even if that stream is a file.
 _STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
 
 
 class WriteError(OSError, ValueError):
-    """The system refuses to write a file, or to make a folder; the message names it and the reason."""
+    """The system refuses to write a file or to make a folder; the message names it and the reason."""
 
 
 def check_writable(path: str | Path, inputs: Iterable[str | Path | None] = ()) -> None:
-    """Check that a file can be written, before any work is done for it. Leaves nothing behind.
+    """Check that a file can be written, before any work is done for it. Nothing is left behind.
 
     Args:
-        path: of the file; it may be there already.
-        inputs: files that are read, which ``path`` must not replace; ``None`` is passed over.
+        path: the file, which may exist.
+        inputs: input files, which ``path`` must not replace; ``None`` is ignored.
 
     Raises:
-        ValueError: for a folder in its place, and for a file that is an input, by whatever name.
+        ValueError: if the path is a folder, or an input by any name.
         WriteError: if the system refuses: no such folder, a read-only file or folder, a full disk, a name too long.
 
     >>> check_writable("scores.csv")
@@ -39,7 +39,7 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path | None] = ()) -
     """
     path = Path(path)
     check_no_inputs([path], inputs)
-    with _refusals_named(path):
+    with _os_errors_as_write_errors(path):
         if path.is_dir():
             raise ValueError(f"{str(path)!r} is a folder: give the name of a file")
         if _is_stream(path):
@@ -49,32 +49,32 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path | None] = ()) -
 
 
 def check_no_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path | None]) -> None:
-    """Check that no file to be written is one of those that are read, also not through a link.
+    """Check that no output is an input, also through links.
 
     Raises:
-        ValueError: naming both.
+        ValueError: naming output and input.
     """
-    there = {file: path for path in outputs if (file := _file(path)) is not None}
-    if not there:
-        return  # what is not there cannot be lost
-    for one in inputs:
-        file = None if one is None else _file(one)
-        if file is not None and file in there:
+    existing = {file: path for path in outputs if (file := _file_identity(path)) is not None}
+    if not existing:
+        return
+    for path in inputs:
+        file = None if path is None else _file_identity(path)
+        if file is not None and file in existing:
             raise ValueError(
-                f"{str(there[file])!r} is an input ({str(one)!r}), which would be lost: write to another file"
+                f"{str(existing[file])!r} is an input ({str(path)!r}), which would be lost: write to another file"
             )
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to, which becomes ``path`` when all has gone well, and vanishes otherwise.
+    """Yield a temporary path to write to, which is renamed to ``path`` at the end, or removed after an error.
 
-    An older file stays as it was until then, and what is there afterwards has its permissions. Links are followed.
-    What is no regular file (a pipe, ``/dev/stdout``) gets the content at the end.
+    An older file is kept until then, and the new one gets its permissions. Links are followed. A path that is not a
+    regular file (a pipe, ``/dev/stdout``) gets the content at the end.
 
     Raises:
-        ValueError: for a folder in its place.
-        WriteError: for all that the system refuses, inside the ``with`` too.
+        ValueError: if the path is a folder.
+        WriteError: if the system refuses, inside the ``with`` too.
 
     >>> from tempfile import mkdtemp
     >>> path = Path(mkdtemp()) / "table.csv"
@@ -86,7 +86,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     'a,b'
     """
     path = Path(path)
-    with _refusals_named(path):
+    with _os_errors_as_write_errors(path):
         if path.is_dir():
             raise ValueError(f"{str(path)!r} is a folder: give the name of a file")
         if _is_stream(path):
@@ -114,26 +114,26 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a :func:`printable` text as UTF-8, whole or not at all.
+    """Write a :func:`printable` text as UTF-8, atomically.
 
     Raises:
-        ValueError: for a folder in its place.
-        WriteError: for all that the system refuses.
+        ValueError: if the path is a folder.
+        WriteError: if the system refuses.
     """
     write_bytes(path, printable(text).encode())
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write bytes, whole or not at all; raises as :func:`write_text` does."""
+    """Write bytes atomically; raises as :func:`write_text` does."""
     with whole_file(path) as draft:
         draft.write_bytes(content)
 
 
 def make_folder(path: str | Path) -> None:
-    """Make a folder with those above it; one that is there is kept.
+    """Make a folder and its parents, if they do not exist.
 
     Raises:
-        WriteError: if the system refuses, or a file is in its place.
+        WriteError: if the system refuses, or the path is a file.
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -144,10 +144,10 @@ def make_folder(path: str | Path) -> None:
 
 
 def check_folder(path: str | Path) -> None:
-    """Check that files can be written in a folder, which is made if it is not there.
+    """Check that files can be written in a folder, which is made if it does not exist.
 
     Raises:
-        WriteError: if not.
+        WriteError: if they cannot.
     """
     make_folder(path)
     try:
@@ -157,7 +157,7 @@ def check_folder(path: str | Path) -> None:
 
 
 def printable(text: str) -> str:
-    r"""A text that UTF-8 can hold: bytes of a file name that are no UTF-8 become ``\udc..``.
+    r"""Make a text valid UTF-8: bytes of a file name that are not UTF-8 become ``\udc..``.
 
     >>> print(printable("caf" + chr(0xDCE9)))
     caf\udce9
@@ -166,8 +166,8 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def _refusals_named(path: Path) -> Iterator[None]:
-    """Turn what the system refuses into one message that names the file."""
+def _os_errors_as_write_errors(path: Path) -> Iterator[None]:
+    """Turn OSErrors into WriteErrors that name the file."""
     try:
         yield
     except WriteError:
@@ -184,7 +184,7 @@ def _reason(error: OSError) -> str:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it is a pipe or a device, which cannot be replaced."""
+    """Whether a path is a pipe or a device, which cannot be replaced."""
     if os.path.abspath(path).startswith(_STREAMS):
         return True
     try:
@@ -199,16 +199,16 @@ def _check_target(path: Path) -> None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return
-    if not mode & 0o222:  # its owner said so, which the administrator too should heed
+    if not mode & 0o222:  # root could write it, but should respect the owner's wish
         raise PermissionError(errno.EACCES, "the file is read-only")
-    with path.open("r+b"):  # refused where another program has locked it
+    with path.open("r+b"):  # fails if another program has locked it
         pass
 
 
 def _new_draft(folder: Path, ending: str = "") -> Path:
-    ending = ending if len(ending) < 20 else ""  # savers look at it
+    ending = ending if len(ending) < 20 else ""  # some writers choose the format by it
     draft = folder / f".{secrets.token_hex(6)}.tmp{ending}"
-    # Not by `tempfile`, whose files only their owner may read.
+    # `tempfile` would make a file that only its owner may read.
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return draft
 
@@ -216,18 +216,18 @@ def _new_draft(folder: Path, ending: str = "") -> Path:
 def _try_writing(folder: Path) -> None:
     draft = _new_draft(folder)
     try:
-        draft.write_bytes(bytes(4096))  # a full disk takes the name of a file, and not its content
+        draft.write_bytes(bytes(4096))  # on a full disk an empty file can be created, but not content
     finally:
         draft.unlink()
 
 
 def _keep_permissions(path: Path, draft: Path) -> None:
     with suppress(FileNotFoundError):
-        before = path.stat()
-        os.chmod(draft, stat.S_IMODE(before.st_mode))
-        if os.name == "posix" and before.st_uid != os.geteuid():
+        old = path.stat()
+        os.chmod(draft, stat.S_IMODE(old.st_mode))
+        if os.name == "posix" and old.st_uid != os.geteuid():
             with suppress(OSError):
-                os.chown(draft, before.st_uid, before.st_gid)
+                os.chown(draft, old.st_uid, old.st_gid)
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -238,10 +238,10 @@ def _flush_to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _file(path: str | Path) -> tuple[int, int] | None:
-    """What a file is on this system, whatever its name; ``None`` if it is not there."""
+def _file_identity(path: str | Path) -> tuple[int, int] | None:
+    """Device and inode of a file, equal for all its names; ``None`` if it does not exist."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""Score pairs on disk: files are read ahead, equal sizes go together, one bad file stops nothing."""
+"""Score pairs of files: read ahead, batch equal sizes, and go on after a bad file."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 
 _READERS = 2
-_AHEAD = 4  # pairs in memory beyond those being scored; a 4K pair takes 50 MB
+_AHEAD = 4  # pairs read ahead; a 4K pair takes 50 MB
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of a pair.
+    """The result of a pair.
 
     Args:
         pair: the pair.
-        values: column name to value, empty if it failed.
-        outside: share of the image under test outside its range.
-        error: why it failed, empty if it did not.
+        values: column name -> value; empty if the pair failed.
+        outside: share of the values of the image under test outside their range.
+        error: why the pair failed; empty if it did not.
     """
 
     pair: Pair
@@ -52,30 +52,30 @@ class _Loaded:
 
 
 class PairScorer(Protocol):
-    """What scores pairs: columns of values for each image."""
+    """A scorer of pairs: it gives a value for each column and pair."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the scores."""
+        """Names of the scores."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of all values: the scores, and what else there is."""
+        """Names of all values: the scores, and further values."""
 
     @property
     def tile_batch(self) -> int:
-        """How many tiles of a side go through the network at once."""
+        """Tiles of preds, and as many of target, in a forward pass."""
 
     def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
-        """The values of pairs of one size, ``(N,)`` for each of the columns."""
+        """The values of pairs of equal size: ``(N,)`` for each column."""
 
 
 class DistanceScorer:
-    """The score of a recipe, or one for each of its distances; with ``layers`` the taps' distances too.
+    """Scores by a recipe, with a score for each of its distances.
 
     Args:
-        comparator: what to measure with.
-        layers: whether each tap has a column.
+        comparator: comparator that measures.
+        layers: add a column for each tap's distance.
     """
 
     def __init__(self, comparator: FeatureComparator, layers: bool = False) -> None:
@@ -91,21 +91,21 @@ class DistanceScorer:
         self.columns = (*self.names, *taps) if layers else self.names
 
     def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
-        """Measure pairs."""
+        """Measure pairs of equal size."""
         measured: Distances = self._comparator(preds, target, crop_border=crop_border)[0]
         scores = list(measured.scores().values())
         return [*scores, *measured.by_tap().values()] if self._layers else scores
 
 
 class FusedScorer:
-    """The score of SPIPS, called ``spips``, or its quality.
+    """Scores by SPIPS: the distance in the column ``spips``, or the quality.
 
     Args:
-        scorer: SPIPS.
-        quality: give the quality, 100 for equal images, not the distance.
+        scorer: scorer of SPIPS.
+        quality: give the quality, 100 for equal images, instead of the distance.
 
     Raises:
-        ValueError: for a quality where no head was fitted to opinions.
+        ValueError: for the quality of a head that was not fitted to opinions.
     """
 
     def __init__(self, scorer: SpipsScorer, quality: bool = False) -> None:
@@ -116,7 +116,7 @@ class FusedScorer:
         self.names = self.columns = ("quality" if quality else "spips",)
 
     def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
-        """Score pairs."""
+        """Score pairs of equal size."""
         score = self._scorer(preds, target, crop_border=crop_border)
         return [self._scorer.quality(score) if self._quality else score]
 
@@ -129,18 +129,18 @@ def score_pairs(
     match: Match | None = None,
     to_rgb: bool = False,
 ) -> Iterator[Scored]:
-    """Score pairs one after another, in order; a pair that cannot be read or scored comes with its error.
+    """Score pairs in order; a pair that cannot be read or scored has an error in its result.
 
     Args:
-        scorer: what to measure with.
-        pairs: what to measure.
-        device: where to measure.
+        scorer: scorer of the pairs.
+        pairs: pairs to score.
+        device: device that computes.
         crop_border: pixels to cut off each side first.
-        match: what to do with pairs of two sizes.
+        match: how to match pairs that differ in size.
         to_rgb: convert grey and opaque RGBA files.
 
     Yields:
-        One :class:`Scored` for each pair.
+        A :class:`Scored` for each pair.
     """
     group: list[_Loaded] = []
     for loaded in read_ahead(pairs, partial(_load, match=match, to_rgb=to_rgb)):
@@ -192,10 +192,10 @@ def _score_group(scorer: PairScorer, group: list[_Loaded], device: torch.device 
         table = _measure(scorer, group, device, border)
     except ValueError as error:
         table, reason = None, str(error)
-    # Out of the handler: the error holds what was measured, and memory may be short.
-    if table is None and len(group) > 1:  # find out whose fault it is
-        for one in group:
-            yield from _score_group(scorer, [one], device, border)
+    # Outside the handler, because the error keeps the measured tensors alive, and memory may be short.
+    if table is None and len(group) > 1:  # score each alone, to find the pair with the error
+        for loaded in group:
+            yield from _score_group(scorer, [loaded], device, border)
     elif table is None:
         yield Scored(group[0].pair, {}, error=reason)
     else:
@@ -204,10 +204,11 @@ def _score_group(scorer: PairScorer, group: list[_Loaded], device: torch.device 
 
 
 def _measure(scorer: PairScorer, group: list[_Loaded], device: torch.device | str, border: int) -> list[list[float]]:
-    """A row of values for each pair of a group of one size."""
+    """A row of values for each pair of a group of equal size."""
     with memory_of_a_pair(group[0].preds.shape):
         preds, target = (
-            torch.stack(side).to(device) for side in zip(*((g.preds, g.target) for g in group), strict=True)
+            torch.stack(side).to(device)
+            for side in zip(*((loaded.preds, loaded.target) for loaded in group), strict=True)
         )
         table: list[list[float]] = torch.stack(scorer(preds, target, border), 1).double().tolist()
     return table

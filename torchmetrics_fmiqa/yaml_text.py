@@ -1,4 +1,4 @@
-"""YAML from strangers: plain data, no references that unfold to gigabytes, no key twice."""
+"""Read untrusted YAML: plain data only, no aliases that expand to gigabytes, no repeated keys."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-# More values than any recipe, table of metrics or list of options holds.
-_MOST = 10_000
-# YAML 1.1, which PyYAML reads, takes a number without a point or a sign of its exponent for a word: 1e-05 of Python.
+# More values than any recipe, table of metrics or list of options has.
+_MAX_VALUES = 10_000
+# PyYAML reads YAML 1.1, where a number needs a point and a signed exponent: Python's 1e-05 would be a string.
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
 class NoYamlError(ValueError):
-    """A text is no YAML at all."""
+    """A text is not YAML."""
 
 
 def read_yaml(text: str, name: str) -> Any:
-    """Return what a YAML text holds: numbers, strings, lists and dicts.
+    """Return the content of a YAML text: numbers, strings, lists and dicts.
 
     Args:
         text: the text.
-        name: what it is, for the message.
+        name: name of the text for messages.
 
     Raises:
-        NoYamlError: if it is none.
-        ValueError: if its references (``*alias``) unfold to more than 10,000 values or to themselves, or a key comes
-            twice.
+        NoYamlError: if the text is not YAML.
+        ValueError: if its aliases expand to more than 10,000 values or to themselves, or a key is repeated.
 
     >>> read_yaml("taps: [0, norm]", "the recipe")
     {'taps': [0, 'norm']}
@@ -38,28 +37,30 @@ def read_yaml(text: str, name: str) -> Any:
     class Loader(yaml.SafeLoader):
         def __init__(self, stream: Any) -> None:
             super().__init__(stream)
-            self.values, self.held = 0, dict[str, int]()
+            self.value_count, self.anchored_counts = 0, dict[str, int]()
 
         def compose_node(self, parent: Any, index: Any) -> Any:
-            anchor, before = getattr(self.peek_event(), "anchor", None), self.values
+            anchor, count_before = getattr(self.peek_event(), "anchor", None), self.value_count
             if anchor is not None and self.check_event(yaml.AliasEvent) and anchor in self.anchors:
-                if anchor not in self.held:
+                if anchor not in self.anchored_counts:
                     raise ValueError(f"{name} refers to itself, *{anchor[:40]}: write out what is meant")
-                self.values += self.held[anchor]
-                if self.values > _MOST:
-                    raise ValueError(f"{name} unfolds to more than {_MOST} values by *{anchor[:40]}: write it out")
+                self.value_count += self.anchored_counts[anchor]
+                if self.value_count > _MAX_VALUES:
+                    raise ValueError(
+                        f"{name} unfolds to more than {_MAX_VALUES} values by *{anchor[:40]}: write it out"
+                    )
                 return super().compose_node(parent, index)
-            self.values += 1
+            self.value_count += 1
             node = super().compose_node(parent, index)
             if anchor is not None:
-                self.held[anchor] = self.values - before
+                self.anchored_counts[anchor] = self.value_count - count_before
             return node
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
-            twice = next((key for key in keys if keys.count(key) > 1), None)
-            if twice is not None:
-                raise ValueError(f"{name} has the key {twice[:80]!r} twice: leave out one of them")
+            repeated = next((key for key in keys if keys.count(key) > 1), None)
+            if repeated is not None:
+                raise ValueError(f"{name} has the key {repeated[:80]!r} twice: leave out one of them")
             return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
@@ -72,14 +73,14 @@ def read_yaml(text: str, name: str) -> Any:
 
 
 def read_fields(option: str, items: Sequence[str] | None) -> dict[str, Any]:
-    """The fields that a repeatable option names, their values as YAML has them.
+    """Parse the ``KEY=VALUE`` items of a repeatable option, with values as YAML.
 
     Args:
-        option: what it is called, such as ``"--set"``.
-        items: what it was given.
+        option: name of the option, such as ``"--set"``.
+        items: its values.
 
     Raises:
-        ValueError: for what is no ``KEY=VALUE``, a key that comes twice, and YAML whose references unfold without end.
+        ValueError: for an item that is not ``KEY=VALUE``, a repeated key, and the errors of :func:`read_yaml`.
 
     >>> read_fields("--set", ["split=train", "types=[cnn, color]", "realigned=true"])
     {'split': 'train', 'types': ['cnn', 'color'], 'realigned': True}

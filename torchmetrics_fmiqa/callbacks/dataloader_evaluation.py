@@ -1,4 +1,4 @@
-"""What a monitor keeps of one dataloader during one epoch: the metrics, the worst images, what was left out."""
+"""The state of a monitor for one dataloader and one epoch: metrics, worst images, counts of samples left out."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy
 
 
 class DataloaderEvaluation:
-    """Counts the pairs of one dataloader.
+    """Measures the pairs of one dataloader.
 
     Args:
-        metrics: what to measure; a copy of its own.
-        worst: where the worst images go.
-        worst_by: name of the metric that says which are the worst.
+        metrics: the metrics to update; they must not be shared.
+        worst: collector of the worst images.
+        worst_by: name of the metric that ranks the images.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first.
-        nan_strategy: what to do with predictions that are not finite.
+        nan_strategy: treatment of predictions that are not finite.
         cache: features of references, or ``None``.
-        version: what, with a sample's index, names a reference in the cache; ``None`` to go by the pixels.
-        place: what tells the dataloader's samples from others': the stage and the dataloader's number.
+        version: version that names a reference in the cache, with its dataloader and index; ``None`` to look up by
+            pixels.
+        place: stage and index of the dataloader, which name its samples in the cache.
     """
 
     def __init__(
@@ -61,14 +62,14 @@ class DataloaderEvaluation:
         self.data_range, self.crop_border, self.nan_strategy = data_range, crop_border, nan_strategy
         self.cache, self.version, self.place = cache, version, place
         self.count, self.left_out, self.outside = SumMetric(), SumMetric(), MeanMetric()
-        self.samples = DistributedSamples(None, 1)  # of no epoch yet
-        self._probe: Metric | None = None  # measures images one by one
+        self.samples = DistributedSamples(None, 1)  # replaced by start()
+        self._probe: Metric | None = None  # copy of the ranking metric that measures single images
 
     def start(self, samples: DistributedSamples, device: torch.device) -> None:
         """Start an epoch."""
         self.samples = samples
         self.worst.clear()
-        # Not inference tensors, which a later epoch in another mode could not add to.
+        # Inference tensors could not be updated in a later epoch outside inference mode.
         with torch.inference_mode(False):
             for metric in self._all():
                 metric.to(device)
@@ -80,7 +81,7 @@ class DataloaderEvaluation:
 
     @torch.no_grad()
     def add(self, preds: Images, target: Images, batch_idx: int) -> None:
-        """Count a batch: its real samples, and of these the finite ones."""
+        """Measure the samples of a batch that are neither padding nor left out as not finite."""
         count, indices = self.samples.take(batch_idx, len(preds))
         if count == 0:
             return
@@ -92,29 +93,29 @@ class DataloaderEvaluation:
             return
         if len(kept) < count:
             preds, target = select_images(preds, kept), select_images(target, kept)
-            names = [names[place] for place in kept]
-        for one, other, group in _tensors(preds, target):
-            self._measure(one, other, [names[place] for place in group], indices is not None)
+            names = [names[index] for index in kept]
+        for group_preds, group_target, group in _tensors(preds, target):
+            self._measure(group_preds, group_target, [names[index] for index in group], indices is not None)
 
     @torch.no_grad()
     def rehearse(self, target: Images, device: torch.device) -> None:
-        """Measure references against themselves: what is wrong with them or with an option shows before training."""
+        """Measure references against themselves, to find invalid images and options before training."""
         self.start(DistributedSamples(None, 1), device)
         for images, _, group in _tensors(target, target):
             self._measure(images, images, list(group), indexed=False)
 
     def _finite(self, preds: Images, names: list[Any]) -> list[int]:
-        """Positions of the predictions to count. Looked at here, for not every metric minds a NaN."""
+        """Indices of the finite predictions. This is checked here because not every metric rejects NaN."""
         kept = finite_images(preds)
         if len(kept) < len(preds):
-            bad = [name for place, name in enumerate(names) if place not in set(kept)]
-            found = f"{len(bad)} of {len(names)} predictions of a batch hold NaN or infinite values (samples {bad[:8]})"
+            bad = [name for index, name in enumerate(names) if index not in set(kept)]
+            error = f"{len(bad)} of {len(names)} predictions of a batch hold NaN or infinite values (samples {bad[:8]})"
             if self.nan_strategy == "error":
                 raise ValueError(
-                    f"{found}: the network diverged or divides by zero; nan_strategy='warn' leaves them out and goes on"
+                    f"{error}: the network diverged or divides by zero; nan_strategy='warn' leaves them out and goes on"
                 )
             if self.nan_strategy == "warn":
-                warnings.warn(f"{found}; they are left out", stacklevel=2)
+                warnings.warn(f"{error}; they are left out", stacklevel=2)
         return kept
 
     def _measure(self, preds: Tensor, target: Tensor, names: list[Any], indexed: bool) -> None:
@@ -128,30 +129,31 @@ class DataloaderEvaluation:
         self.count.update(len(preds))
         self.outside.update(share_outside(preds, self.data_range), weight=preds.numel())
         if self.worst.count:
-            shown = [to_unit(images, self.data_range, torch.float32, "images") for images in (preds, target)]
+            unit_images = [to_unit(images, self.data_range, torch.float32, "images") for images in (preds, target)]
             kind = "index" if indexed else "batch"
-            for score, name, one, other in zip(self._scores(preds, target), names, *shown, strict=True):
-                self.worst.offer(score, f"{kind} {name}", one, other)
+            scores = self._scores(preds, target)
+            for score, name, pred, reference in zip(scores, names, *unit_images, strict=True):
+                self.worst.offer(score, f"{kind} {name}", pred, reference)
 
     def _scores(self, preds: Tensor, target: Tensor) -> list[float]:
-        """The score of each image by the metric that ranks them."""
+        """The score of each image by the ranking metric."""
         shared = self.metrics.last_scores(self.worst_by)
         if shared is not None:
             return shared.tolist()
         if self._probe is None:
             self._probe = dict(self.metrics.items(keep_base=True, copy_state=False))[self.worst_by].clone()
-            self._probe.distributed_available_fn = lambda: False  # each rank by itself: they hold different images
+            self._probe.distributed_available_fn = lambda: False  # no synchronisation: ranks have different images
         scores: list[float] = []
-        for one, other in zip(preds, target, strict=True):
+        for pred, reference in zip(preds, target, strict=True):
             self._probe.reset()
-            self._probe.update(one[None], other[None])
+            self._probe.update(pred[None], reference[None])
             scores.append(float(self._probe.compute()))
         return scores
 
     def values(self) -> dict[str, Any]:
-        """The results of the epoch over all ranks by name, empty if no sample was counted. Every rank must call it."""
+        """Name -> result of the epoch over all ranks; empty if no sample was measured. Every rank must call this."""
         with warnings.catch_warnings():
-            # A rank that got no sample has nothing to be warned of.
+            # A rank without samples is normal.
             warnings.filterwarnings("ignore", ".*was called before the ``update`` method.*")
             count, left_out, outside = self.count.compute(), self.left_out.compute(), self.outside.compute()
             if count + left_out == 0:
@@ -161,26 +163,26 @@ class DataloaderEvaluation:
                 result = metric.compute()
                 several = isinstance(result, dict)
                 results.update({f"{name}/{key}": value for key, value in result.items()} if several else {name: result})
-        own: dict[str, Any] = {"share_outside": outside} if count else {}
+        shares: dict[str, Any] = {"share_outside": outside} if count else {}
         if self.nan_strategy != "error":
-            own["share_not_finite"] = left_out / (count + left_out)
-        return {**results, **own}
+            shares["share_not_finite"] = left_out / (count + left_out)
+        return {**results, **shares}
 
 
 def _tensors(preds: Images, target: Images) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-    """Batches of tensors in one floating point type, at least float32, with the positions of their images."""
+    """Batches of images of equal size and dtype (at least float32 if floating point), with the images' indices."""
     if isinstance(preds, Tensor) and isinstance(target, Tensor):
         groups = [list(range(len(preds)))]
     else:
         check_lists(preds, target, None)
         groups = group_by_size(list(preds), list(target))
     for group in groups:
-        one, other = (
-            images if isinstance(images, Tensor) else torch.stack([images[place] for place in group])
+        group_preds, group_target = (
+            images if isinstance(images, Tensor) else torch.stack([images[index] for index in group])
             for images in (preds, target)
         )
-        check_pair(one, other)
-        if one.is_floating_point() and other.is_floating_point():
-            dtype = torch.promote_types(torch.promote_types(one.dtype, other.dtype), torch.float32)
-            one, other = one.to(dtype), other.to(dtype)
-        yield one, other, group
+        check_pair(group_preds, group_target)
+        if group_preds.is_floating_point() and group_target.is_floating_point():
+            dtype = torch.promote_types(torch.promote_types(group_preds.dtype, group_target.dtype), torch.float32)
+            group_preds, group_target = group_preds.to(dtype), group_target.to(dtype)
+        yield group_preds, group_target, group

@@ -1,4 +1,4 @@
-"""Which samples of a batch are real, and which of the dataset they are: what the dataloader's sampler tells."""
+"""Tell the samples of a batch from padding, and find their indices in the dataset, from the dataloader's sampler."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
 
 def running_loaders(trainer: Any, stage: str) -> tuple[list[Any], bool]:
-    """The dataloaders that an evaluation runs over now, and whether they step together as one stream.
+    """The dataloaders of the running evaluation, and whether they step together.
 
-    In the order of ``dataloader_idx``. Loaders step together in every mode of a ``CombinedLoader`` but "sequential".
+    They are in the order of ``dataloader_idx``. They step together in every mode of a ``CombinedLoader`` except
+    "sequential".
 
     Args:
-        trainer: whose evaluation it is.
+        trainer: the trainer that evaluates.
         stage: ``"val"`` or ``"test"``.
     """
     if stage == "test":
-        loop, given = trainer.test_loop, trainer.test_dataloaders
+        loop, loaders = trainer.test_loop, trainer.test_dataloaders
     else:
         fitting = trainer.state.fn == "fit"
-        loop, given = trainer.fit_loop.epoch_loop.val_loop if fitting else trainer.validate_loop, None
-    # After a fit `trainer.val_dataloaders` gives the loaders of the fit, whatever is validated now. Lightning has no
-    # public name for the running ones, nor for their mode.
+        loop, loaders = trainer.fit_loop.epoch_loop.val_loop if fitting else trainer.validate_loop, None
+    # After a fit, `trainer.val_dataloaders` gives the loaders of the fit even in a later validation. Lightning has no
+    # public name for the running ones or for their mode.
     combined = getattr(loop, "_combined_loader", None)
     if combined is None:
-        return flatten_loaders(trainer.val_dataloaders if given is None else given), False
-    loaders = list(combined.flattened)
-    return loaders, len(loaders) > 1 and getattr(combined, "_mode", "sequential") != "sequential"
+        return flatten_loaders(trainer.val_dataloaders if loaders is None else loaders), False
+    flat = list(combined.flattened)
+    return flat, len(flat) > 1 and getattr(combined, "_mode", "sequential") != "sequential"
 
 
 def flatten_loaders(loaders: Any) -> list[Any]:
-    """Dataloaders in the order of ``dataloader_idx``, whatever they were given in."""
+    """All dataloaders of nested mappings and lists, in the order of ``dataloader_idx``."""
     if loaders is None:
         return []
     if isinstance(loaders, Mapping):
@@ -43,34 +44,34 @@ def flatten_loaders(loaders: Any) -> list[Any]:
 
 
 def joined_samples(loaders: list[Any], world_size: int) -> DistributedSamples:
-    """The samples of loaders that step together: known as those of one loader where all are dealt out alike."""
-    several = [DistributedSamples(loader, world_size) for loader in loaders]
-    kinds = {(one.batch_size, one.sampler and len(one.sampler), one.real, one.certain) for one in several}
-    samples = several[0] if len(kinds) == 1 else DistributedSamples(None, world_size)
-    samples.has_indices = False  # the loaders may be of different data
+    """The samples of loaders that step together; padding is known only if all loaders are sampled alike."""
+    per_loader = [DistributedSamples(loader, world_size) for loader in loaders]
+    kinds = {(each.batch_size, each.sampler and len(each.sampler), each.real, each.certain) for each in per_loader}
+    samples = per_loader[0] if len(kinds) == 1 else DistributedSamples(None, world_size)
+    samples.has_indices = False  # the loaders may have different datasets
     return samples
 
 
 class DistributedSamples:
     """The samples that a rank gets from a dataloader during one epoch.
 
-    A ``DistributedSampler`` that does not drop the last pads: of N samples on W ranks, rank r's first
-    ``len(range(r, N, W))`` are real, and the rest repeats others. That holds for any batch size, shuffled or not.
+    A ``DistributedSampler`` with ``drop_last=False`` pads. Of N samples on W ranks, the first ``len(range(r, N, W))``
+    of rank r are real, and the rest are repetitions. This holds for any batch size, shuffled or not.
 
     Args:
         loader: the dataloader, or any iterable of batches.
-        world_size: ranks that share the work.
+        world_size: number of ranks.
     """
 
     def __init__(self, loader: Any, world_size: int) -> None:
         self.sampler = _sampler(loader)
-        # Not the loader's, which has none where it was given a batch sampler.
+        # `loader.batch_size` is None if the loader was given a batch sampler.
         self.batch_size = None if self.sampler is None else loader.batch_sampler.batch_size
         self.has_indices = True
         self._order: list[int] | None = None
         sampler = self.sampler
         self.real: int | None = None
-        if isinstance(sampler, DistributedSampler) and _known(sampler):
+        if isinstance(sampler, DistributedSampler) and _samples_as_torch(sampler):
             if not sampler.drop_last:
                 self.real = len(range(sampler.rank, len(sampler.dataset), sampler.num_replicas))  # type: ignore[arg-type]
             self.certain = True
@@ -78,15 +79,15 @@ class DistributedSamples:
             self.certain = world_size == 1
 
     def take(self, batch_idx: int, count: int) -> tuple[int, list[int] | None]:
-        """How many of a batch's samples are real (they come first), and the dataset's index of each, if it is known.
+        """The count of real samples in a batch (they come first), and their indices in the dataset if known.
 
         Args:
-            batch_idx: number of the batch on this rank.
-            count: images in the batch.
+            batch_idx: index of the batch on this rank.
+            count: number of images in the batch.
         """
         first = batch_idx * (self.batch_size or 0)
         if self.sampler is None or count != min(self.batch_size, len(self.sampler) - first):  # type: ignore[type-var]
-            # The step left samples out or added some, so nobody can say which ones these are.
+            # The step left samples out or added some, so their indices are unknown.
             self.certain = self.certain and self.real is None
             return count, None
         kept = count if self.real is None else max(0, min(count, self.real - first))
@@ -99,21 +100,21 @@ class DistributedSamples:
         if type(sampler) is SequentialSampler:
             return list(range(first, first + count))
         if type(sampler) is not DistributedSampler:
-            return None  # asking another one for its order may draw random numbers that training relies on
+            return None  # iterating another sampler may draw random numbers that training depends on
         if self._order is None:
             self._order = list(sampler)
         return self._order[first : first + count]
 
 
 def _sampler(loader: Any) -> Any:
-    """The sampler that decides the order of samples, or ``None`` where a batch sampler of its own kind does."""
+    """The sampler that orders the samples; ``None`` for a custom batch sampler."""
     batch_sampler = getattr(loader, "batch_sampler", None)
     if batch_sampler is None:
         return None
     sampler = batch_sampler.sampler if type(batch_sampler) is BatchSampler else None
-    return sampler if hasattr(sampler, "__len__") else None  # a stream of samples has no end to count to
+    return sampler if hasattr(sampler, "__len__") else None  # the length of a stream is unknown
 
 
-def _known(sampler: DistributedSampler[Any]) -> bool:
-    """Whether the sampler deals samples out as torch does: torch's own, and Lightning's wrappers around it."""
+def _samples_as_torch(sampler: DistributedSampler[Any]) -> bool:
+    """Whether the sampler is torch's own or Lightning's wrapper of it."""
     return type(sampler).__module__.split(".")[0] in ("torch", "lightning", "pytorch_lightning")

@@ -1,4 +1,4 @@
-"""The worst images of an epoch: draw them and send them to a trainer's loggers."""
+"""Draw the worst images of an epoch side by side with heat maps, and send them to a trainer's loggers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from torchmetrics_fmiqa.safe_write import make_folder, whole_file
 
 @dataclasses.dataclass(frozen=True)
 class WorstImageLogger:
-    """How the worst images are shown.
+    """Draws the worst images and sends them to loggers; an error becomes a warning, so that training goes on.
 
     Args:
-        ranking: name of the metric that they are the worst by.
+        ranking: name of the metric that ranks the images.
         drawer: the metric whose maps are drawn, or ``None`` for no maps.
         side: longest side of a shown image in pixels.
-        times: how often images were shown at one step, by logger and name; counted on here.
-        warn: called with what went wrong, and what to say of it: nothing here is worth a training run.
+        warn: callable ``(kind, message)`` for warnings.
+        times: logger, name and step -> how often images were shown there; updated here.
     """
 
     ranking: str
@@ -38,15 +38,15 @@ class WorstImageLogger:
     def __call__(
         self, worst: WorstImages, device: torch.device, trainer: Any, prefix: str, stage: str, suffix: str
     ) -> None:
-        """Draw the worst images and send them to the loggers. Every rank takes part; rank 0 draws and sends.
+        """Draw the worst images and send them to the loggers. Every rank must call this; rank 0 draws and sends.
 
         Args:
             worst: this rank's candidates.
-            device: where the maps are measured.
-            trainer: whose loggers they go to.
-            prefix: in front of each name.
+            device: device that computes the maps.
+            trainer: the trainer that has the loggers.
+            prefix: text before each name.
             stage: ``"val"`` or ``"test"``.
-            suffix: behind the name, where there are several dataloaders.
+            suffix: text after the name, for several dataloaders.
         """
         images = collect([(place, self._with_heat(image, device)) for place, image in worst.chosen()])
         if not trainer.is_global_zero:
@@ -54,23 +54,23 @@ class WorstImageLogger:
         top, step = common_top(images), trainer.global_step
         folder = f"{prefix}{stage}-epoch={trainer.current_epoch:04d}-step={step}".lstrip("/")
         keys = [self._key(logger, f"{prefix}{stage}{suffix}", step) for logger in trainer.loggers]
-        # All before the first picture is sent: two loggers may share a folder.
-        runs = [self._run(*one, folder, suffix) for one in zip(trainer.loggers, keys, strict=True)]
+        # Count runs before the first picture is sent, because two loggers may share a folder.
+        runs = [self._run(logger, key, folder, suffix) for logger, key in zip(trainer.loggers, keys, strict=True)]
         self.times.update(zip(keys, runs, strict=True))
         for place, image in enumerate(images, 1):
             picture = side_by_side(image, self.side, top)
             caption = f"{image.name}, {self.ranking} {image.score:.6g}"
             file = f"{self.ranking}_worst_{place:02d}_{re.sub('[^0-9A-Za-z-]+', '_', image.name)}"
             for logger, run in zip(trainer.loggers, runs, strict=True):
-                again = f"-{run}" if run > 1 else ""
-                name = f"{prefix}worst{again}{suffix}/{self.ranking}/{place}"
-                self._send(logger, name, picture, caption, step, f"{folder}{again}{suffix}/{file}")
+                rerun = f"-{run}" if run > 1 else ""
+                name = f"{prefix}worst{rerun}{suffix}/{self.ranking}/{place}"
+                self._send(logger, name, picture, caption, step, f"{folder}{rerun}{suffix}/{file}")
 
-    def _key(self, logger: Any, shown: str, step: int) -> tuple[str, ...]:
-        return type(logger).__name__, str(logger.name), str(logger.version), shown, str(step)
+    def _key(self, logger: Any, name: str, step: int) -> tuple[str, ...]:
+        return type(logger).__name__, str(logger.name), str(logger.version), name, str(step)
 
     def _run(self, logger: Any, key: tuple[str, ...], folder: str, suffix: str) -> int:
-        """Which evaluation at one step this is, 1 for the first: in this process, or by what the logger has already."""
+        """Number of this evaluation at the step, from 1: by this process, and by the pictures that the logger has."""
         run = self.times.get(key, 0) + 1
         try:
             while is_taken(logger, f"{folder}{f'-{run}' if run > 1 else ''}{suffix}/{self.ranking}_worst_"):
@@ -79,9 +79,9 @@ class WorstImageLogger:
             self._failed(logger, error)
         return run
 
-    def _send(self, logger: Any, *picture: Any) -> None:
+    def _send(self, logger: Any, *arguments: Any) -> None:
         try:
-            log_picture(logger, *picture)
+            log_picture(logger, *arguments)
         except Exception as error:
             self._failed(logger, error)
 
@@ -96,7 +96,7 @@ class WorstImageLogger:
             preds, target = (side[None].to(device) for side in (image.preds, image.target))
             heat = next(iter(self.drawer.comparator.maps(preds, target).values()))["score"]
             return dataclasses.replace(image, heat=heat[0, 0].to("cpu", torch.float16))
-        except Exception as error:  # the other ranks are waiting
+        except Exception as error:  # do not raise: the other ranks are waiting
             self.warn("maps", f"the heat maps could not be drawn, training goes on: {error!r}")
             return image
 
@@ -111,7 +111,7 @@ def side_by_side(image: WorstImage, side: int, top: float) -> np.ndarray[Any, An
     Args:
         image: what to draw.
         side: the longest side of a panel in pixels; larger images are shrunk.
-        top: what the brightest colour of the heat map stands for.
+        top: value of the brightest colour of the heat map.
 
     Returns:
         ``(h, w, 3)``, uint8.
@@ -124,7 +124,7 @@ def side_by_side(image: WorstImage, side: int, top: float) -> np.ndarray[Any, An
     pictures = [Image.fromarray(panel.permute(1, 2, 0).numpy()) for panel in panels.values()]
     scale = min(1.0, side / max(pictures[0].size))
     width, height = (max(1, round(length * scale)) for length in pictures[0].size)
-    step = max(width, 110) + _GAP  # a caption needs room above the smallest image too
+    step = max(width, 110) + _GAP  # at least the width of a caption
     canvas = Image.new("RGB", (step * len(pictures) - _GAP, height + _CAPTION), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
     for column, (caption, picture) in enumerate(zip(panels, pictures, strict=True)):
@@ -136,7 +136,7 @@ def side_by_side(image: WorstImage, side: int, top: float) -> np.ndarray[Any, An
 
 
 def heat_over(image: Tensor, heat: Tensor, top: float) -> Tensor:
-    """Colour a map ``(H, W)`` over a grey copy of its image ``(3, H, W)``, uint8 as the image."""
+    """Blend a coloured map ``(H, W)`` with a grey copy of its image ``(3, H, W)``; uint8."""
     from kornia.color import ColorMap, apply_colormap
 
     grey = image.float().mean(0, keepdim=True) / 255
@@ -147,20 +147,20 @@ def heat_over(image: Tensor, heat: Tensor, top: float) -> Tensor:
 
 
 def common_top(images: list[WorstImage]) -> float:
-    """One scale for all heat maps of an epoch: the highest of their 99.5th percentiles."""
+    """The common scale of an epoch's heat maps: the highest of their 99.5th percentiles."""
     heats = [image.heat.float().flatten() for image in images if image.heat is not None]
     # torch.quantile takes no more than 16 million values.
     return max((float(torch.quantile(heat[:: heat.numel() // 1_000_000 + 1], 0.995)) for heat in heats), default=0.0)
 
 
 def is_taken(logger: Any, start: str) -> bool:
-    """Whether a logger that keeps pictures by their names has one whose name starts so."""
+    """Whether a logger that stores pictures as files has one whose path starts with ``start``."""
     if hasattr(logger, "log_image"):
         return False
     experiment, folder = logger.experiment, Path(start).parent
     if hasattr(logger, "run_id") and hasattr(experiment, "list_artifacts"):  # MLflow
         names = [entry.path for entry in experiment.list_artifacts(logger.run_id, folder.as_posix())]
-    elif any(hasattr(experiment, taker) for taker in ("add_image", "log_image")) or logger.log_dir is None:
+    elif any(hasattr(experiment, method) for method in ("add_image", "log_image")) or logger.log_dir is None:
         return False
     else:
         names = [path.name for path in (Path(logger.log_dir) / folder).glob("*")]
@@ -168,10 +168,10 @@ def is_taken(logger: Any, start: str) -> bool:
 
 
 def log_picture(logger: Any, name: str, picture: np.ndarray[Any, Any], caption: str, step: int, file: str) -> None:
-    """Log one picture.
+    """Log a picture.
 
-    Weights & Biases, TensorBoard, MLflow and Comet take it themselves; beside any other logger that has a folder (as
-    CSVLogger) it becomes a PNG file.
+    Weights & Biases, TensorBoard, MLflow and Comet have methods for it. For other loggers with a folder, such as
+    CSVLogger, it is written as a PNG file.
 
     Args:
         logger: a Lightning logger.
@@ -179,7 +179,7 @@ def log_picture(logger: Any, name: str, picture: np.ndarray[Any, Any], caption: 
         picture: ``(h, w, 3)``, uint8.
         caption: a line of text.
         step: the trainer's step.
-        file: where it goes below a folder, without the extension.
+        file: path within the logger's folder, without the extension.
     """
     if hasattr(logger, "log_image"):  # Weights & Biases
         logger.log_image(key=name, images=[picture], caption=[caption], step=step)

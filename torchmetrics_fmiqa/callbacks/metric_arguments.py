@@ -1,4 +1,4 @@
-"""The metrics of a monitor, in whatever form they were given, and which of them ranks and draws images."""
+"""Turn a monitor's `metrics` argument into a collection, and choose the metrics that rank and draw images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
 from torchmetrics_fmiqa.metrics.image_pair_metric import PairMetric
 from torchmetrics_fmiqa.recipes import Recipe
 
-#: A metric, a collection, the name of a recipe, or several of these. A text comes late: jsonargparse, which reads and
-#: writes the configuration of LightningCLI, takes the first that fits, and anything fits a text.
+#: A metric, a collection, the name of a recipe, or several of these. ``str`` comes last, because jsonargparse (the
+#: parser of LightningCLI) takes the first type that fits, and any value fits ``str``.
 Metrics = (
     Metric
     | MetricCollection
@@ -28,14 +28,14 @@ Metrics = (
 
 
 def as_collection(metrics: Metrics, data_range: DataRange) -> FeatureMetricCollection:
-    """Return copies of the metrics as one collection.
+    """Return copies of the metrics as a single collection.
 
     Args:
-        metrics: what the monitor was given.
-        data_range: range of images, for the metrics that are made here from the name of a recipe.
+        metrics: the monitor's argument.
+        data_range: range of images, for the metrics that are built here from the name of a recipe.
 
     Raises:
-        ValueError: for what is no metric, and for two metrics of one name.
+        ValueError: for an object that is not a metric, and for two metrics of the same name.
     """
     if isinstance(metrics, MetricCollection):
         members = dict(metrics.clone().items(keep_base=True, copy_state=False))
@@ -44,9 +44,9 @@ def as_collection(metrics: Metrics, data_range: DataRange) -> FeatureMetricColle
         named: dict[str, Any] = {str(name): metric for name, metric in metrics.items()}
     else:
         several = isinstance(metrics, Sequence) and not isinstance(metrics, str)
-        given = list(metrics) if several else [metrics]  # type: ignore[arg-type]
-        named = {_name(metric): metric for metric in given}
-        if len(named) < len(given):
+        unnamed = list(metrics) if several else [metrics]  # type: ignore[arg-type]
+        named = {_name(metric): metric for metric in unnamed}
+        if len(named) < len(unnamed):
             raise ValueError(f"two metrics have one name ({', '.join(named)}): give a dict with a name for each")
     if not named:
         raise ValueError("`metrics` is empty: give a metric or the name of a recipe")
@@ -67,31 +67,32 @@ def _as_metric(metric: Any, data_range: DataRange) -> Metric:
     raise ValueError(f"a metric must be a torchmetrics.Metric or the name of a recipe, got {metric!r}")
 
 
-def ranking_metric(members: Mapping[str, Metric], wanted: str | None, needed: bool) -> str:
-    """Name of the metric that says which images are worst.
+def ranking_metric(members: Mapping[str, Metric], worst_by: str | None, needed: bool) -> str:
+    """Name of the metric that ranks the images.
 
     Args:
         members: the metrics by name.
-        wanted: the user's choice; ``None`` for the first that measures features, else the first with a direction.
+        worst_by: the user's choice; ``None`` for the first that measures features, else the first with a direction.
         needed: whether any images are shown.
 
     Raises:
-        ValueError: if the choice is no metric or does not know its direction, or if one is needed and none does.
+        ValueError: if the choice is not a metric or has no direction, or if a ranking is needed and no metric has a
+            direction.
     """
-    if wanted is not None:
-        if wanted not in members:
-            raise ValueError(f"`worst_by={wanted!r}` is no metric: take one of {', '.join(members)}")
-        if members[wanted].higher_is_better is None:
-            raise ValueError(f"`worst_by={wanted!r}` does not say whether higher is better: take another metric")
-        return wanted
-    known = [name for name, metric in members.items() if metric.higher_is_better is not None]
-    features = [name for name in known if isinstance(members[name], PairMetric)]
-    if needed and not known:
+    if worst_by is not None:
+        if worst_by not in members:
+            raise ValueError(f"`worst_by={worst_by!r}` is no metric: take one of {', '.join(members)}")
+        if members[worst_by].higher_is_better is None:
+            raise ValueError(f"`worst_by={worst_by!r}` does not say whether higher is better: take another metric")
+        return worst_by
+    with_direction = [name for name, metric in members.items() if metric.higher_is_better is not None]
+    measuring_features = [name for name in with_direction if isinstance(members[name], PairMetric)]
+    if needed and not with_direction:
         raise ValueError("no metric says whether higher is better, so no images are worst: give worst=0")
-    return (features or known or list(members))[0]
+    return (measuring_features or with_direction or list(members))[0]
 
 
 def drawing_metric(members: Mapping[str, Metric], ranking: str) -> FeatureDistance | None:
-    """The metric whose maps are drawn: the one that ranks, or the first that has maps."""
+    """The metric whose maps are drawn: the ranking metric if it has maps, else the first that has."""
     metrics = [members[ranking], *members.values()]
     return next((m for m in metrics if isinstance(m, FeatureDistance) and m.comparator.has_maps), None)

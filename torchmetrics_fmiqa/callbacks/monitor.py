@@ -1,4 +1,4 @@
-"""ImageQualityMonitor: image quality as a Lightning callback, on a module that need not know of it."""
+"""ImageQualityMonitor: a Lightning callback that measures image quality without changes to the module."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from torchmetrics_fmiqa.callbacks.image_sources import (
 from torchmetrics_fmiqa.callbacks.metric_arguments import Metrics, as_collection, drawing_metric, ranking_metric
 from torchmetrics_fmiqa.callbacks.options import STAGES, check_device, check_dtype, check_stages, check_text
 from torchmetrics_fmiqa.callbacks.ranks import gather_objects
-from torchmetrics_fmiqa.callbacks.serving import OneTrainer, names_of_others
+from torchmetrics_fmiqa.callbacks.serving import TrainerBinding, names_of_others
 from torchmetrics_fmiqa.callbacks.worst_images import WorstImages
 from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.features.image_checks import DataRange, data_limits
@@ -35,51 +35,48 @@ from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric
 
 
 class ImageQualityMonitor(Callback):
-    """Measures image quality in validation and test, logs it, and shows the worst images.
+    """Measure image quality in validation and test, log it, and show the worst images.
 
-    Add it to the callbacks of any ``Trainer``; the ``LightningModule`` stays as it is. Each result is logged as
-    ``<prefix><name>`` (with ``/dataloader_idx_<i>`` behind it where there are several dataloaders), so that
-    ``ModelCheckpoint`` and ``EarlyStopping`` can monitor it; beside the metrics ``<prefix>share_outside``, the share of
-    predicted values outside ``data_range`` (of several monitors with one prefix the first logs it).
-    Nothing is logged from the sanity check, which only looks whether the images are found. Over several ranks every
+    Add it to the callbacks of any ``Trainer``; the ``LightningModule`` needs no change. Each result is logged as
+    ``<prefix><name>``, so that ``ModelCheckpoint`` and ``EarlyStopping`` can monitor it. With several dataloaders the
+    name ends in ``/dataloader_idx_<i>``. ``<prefix>share_outside`` is the share of predicted values outside
+    ``data_range``; of several monitors with the same prefix the first logs it.
+
+    The sanity check logs nothing: it only checks that the images can be read from the step. With several ranks every
     sample counts once: the padding of a ``DistributedSampler`` is left out.
 
     Args:
-        metrics: what to measure: a ``torchmetrics.Metric`` of ``(preds, target)``, a ``MetricCollection``, the name of
-            a recipe (or a :class:`~torchmetrics_fmiqa.Recipe`), a list of these, or a dict of them by name.
-            Members of one backbone share its forward pass.
-        preds: where the images under test are: a key of what the step returns, or else of the batch; the index of a
-            tuple batch; or a callable ``(outputs, batch) -> images``. They are ``(N, 3, H, W)`` in ``data_range``, or a
-            list of ``(3, H, W)``.
-        target: where the references are, likewise.
+        metrics: a ``torchmetrics.Metric`` of ``(preds, target)``, a ``MetricCollection``, the name of a recipe (or a
+            :class:`~torchmetrics_fmiqa.Recipe`), a list of these, or a dict of them by name. Members with the same
+            backbone share its forward pass.
+        preds: source of the images under test: a key of the step's output or else of the batch, the index of a tuple
+            batch, or a callable ``(outputs, batch) -> images``. Images are ``(N, 3, H, W)`` or a list of ``(3, H, W)``.
+        target: source of the references, in the same forms.
         predict: ``callable(pl_module, batch) -> images`` for modules whose step returns no images. It runs in
             evaluation mode, without gradient, under the trainer's own precision.
         stages: ``"val"``, ``"test"`` or both.
-        prefix: in front of every name; ``{stage}`` in it becomes the stage.
-        every_n_epochs: validate image quality in every so manyth epoch of training.
-        worst: how many of the worst images to show, over all ranks: reference, prediction and heat map side by side,
-            to TensorBoard, Weights & Biases, MLflow or Comet, else as PNG files in the logger's folder.
+        prefix: text before every name; ``{stage}`` in it becomes the stage.
+        every_n_epochs: measure in every n-th epoch of training.
+        worst: number of worst images to show, over all ranks: reference, prediction and heat map side by side. They go
+            to TensorBoard, Weights & Biases, MLflow or Comet, else to PNG files in the logger's folder.
         maps: draw the heat maps.
-        worst_by: name of the metric that says which images are worst; by default the first that measures features,
-            else the first that knows its direction.
+        worst_by: metric that ranks the images; by default the first of features, else the first with a direction.
         worst_side: longest side of a shown image in pixels; larger ones are shrunk.
-        crop_border: pixels to cut off each side before anything is measured, super-resolution's convention.
+        crop_border: pixels to cut off each side before measuring, as is usual in super-resolution.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``. Metrics
             that are given as objects have a range of their own.
-        nan_strategy: what to do with predictions that hold NaN or infinite values: ``"error"``, or ``"warn"`` or
-            ``"ignore"`` to leave them out and log ``<prefix>share_not_finite``.
-        cache_references: memory for the references' features, such as ``"8GiB"``; ``None`` for no cache. It pays
-            where the backbone is the bulk of validation and the set fits, see the guide.
-        cache_device: where these features are kept.
-        cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` keeps them
-            exact.
+        nan_strategy: treatment of predictions with NaN or infinite values: ``"error"``, or ``"warn"`` or ``"ignore"``
+            to leave them out and log ``<prefix>share_not_finite``.
+        cache_references: memory for features of references, such as ``"8GiB"``; ``None`` for no cache; see the guide.
+        cache_device: device that keeps these features.
+        cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` is exact.
         reference_version: a text that names the current state of the references. With it, features are looked up by
-            sample and version, without a look at the pixels: take it on a GPU, and change it whenever a reference, or
-            how it is prepared, changes. Without it they go by the pixels, so that no change can be missed.
+            sample and version, without reading the pixels. Use it on a GPU, and change it whenever a reference or its
+            preparation changes. Without it the look-up is by pixels, so that no change is missed.
         prog_bar: show the metrics in the progress bar.
 
     Raises:
-        ValueError: for arguments that do not fit; during a run, for images that are not found or do not fit.
+        ValueError: for invalid arguments; during a run, for images that are absent or invalid.
 
     >>> from torchmetrics.image import PeakSignalNoiseRatio
     >>> from torchmetrics_fmiqa import FeatureDistance, ImageQualityMonitor
@@ -124,7 +121,7 @@ class ImageQualityMonitor(Callback):
         self.nan_strategy = check_nan_strategy(nan_strategy)
         self.prog_bar = truth(prog_bar, "prog_bar")
         maps = truth(maps, "maps")
-        # The direction of each metric by the name that it is logged under.
+        # Logged name of each metric -> its direction.
         self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
         self._members = dict(self.metrics.items(keep_base=True, copy_state=False))
         self.worst_by = ranking_metric(self._members, worst_by, self.worst > 0)
@@ -140,21 +137,21 @@ class ImageQualityMonitor(Callback):
         self.reference_version = (
             None if reference_version is None else check_text(reference_version, "reference_version")
         )
-        #: Best value of each name in training's validation, and the epoch that it came from.
+        #: Name -> best value in the validation of a training, and its epoch.
         self.best: dict[str, dict[str, float]] = {}
         self._evaluations: dict[str, list[DataloaderEvaluation]] = {}
-        self._left_to_others: dict[str, set[str]] = {stage: set() for stage in self.stages}
+        self._logged_by_others: dict[str, set[str]] = {stage: set() for stage in self.stages}
         self._warned: set[str] = set()
         self._shown: dict[tuple[str, ...], int] = {}
-        self._rehearsed: set[int] = set()  # dataloaders of the sanity check
-        self._serving = OneTrainer()
+        self._rehearsed: set[int] = set()  # dataloaders that the sanity check has measured
+        self._trainer_binding = TrainerBinding()
 
     def names(self, stage: str = "val") -> list[str]:
-        """Names of the metrics as they are logged, without the suffix of a dataloader or of a dict's keys."""
+        """Logged names of the metrics, without the suffix of a dataloader or of a dict's keys."""
         return [f"{self.prefix_of(stage)}{name}" for name, _ in self.metrics.items(copy_state=False)]
 
     def prefix_of(self, stage: str) -> str:
-        """What is in front of every name in a stage."""
+        """The text before every name in a stage."""
         return self.prefix.replace("{stage}", stage)
 
     def shares(self) -> list[str]:
@@ -164,19 +161,19 @@ class ImageQualityMonitor(Callback):
     # Lightning's hooks, in the order of a run
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Take this monitor for a trainer. Check that no two monitors log one name, and that all ranks measure alike.
+        """Bind this monitor to a trainer.
 
         Raises:
-            ValueError: otherwise, or while another trainer runs with this monitor.
+            ValueError: if monitors log the same name, ranks differ in settings, or another trainer uses this monitor.
         """
-        if self._serving.take(trainer) and stage == "fit":
-            self.best = {}  # those of another training
+        if self._trainer_binding.take(trainer) and stage == "fit":
+            self.best = {}  # the old values are from another training
         names = ("stages", "prefix", "every_n_epochs", "worst", "worst_by", "crop_border", "data_range", "nan_strategy")
         settings = {name: getattr(self, name) for name in names} | {"maps": self._drawer is not None}
         all_ranks = enumerate(gather_objects(settings | self.metrics.settings()))
-        check_equal_settings({f"rank {rank}": one for rank, one in all_ranks}, "Give every rank the same monitor.")
+        check_equal_settings({f"rank {rank}": own for rank, own in all_ranks}, "Give every rank the same monitor.")
         monitors = [callback for callback in trainer.callbacks if isinstance(callback, ImageQualityMonitor)]
-        self._left_to_others = names_of_others(self, monitors)
+        self._logged_by_others = names_of_others(self, monitors)
 
     def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start an epoch of validation."""
@@ -207,34 +204,34 @@ class ImageQualityMonitor(Callback):
         self._end(trainer, pl_module, "test")
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Let go of the epoch's states. Backbones belong to nobody here: a loss that shares them keeps them."""
-        if self._let_go(trainer) and self.cache is not None and self.cache.report()["wanted_bytes"]:
+        """Release the epoch's states. Backbones stay for others that share them, such as a loss."""
+        if self._release(trainer) and self.cache is not None and self.cache.report()["wanted_bytes"]:
             rank_zero_info(f"references' features: {self.describe_cache()}")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Let go of the epoch's states."""
-        self._let_go(trainer)
+        """Release the epoch's states."""
+        self._release(trainer)
 
     @property
     def state_key(self) -> str:
-        """What tells this monitor's state in a checkpoint from another monitor's."""
+        """Key of this monitor's state in a checkpoint."""
         return self._generate_state_key(prefix=self.prefix, stages=list(self.stages), metrics=list(self._members))
 
     def state_dict(self) -> dict[str, Any]:
-        """The best values so far: numbers, no tensors."""
+        """The best values so far, as numbers."""
         return {"best": {name: dict(entry) for name, entry in self.best.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best values of a checkpoint."""
+        """Restore the best values of a checkpoint."""
         self.best = {name: dict(entry) for name, entry in state_dict["best"].items()}
 
-    # What they do
+    # The work of the hooks
 
-    def _let_go(self, trainer: Any) -> bool:
-        served = self._serving.release(trainer)
-        if served:  # not where a trainer was refused that came beside the one served
+    def _release(self, trainer: Any) -> bool:
+        was_bound = self._trainer_binding.release(trainer)
+        if was_bound:  # a trainer that was refused must not clear the states of the running one
             self._evaluations, self._rehearsed = {}, set()
-        return served
+        return was_bound
 
     def _active(self, trainer: Any, stage: str) -> bool:
         if stage not in self.stages:
@@ -262,7 +259,7 @@ class ImageQualityMonitor(Callback):
 
     def _new_evaluation(self, stage: str, number: int, cache: ReferenceCache | None) -> DataloaderEvaluation:
         higher = bool(self._members[self.worst_by].higher_is_better)
-        # Built outside inference mode, which trainer.validate and trainer.test run in.
+        # trainer.validate and trainer.test run in inference mode, whose tensors could not be updated later.
         with torch.inference_mode(False):
             return DataloaderEvaluation(
                 self.metrics.clone(),  # type: ignore[arg-type]
@@ -280,13 +277,13 @@ class ImageQualityMonitor(Callback):
         self, trainer: Any, pl_module: Any, stage: str, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
     ) -> None:
         if trainer.sanity_checking and stage in self.stages:
-            # A mistake shows now, not after an epoch of training. Not with the predictions of an untrained network.
-            _, target = self._find(trainer, pl_module, outputs, batch)
+            # Find mistakes now, not after an epoch of training. Use target only: the network is untrained.
+            _, target = self._find_pair(trainer, pl_module, outputs, batch)
             if dataloader_idx not in self._rehearsed:
                 self._rehearsed.add(dataloader_idx)
                 self._new_evaluation(stage, dataloader_idx, None).rehearse(target, pl_module.device)
         elif self._active(trainer, stage):
-            preds, target = self._find(trainer, pl_module, outputs, batch)
+            preds, target = self._find_pair(trainer, pl_module, outputs, batch)
             evaluation = self._evaluations[stage][dataloader_idx]
             evaluation.add(preds, target, batch_idx)
             if not evaluation.samples.certain:
@@ -296,7 +293,7 @@ class ImageQualityMonitor(Callback):
                     "torch DistributedSampler (Lightning's own choice) with one image a sample is counted exactly",
                 )
 
-    def _find(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any) -> tuple[Images, Images]:
+    def _find_pair(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any) -> tuple[Images, Images]:
         target = find_images(self.target, "target", outputs, batch)
         if self.predict is None:
             preds = find_images(self.preds, "preds", outputs, batch)
@@ -311,7 +308,7 @@ class ImageQualityMonitor(Callback):
         for number, evaluation in enumerate(evaluations):
             suffix = f"/dataloader_idx_{number}" if len(evaluations) > 1 else ""
             for name, value in evaluation.values().items():
-                if name not in self._higher and name in self._left_to_others[stage]:
+                if name not in self._higher and name in self._logged_by_others[stage]:
                     continue
                 self._log(trainer, pl_module, stage, name, suffix, value)
             if self.worst and trainer.loggers:
@@ -321,14 +318,14 @@ class ImageQualityMonitor(Callback):
             self._warn_once("cache", f"the references' features do not all fit: {self.describe_cache()}")
 
     def _log(self, trainer: Any, pl_module: Any, stage: str, name: str, suffix: str, value: Any) -> None:
-        full = self.prefix_of(stage) + name + suffix
+        logged_name = self.prefix_of(stage) + name + suffix
         if not isinstance(value, Tensor) or value.numel() != 1:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            self._warn_once(full, f"{full!r} is no single number but {shape}, and is not logged")
+            self._warn_once(logged_name, f"{logged_name!r} is no single number but {shape}, and is not logged")
             return
-        # Every rank has the same value, which a maximum over ranks keeps to the last digit (a mean would not).
+        # Every rank has the same value. A maximum over ranks keeps it to the last digit, a mean would not.
         pl_module.log(
-            full,
+            logged_name,
             value.detach().reshape(()),
             on_step=False,
             on_epoch=True,
@@ -338,12 +335,12 @@ class ImageQualityMonitor(Callback):
             add_dataloader_idx=False,
         )
         if trainer.state.fn == "fit" and self._higher.get(name) is not None:
-            number, best = float(value), self.best.get(full, {}).get("value")
+            number, best = float(value), self.best.get(logged_name, {}).get("value")
             if number == number and (best is None or (number > best if self._higher[name] else number < best)):
-                self.best[full] = {"value": number, "epoch": trainer.current_epoch}
+                self.best[logged_name] = {"value": number, "epoch": trainer.current_epoch}
 
     def describe_cache(self) -> str:
-        """How the cache of references does, in a line."""
+        """State of the cache of references, in a line."""
         return "no cache" if self.cache is None else self.cache.describe()
 
     def _warn_once(self, key: str, message: str) -> None:

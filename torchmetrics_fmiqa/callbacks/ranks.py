@@ -1,4 +1,4 @@
-"""What the ranks of a run tell each other outside of metrics."""
+"""Communication between the ranks of a run, beside that of metrics."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import distributed
 
 
 def several_ranks() -> bool:
-    """Whether other processes take part."""
+    """Whether the run has more than one rank."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """The values of all ranks, rank by rank. Every rank must call it."""
+    """The values of all ranks, in their order. Every rank must call this."""
     if not several_ranks():
         return [value]
     parts: list[Any] = [None] * distributed.get_world_size()

@@ -1,4 +1,4 @@
-"""The worst images of an epoch, over all ranks."""
+"""Collect the worst images of an epoch over all ranks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class WorstImage:
 
     Args:
         score: the score that it was chosen by.
-        name: which sample it is.
+        name: name of the sample.
         preds: prediction ``(3, H, W)``, uint8, on the CPU.
         target: reference, likewise.
-        heat: where they differ, ``(H, W)``, or ``None``.
+        heat: heat map ``(H, W)`` of the difference, or ``None``.
     """
 
     score: float
@@ -31,11 +31,11 @@ class WorstImage:
 
 
 class WorstImages:
-    """Keeps the ``count`` worst images of a rank: no more than that are ever in memory.
+    """The ``count`` worst images of a rank so far; other images are not kept.
 
     Args:
-        count: how many.
-        higher_is_better: the direction of the score.
+        count: number of images to keep.
+        higher_is_better: direction of the score.
     """
 
     def __init__(self, count: int, higher_is_better: bool) -> None:
@@ -53,27 +53,29 @@ class WorstImages:
         badness = self.sign * score
         if self.count == 0 or badness != badness:
             return
-        self._offered += 1  # tells equal scores apart: the earlier stays
+        self._offered += 1  # orders equal scores: the earlier image stays
         if len(self._heap) == self.count and badness <= self._heap[0][0]:
             return
         entry = (badness, -self._offered, WorstImage(score, name, _bytes(preds), _bytes(target)))
         (heapq.heappush if len(self._heap) < self.count else heapq.heapreplace)(self._heap, entry)
 
     def chosen(self) -> list[tuple[int, WorstImage]]:
-        """Of all ranks' images, those of this rank that are among the worst ``count``, each with its place (0 first).
+        """The images of this rank that are among the worst ``count`` of all ranks, each with its overall place from 0.
 
-        Every rank must call it.
+        Every rank must call this.
         """
         own = [entry[2] for entry in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))]
         scores = [(-self.sign * image.score, place) for place, image in enumerate(own)]
-        everyone: list[list[tuple[float, int]]] = gather_objects(scores)
-        ranking = sorted((score, place, rank) for rank, scores in enumerate(everyone) for score, place in scores)
-        mine = distributed.get_rank() if several_ranks() else 0
-        return [(n, own[place]) for n, (_, place, rank) in enumerate(ranking[: self.count]) if rank == mine]
+        scores_of_ranks: list[list[tuple[float, int]]] = gather_objects(scores)
+        ranking = sorted((score, place, rank) for rank, scores in enumerate(scores_of_ranks) for score, place in scores)
+        own_rank = distributed.get_rank() if several_ranks() else 0
+        return [
+            (overall, own[place]) for overall, (_, place, rank) in enumerate(ranking[: self.count]) if rank == own_rank
+        ]
 
 
 def collect(images: list[tuple[int, WorstImage]]) -> list[WorstImage]:
-    """All ranks' images in the order of their places, on rank 0; nothing on the others. Every rank must call it."""
+    """On rank 0 the images of all ranks in the order of their places, elsewhere nothing. Every rank must call this."""
     if several_ranks():
         parts: list[list[tuple[int, WorstImage]]] | None = None
         if distributed.get_rank() == 0:

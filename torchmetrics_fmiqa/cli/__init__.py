@@ -1,4 +1,4 @@
-"""The command line: ``fmiqa score | map | benchmark | fit | recipes``."""
+"""The command line: ``fmiqa score | map | benchmark | fit | fuse | gate | recipes``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from torchmetrics_fmiqa.cli.benchmark import benchmark as _benchmark
 from torchmetrics_fmiqa.cli.command import Command, Group
 from torchmetrics_fmiqa.cli.console import discard, err_console, one_line, prepare_streams
 from torchmetrics_fmiqa.cli.fit import fit as _fit
+from torchmetrics_fmiqa.cli.fuse import fuse as _fuse
+from torchmetrics_fmiqa.cli.gate import gate as _gate
 from torchmetrics_fmiqa.cli.map import draw_map as _map
 from torchmetrics_fmiqa.cli.recipes import recipes as _recipes
 from torchmetrics_fmiqa.cli.score import score as _score
 from torchmetrics_fmiqa.cli.termination import keyboard_interrupt_on_termination
 
-_NOBODY_READS = 128 + 13  # SIGPIPE, which some systems do not name
+_EXIT_BROKEN_PIPE = 128 + 13  # SIGPIPE, which the signal module lacks on some systems
 
 app = typer.Typer(
     cls=Group,
@@ -30,11 +32,13 @@ app.command(name="score", cls=Command)(_score)
 app.command(name="map", cls=Command)(_map)
 app.command(name="benchmark", cls=Command)(_benchmark)
 app.command(name="fit", cls=Command)(_fit)
+app.command(name="fuse", cls=Command)(_fuse)
+app.add_typer(_gate, name="gate")
 app.command(name="recipes", cls=Command)(_recipes)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from torchmetrics_fmiqa import __version__
 
         typer.echo(f"fmiqa {__version__}")
@@ -51,10 +55,10 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; errors are one line on standard error, and exit status 2.
+    """Run the command line; an error is a single line on standard error, with exit status 2.
 
-    A signal that ends it (SIGTERM, SIGHUP, SIGINT) gives 128 and its number, once what was done is saved; so does a
-    reader of its results that has read enough (``| head``), which is a signal to other programs.
+    After a signal (SIGTERM, SIGHUP, SIGINT) finished work is saved, and the exit status is 128 plus its number. A
+    closed output (``| head``) has that of SIGPIPE.
     """
     prepare_streams()
     with keyboard_interrupt_on_termination() as termination:
@@ -65,7 +69,7 @@ def main() -> None:
                 sys.exit(128 + termination.signal)
             if isinstance(end.__context__, BrokenPipeError):
                 discard(sys.stdout)
-                sys.exit(_NOBODY_READS)
+                sys.exit(_EXIT_BROKEN_PIPE)
             raise
         except (ValueError, ModuleNotFoundError) as error:
             _fail(str(error))
@@ -80,6 +84,6 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    with suppress(OSError):  # a full disk, too, must not change the exit status
+    with suppress(OSError):  # a full disk must not change the exit status
         err_console.print(f"[red]error:[/] {one_line(message)}", soft_wrap=True)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""What all commands have in common: help in which flags take no value and paragraphs flow; no empty arguments."""
+"""Base classes of all commands: help with flowing paragraphs and flags without a type; no empty arguments."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class Command(TyperCommand):
         self.help = _flowing(self.help)
 
     def get_params(self, ctx: Any) -> Any:
-        """The parameters, flags without the word for their type."""
+        """The parameters; the help of flags shows no type."""
         return _plain_flags(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Parse them, if none is empty, which as a path would be the current folder.
+        """Parse the arguments, after a check that none is empty: an empty path would mean the current folder.
 
         Raises:
-            ValueError: for an empty argument, such as of a variable that is not set.
+            ValueError: for an empty argument, such as a shell variable that is not set.
         """
-        for before, one in zip(["", *args], args, strict=False):
-            # `--out ""` or `--out=`; a suffix may be empty
-            after = before if one == "" else one[:-1] if one.startswith("--") and one.endswith("=") else None
-            if after is not None and after != "--suffix":
-                where = f" after {after!r}" if after else ""
+        for previous, arg in zip(["", *args], args, strict=False):
+            # The option of `--out ""` or `--out=`; only a suffix may be empty.
+            option = previous if arg == "" else arg[:-1] if arg.startswith("--") and arg.endswith("=") else None
+            if option is not None and option != "--suffix":
+                where = f" after {option!r}" if option else ""
                 raise ValueError(f"an argument{where} is empty: is a variable not set?")
         return super().parse_args(ctx, args)
 
@@ -38,13 +38,13 @@ class Group(TyperGroup):
     """A group of commands with plain help."""
 
     def get_params(self, ctx: Any) -> Any:
-        """The parameters, flags without the word for their type."""
+        """The parameters; the help of flags shows no type."""
         return _plain_flags(super().get_params(ctx))
 
 
 def _flowing(text: str | None) -> str:
-    """Paragraphs without the line breaks of the source."""
-    return "\n\n".join(" ".join(one.split()) for one in inspect.cleandoc(text or "").split("\n\n"))
+    """The paragraphs of a docstring, each on a single line."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text or "").split("\n\n"))
 
 
 def _plain_flags(params: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where the command line writes: results to standard output, all else to standard error."""
+"""Output of the command line: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.pairs import Problem
 
 
-# Letters of a message: more than that nobody reads.
+# Longest message, in characters.
 _LONGEST = 2000
 
 
 class _Console(Console):
-    """A console that says by a BrokenPipeError that nobody reads its results; notes are then passed over."""
+    """A console that raises a BrokenPipeError if its results have no reader; notes without a reader are dropped."""
 
     def on_broken_pipe(self) -> None:
-        """Nobody reads any more."""
+        """Handle that the reader has closed the stream."""
         if not self.stderr:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         discard(sys.stderr)
@@ -42,11 +42,11 @@ out_console, err_console = _Console(emoji=False), _Console(stderr=True, emoji=Fa
 
 
 def prepare_streams() -> None:
-    """Let both streams take every text: what their encoding lacks is written as a code.
+    """Make both streams accept every text: characters that their encoding lacks are written as codes.
 
-    Those that were closed before the start lead nowhere: else the next file that is opened would take their place.
+    Streams that were closed before the start are opened to ``os.devnull``, else the next file would take their number.
     """
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # it takes the lowest that is free
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # open() takes the lowest free number
         pass
     os.close(number)
     for stream in (sys.stdout, sys.stderr):
@@ -55,24 +55,24 @@ def prepare_streams() -> None:
 
 
 def discard(stream: IO[str]) -> None:
-    """Let all that is still to be written to a stream go nowhere, at the interpreter's end too."""
-    with suppress(OSError, ValueError):  # no real file
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+    """Discard all further output to a stream, also at the interpreter's exit."""
+    with suppress(OSError, ValueError):  # the stream may not be a real file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def plain(text: object) -> str:
-    r"""A text as it is, for rich: no markup, one line, and nothing that a terminal would obey.
+    r"""Escape a text for rich: no markup, a single line, and no control characters of a terminal.
 
     >>> print(plain("a [bold]" + chr(10) + ".png"))
     a \[bold]\n.png
     """
-    return escape("".join(one if one.isprintable() else repr(one)[1:-1] for one in str(text)))
+    return escape("".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text)))
 
 
 def one_line(message: str) -> str:
-    """A message, which may quote another program's lines or a table's header, on one line of some length, and plain."""
+    """A message, which may quote other programs, on a single escaped line of limited length."""
     message = re.sub(r"\s*\n\s*", " ", message.strip())
     if len(message) > _LONGEST:
         message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
@@ -111,7 +111,7 @@ class TerminalProgress:
 
 @contextmanager
 def going_on_in(folder: Path) -> Iterator[None]:
-    """Say of a run that is interrupted how to go on with it."""
+    """If a run is interrupted, print how to resume it."""
     try:
         yield
     except KeyboardInterrupt:
@@ -124,7 +124,7 @@ def going_on_in(folder: Path) -> Iterator[None]:
 
 
 def track_pairs(results: Any, total: int) -> Any:
-    """Pass results on, and show how many of how many there were."""
+    """Pass results on, and show a progress bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = (
@@ -152,23 +152,25 @@ def _count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
     )
     with Progress(*bar, TimeRemainingColumn(), console=err_console, transient=True) as progress:
         task = progress.add_task("", total=total, speed="")
-        before: int | None = None  # what an earlier run had done tells nothing of this one's speed
-        began = time.monotonic()
+        first_count: int | None = None  # pairs of an earlier run do not count for the speed
+        start = time.monotonic()
         for count in done:
-            before = count if before is None else before
-            speed_now = f"{(count - before) / (time.monotonic() - began):.2f} pairs/s," if count > before else ""
-            progress.update(task, completed=count, speed=speed_now)
+            first_count = count if first_count is None else first_count
+            new = count - first_count
+            progress.update(
+                task, completed=count, speed=f"{new / (time.monotonic() - start):.2f} pairs/s," if new > 0 else ""
+            )
             yield count
 
 
 def show_notes(notes: Iterable[str]) -> None:
-    """Say what was left out, or else is worth knowing, on standard error."""
+    """Print notes on standard error."""
     for note in notes:
         err_console.print(one_line(note), style="dim", soft_wrap=True, highlight=False)
 
 
 def report_problems(problems: list[Problem]) -> None:
-    """List what could not be scored, and exit with status 1; do nothing where all could.
+    """List the problems and exit with status 1; do nothing if there are none.
 
     Raises:
         typer.Exit: if there are problems.
@@ -179,7 +181,7 @@ def report_problems(problems: list[Problem]) -> None:
 
 
 def list_problems(problems: list[Problem]) -> None:
-    """Name what could not be scored, a line each."""
+    """Print a line for each problem."""
     if not problems:
         return
     err_console.print(f"[red]{len(problems)} could not be scored:[/]")

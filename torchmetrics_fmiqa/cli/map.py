@@ -65,40 +65,43 @@ def draw_map(
     from torchmetrics_fmiqa.plotting import comparison_figure, new_figure
     from torchmetrics_fmiqa.safe_write import check_folder, check_no_inputs, check_writable, whole_file
 
-    new_figure(1, 1)  # without matplotlib, say so before the work
+    new_figure(1, 1)  # raises early if matplotlib is missing
     folders = ref.is_dir() and dist.is_dir()
     out = _picture_path(out, folders)
     pairs, problems, notes = find_pairs(ref, dist, suffix)
-    how = check_match(match)
+    match_mode = check_match(match)
     overrides = with_distance(overrides, distance, combine)
-    chosen = read_recipe(recipe, overrides)
+    resolved = read_recipe(recipe, overrides)
     pictures = [out / Path(pair.dist).with_suffix(".png") if folders else out for pair in pairs]
     images = (path for pair in pairs for path in (pair.ref_path, pair.dist_path))
-    inputs: list[str | Path] = [*recipe_files(recipe, chosen), *images]
+    inputs: list[str | Path] = [*recipe_files(recipe, resolved), *images]
     check_no_inputs(pictures, inputs)
     check_folder(out) if folders else check_writable(out)
-    comparator, where = load_comparator(chosen, precision), check_device(device)
+    comparator, torch_device = load_comparator(resolved, precision), check_device(device)
 
     def draw(pair: Pair, picture: Path) -> str:
-        """Draw a pair, and give its score in words."""
+        """Draw a pair; return a text with its score."""
         target, preds = (read_image(path, to_rgb) for path in (pair.ref_path, pair.dist_path))
-        preds, target = match_sizes(preds, target, how)
-        drawn = comparator.maps(preds[None].to(where), target[None].to(where), crop_border=crop_border, per_layer=True)
-        unit, maps = next(iter(drawn.items()))
-        if len(drawn) > 1:
-            raise ValueError(f"a picture shows one distance, got {', '.join(drawn)}: give --set distance={unit}")
+        preds, target = match_sizes(preds, target, match_mode)
+        maps_by_distance = comparator.maps(
+            preds[None].to(torch_device), target[None].to(torch_device), crop_border=crop_border, per_layer=True
+        )
+        unit, maps = next(iter(maps_by_distance.items()))
+        if len(maps_by_distance) > 1:
+            names = ", ".join(maps_by_distance)
+            raise ValueError(f"a picture shows one distance, got {names}: give --set distance={unit}")
         score = float(maps["score"].mean())
-        shown = [crop(to_unit(image, 1.0, maps["score"].dtype, ""), crop_border) for image in (target, preds)]
+        target, preds = (crop(to_unit(image, 1.0, maps["score"].dtype, ""), crop_border) for image in (target, preds))
         per_tap = {tap: float(heat.mean()) for tap, heat in maps.items() if tap != "score"}
-        title = f"{pair.dist_path.name} against {pair.ref_path.name}   ({chosen.backbone})"
-        figure = comparison_figure(shown[0], shown[1], maps["score"][0, 0], per_tap, score, title, unit)
+        title = f"{pair.dist_path.name} against {pair.ref_path.name}   ({resolved.backbone})"
+        figure = comparison_figure(target, preds, maps["score"][0, 0], per_tap, score, title, unit)
         with whole_file(picture) as draft:
             figure.savefig(draft, dpi=130, format=picture.suffix[1:].lower())
         return f"{unit} distance {score:.6g} (lower is closer)"
 
     if not folders:
-        said = draw(pairs[0], out)
-        out_console.print(f"{said}; picture in {plain(out)}", soft_wrap=True, highlight=False)
+        score_text = draw(pairs[0], out)
+        out_console.print(f"{score_text}; picture in {plain(out)}", soft_wrap=True, highlight=False)
         return
     done = _draw_all(pairs, pictures, draw, problems)
     out_console.print(f"{done} pictures in {plain(out)}", soft_wrap=True, highlight=False)
@@ -107,10 +110,10 @@ def draw_map(
 
 
 def _picture_path(out: Path | None, folders: bool) -> Path:
-    """Where to draw.
+    """Path of the picture, or of the folder for several.
 
     Raises:
-        ValueError: for what is no path of a picture, or of a folder for several.
+        ValueError: if ``out`` is not such a path.
     """
     if folders:
         if out is None or out.suffix.lower() in _PICTURES or (out.exists() and not out.is_dir()):
@@ -125,10 +128,10 @@ def _picture_path(out: Path | None, folders: bool) -> Path:
 def _draw_all(
     pairs: Sequence[Pair], pictures: Sequence[Path], draw: Callable[[Pair, Path], Any], problems: list[Problem]
 ) -> int:
-    """Draw pairs, add to ``problems`` those that cannot be drawn, and give the number of the others.
+    """Draw pairs, add those that cannot be drawn to ``problems``, and return the number of pictures.
 
     Raises:
-        WriteError: where the system refuses a picture: it would refuse the next ones too.
+        WriteError: if the system refuses to write a picture, because it would refuse the next ones too.
     """
     from torchmetrics_fmiqa.data.pairs import Problem
     from torchmetrics_fmiqa.memory import memory_of_a_pair

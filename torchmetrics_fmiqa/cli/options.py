@@ -1,4 +1,4 @@
-"""Options that commands share, and what their texts stand for."""
+"""Options that commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 
 
-#: That every generator of random numbers takes.
+#: Largest seed that all random number generators accept.
 LARGEST_SEED = 2**63 - 1
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="Name of a recipe (`fmiqa recipes`) or a YAML file.")]
@@ -51,6 +51,16 @@ MatchOption = Annotated[
     str | None, typer.Option(help="For pairs of two sizes: crop (to the common top left part) or resize (DIST).")
 ]
 RgbOption = Annotated[bool, typer.Option("--to-rgb", help="Take grey, opaque RGBA, CMYK and Lab files too.")]
+FoldsOption = Annotated[int, typer.Option(help="Of references, which are held out in turn.")]
+HiddenOption = Annotated[str | None, typer.Option(help="Widths of the hidden layers, comma-separated: 32,16.")]
+LinearOption = Annotated[bool, typer.Option("--linear", help="No hidden layer: a weighted sum.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="At most.")]
+PatienceOption = Annotated[int, typer.Option(min=1, help="Epochs without a better inner validation.")]
+LearningRateOption = Annotated[float, typer.Option(help="Of AdamW.")]
+ResamplesOption = Annotated[int, typer.Option(min=1, help="Of the bootstrap over references.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything random: folds, weights, batches, intervals.")
+]
 SuffixOption = Annotated[
     str, typer.Option(metavar="TEXT", help="Of folders: DIST's names have this after those of REF, such as _x4.")
 ]
@@ -60,7 +70,7 @@ def read_recipe(name: str, overrides: Sequence[str] | None) -> Recipe:
     """The recipe of a name or a file, with fields overridden by ``KEY=VALUE``.
 
     Raises:
-        ValueError: for an override that is none, or what no recipe takes.
+        ValueError: for a malformed override, an unknown recipe, or an invalid field.
     """
     from torchmetrics_fmiqa.recipes import as_recipe
 
@@ -68,15 +78,15 @@ def read_recipe(name: str, overrides: Sequence[str] | None) -> Recipe:
 
 
 def with_distance(overrides: Sequence[str] | None, distance: str | None, combine: str | None) -> list[str]:
-    """The overrides of ``--set``, and those that ``--distance`` and ``--combine`` stand for.
+    """The overrides of ``--set``, with those of ``--distance`` and ``--combine`` added.
 
     Args:
         overrides: fields of the recipe, each ``KEY=VALUE``.
-        distance: what ``--distance`` was given: a name, several, or several with weights.
-        combine: what ``--combine`` was given.
+        distance: value of ``--distance``: a name, several names, or several with weights.
+        combine: value of ``--combine``.
 
     Raises:
-        ValueError: for what names no distances, gives only some of them weights, or is given by ``--set`` too.
+        ValueError: if a value has no names or weights for only some of them, or ``--set`` has the same field.
 
     >>> with_distance(None, "cosine=1,symmetric_kl=2", "geometric")
     ['distance={"cosine": 1.0, "symmetric_kl": 2.0}', 'combine="geometric"']
@@ -106,12 +116,12 @@ def _read_distance(text: str) -> str | list[str] | dict[str, float]:
 
 
 def recipe_files(name: str, recipe: Recipe) -> list[str]:
-    """The files that a recipe comes from, its own and that of its weights, among names that are none."""
+    """Possible input files of a recipe: its own name and its weights, either of which may not be a file."""
     return [name, *([recipe.weights] if isinstance(recipe.weights, str) else ())]
 
 
 def load_comparator(recipe: Recipe, precision: str) -> FeatureComparator:
-    """Load a recipe's network."""
+    """Load the network of a recipe."""
     from torchmetrics_fmiqa.comparator import FeatureComparator
 
     with err_console.status(f"loading {plain(str(recipe.backbone))} ..."):
@@ -129,15 +139,15 @@ def load_spips(
     """Load the network and the head of SPIPS.
 
     Args:
-        name: of the recipe, or its file.
+        name: name or file of the recipe.
         overrides: fields of the recipe, each ``KEY=VALUE``.
-        head: its file, ``None`` for fixed weights.
+        head: file of the head, ``None`` for fixed weights.
         low_level: taps of the low-level stream, ``None`` for the first half.
         semantic: taps of the semantic stream, ``None`` for the rest.
-        precision: of the network.
+        precision: precision of the network.
 
     Raises:
-        ValueError: for a recipe, taps or a head that do not fit.
+        ValueError: for an invalid recipe, invalid taps or an unsuitable head.
     """
     from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
     from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
@@ -149,14 +159,14 @@ def load_spips(
 
 
 def read_taps(option: str, text: str | None) -> tuple[str | int, ...] | None:
-    """The taps of a text: indices and module names between commas, in brackets or not; ``None`` of none.
+    """Parse taps: indices and module names between commas, in brackets or not; ``None`` stays ``None``.
 
     Args:
-        option: what it is called, such as ``"--semantic"``.
-        text: what it was given.
+        option: name of the option, such as ``"--semantic"``.
+        text: its value.
 
     Raises:
-        ValueError: for a text that names no taps.
+        ValueError: for a text without taps.
 
     >>> read_taps("--semantic", "[-2, -1]"), read_taps("--semantic", "norm,11"), read_taps("--semantic", None)
     ((-2, -1), ('norm', 11), None)
@@ -170,10 +180,10 @@ def read_taps(option: str, text: str | None) -> tuple[str | int, ...] | None:
 
 
 def check_device(name: str) -> Any:
-    """The device of a name.
+    """The torch device of a name.
 
     Raises:
-        ValueError: if it cannot be used here.
+        ValueError: if the device cannot be used here.
     """
     import torch
 
@@ -185,11 +195,38 @@ def check_device(name: str) -> Any:
     return device
 
 
-def check_match(match: str | None) -> Match | None:
-    """The value of ``--match``.
+def check_opinion_is(opinion_is: str) -> Any:
+    """The value of ``--opinion-is``.
 
     Raises:
         ValueError: if it is none.
+    """
+    if opinion_is not in ("better", "worse", "infer"):
+        raise ValueError(f"`--opinion-is` must be better, worse or infer, got {opinion_is!r}")
+    return opinion_is
+
+
+def read_hidden(hidden: str | None, linear: bool) -> tuple[int, ...]:
+    """The widths that ``--hidden`` names.
+
+    Raises:
+        ValueError: for a text that names none, and beside ``--linear``.
+    """
+    if hidden is None:
+        return (32, 16)
+    if linear:
+        raise ValueError("`--linear` has no hidden layers: give it or --hidden, not both")
+    widths = split_names(hidden)
+    if not widths or not all(width.isdecimal() and int(width) > 0 for width in widths):
+        raise ValueError(f"`--hidden` takes widths such as 32,16, got {hidden!r}")
+    return tuple(map(int, widths))
+
+
+def check_match(match: str | None) -> Match | None:
+    """Check the value of ``--match``.
+
+    Raises:
+        ValueError: for an unknown value.
     """
     if match not in (None, "crop", "resize"):
         raise ValueError(f"`--match` must be crop or resize, got {match!r}")
@@ -197,7 +234,7 @@ def check_match(match: str | None) -> Match | None:
 
 
 def split_names(text: str) -> list[str]:
-    """Names between commas; commas within brackets and braces do not count.
+    """Split a text at commas, except those within brackets and braces.
 
     >>> split_names("psnr, vit-tiny:distance={l2: 1, cosine: 2}, vit-tiny:taps=[2, 5]")
     ['psnr', 'vit-tiny:distance={l2: 1, cosine: 2}', 'vit-tiny:taps=[2, 5]']

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,10 +10,17 @@ from rich.table import Table
 
 from torchmetrics_fmiqa.cli.console import out_console
 
+if TYPE_CHECKING:
+    from torchmetrics_fmiqa.recipes.facts import Agreement
+
 
 def recipes(
     name: Annotated[
         str | None, typer.Argument(help="Print this recipe, or that of a file, as YAML to start one of your own.")
+    ] = None,
+    cite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Print one line to quote a result of this recipe, or of a file's, with."),
     ] = None,
 ) -> None:
     """List the named recipes: size and licence of their weights, cost, agreement with people.
@@ -28,6 +35,11 @@ def recipes(
     from torchmetrics_fmiqa.recipes import RECIPES, as_recipe
     from torchmetrics_fmiqa.recipes.facts import SETS
 
+    if cite is not None:
+        from torchmetrics_fmiqa.recipes.cite import cite as line_of
+
+        out_console.print(line_of(as_recipe(cite)), highlight=False, soft_wrap=True, markup=False)
+        return
     if name is not None:
         out_console.print(as_recipe(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)
         return
@@ -47,7 +59,7 @@ def recipes(
             f"{entry.megabytes:.0f}",
             f"{facts.gmacs:.1f}",
             "" if facts.memory is None else f"{facts.memory:.0f}",
-            *("" if one is None else f"{_short(one.srcc)} [{_short(one.low)}, {_short(one.high)}]" for one in measured),
+            *("" if people is None else _with_interval(people) for people in measured),
             *("" if value is None else _short(value) for value in (facts.tid2013, facts.live)),
             entry.licence,
             ", ".join(entry.recipe.results),
@@ -56,6 +68,10 @@ def recipes(
     wide = Console(width=max(out_console.width, 400)) if not out_console.is_terminal else out_console
     wide.print(table)
     wide.print("`default` downloads nothing. What each column is: `fmiqa recipes --help`.", style="dim")
+
+
+def _with_interval(people: Agreement) -> str:
+    return f"{_short(people.srcc)} [{_short(people.low)}, {_short(people.high)}]"
 
 
 def _short(value: float) -> str:

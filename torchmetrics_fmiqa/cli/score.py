@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.safe_write import WriteError
     from torchmetrics_fmiqa.scoring import PairScorer, Scored
 
-_FEW = 20  # images that are printed one by one
+_MAX_LISTED = 20  # up to so many images are printed one by one
 
 
 def score(
@@ -98,9 +98,9 @@ def score(
         raise ValueError("`--suffix` pairs the names of two folders: leave it out with --pairs")
     notes: list[str] = []
     if pairs is not None and ref is None:
-        found, problems = read_pairs(pairs, root), list[Problem]()
+        to_score, problems = read_pairs(pairs, root), list[Problem]()
     elif ref is not None and dist is not None and pairs is None:
-        found, problems, notes = find_pairs(ref, dist, suffix)
+        to_score, problems, notes = find_pairs(ref, dist, suffix)
     else:
         raise ValueError("give REF and DIST, or --pairs TABLE.csv with --root FOLDER")
     check_match(match)
@@ -108,104 +108,106 @@ def score(
     quality = output == "quality"
     scorer: PairScorer
     overrides = with_distance(overrides, distance, combine)
-    chosen = read_recipe(recipe, overrides)
+    resolved = read_recipe(recipe, overrides)
     if out is not None:
-        images = (path for pair in found for path in (pair.ref_path, pair.dist_path))
-        check_table_path(out, [ref, dist, pairs, head, *recipe_files(recipe, chosen), *images])
+        images = (path for pair in to_score for path in (pair.ref_path, pair.dist_path))
+        check_table_path(out, [ref, dist, pairs, head, *recipe_files(recipe, resolved), *images])
     if spips:
         streams = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
-        made = load_spips(recipe, overrides, head, *streams, precision)
-        scorer, measured_by = FusedScorer(made, quality), f"SPIPS, {head or 'fixed weights'}, {made.recipe.recipe}"
+        spips_scorer = load_spips(recipe, overrides, head, *streams, precision)
+        scorer = FusedScorer(spips_scorer, quality)
+        measured_by = f"SPIPS, {head or 'fixed weights'}, {spips_scorer.recipe.recipe}"
     else:
-        comparator = load_comparator(chosen, precision)
+        comparator = load_comparator(resolved, precision)
         scorer, measured_by = DistanceScorer(comparator, layers), repr(comparator.recipes[0])
-    done: list[Scored] = []
-    not_written: WriteError | None = None
+    scored: list[Scored] = []
+    write_error: WriteError | None = None
     interrupted = True
     try:
-        results = score_pairs(scorer, found, check_device(device), crop_border, check_match(match), to_rgb)
-        for result in track_pairs(results, len(found)):
+        results = score_pairs(scorer, to_score, check_device(device), crop_border, check_match(match), to_rgb)
+        for result in track_pairs(results, len(to_score)):
             if result.error:
                 problems.append(Problem(f"{result.pair.dist} (reference {result.pair.ref})", result.error))
             else:
-                done.append(result)
+                scored.append(result)
         interrupted = False
-    finally:  # what was scored before an interruption is not lost; where that is nothing, an older table stays
-        if out is not None and (done or not interrupted):
-            not_written = _write(out, done, scorer.columns)
-    _print_scores(done, scorer.names, scorer.columns, quality, measured_by)
+    finally:  # write the scores so far after an interruption; without any, keep an older table
+        if out is not None and (scored or not interrupted):
+            write_error = _write(out, scored, scorer.columns)
+    _print_scores(scored, scorer.names, scorer.columns, quality, measured_by)
     show_notes(notes)
-    if not_written is not None:
-        raise not_written
+    if write_error is not None:
+        raise write_error
     report_problems(problems)
 
 
-def _write(out: Path, done: Sequence[Scored], columns: Sequence[str]) -> WriteError | None:
-    """Write the scores and say so; where the system refuses, print them instead, and return the error."""
+def _write(out: Path, scored: Sequence[Scored], columns: Sequence[str]) -> WriteError | None:
+    """Write the scores and report it; if the system refuses, print them instead and return the error."""
     from torchmetrics_fmiqa.data.tables import format_csv, write_table
     from torchmetrics_fmiqa.safe_write import WriteError, printable
 
     names = ["ref", "dist", *columns]
-    rows = [{"ref": one.pair.ref, "dist": one.pair.dist, **one.values} for one in done]
+    rows = [{"ref": result.pair.ref, "dist": result.pair.dist, **result.values} for result in scored]
     try:
         write_table(out, rows, names)
     except WriteError as error:
         table = format_csv([names, *([row[name] for name in names] for row in rows)])
         out_console.print(printable(table), end="", soft_wrap=True, highlight=False, markup=False)
         return error
-    if done:
-        err_console.print(f"{len(done)} scores in {plain(out)}", soft_wrap=True, highlight=False)
+    if scored:
+        err_console.print(f"{len(scored)} scores in {plain(out)}", soft_wrap=True, highlight=False)
     return None
 
 
-def _check_spips(spips: bool, given: dict[str, Any], layers: bool) -> None:
-    """Check that options of SPIPS come with it, and that it can do what is asked.
+def _check_spips(spips: bool, options: dict[str, Any], layers: bool) -> None:
+    """Check that options of SPIPS are used only with ``--spips``, and are valid.
 
     Raises:
-        ValueError: naming the first that does not fit.
+        ValueError: naming the first bad option.
     """
-    lost = [option for option, value in given.items() if value is not None]
-    if lost and not spips:
-        raise ValueError(f"`{lost[0]}` is for SPIPS: give --spips too, or leave it out")
-    if given["--output"] not in (None, "distance", "quality"):
-        raise ValueError(f"`--output` must be distance or quality, got {given['--output']!r}")
+    used = [option for option, value in options.items() if value is not None]
+    if used and not spips:
+        raise ValueError(f"`{used[0]}` is for SPIPS: give --spips too, or leave it out")
+    if options["--output"] not in (None, "distance", "quality"):
+        raise ValueError(f"`--output` must be distance or quality, got {options['--output']!r}")
     if spips and layers:
         raise ValueError("`--layers` gives each tap's distance, which SPIPS has not: leave out one of the two")
 
 
 def _print_scores(
-    done: Sequence[Scored], scores: Sequence[str], columns: Sequence[str], quality: bool, measured_by: str
+    scored: Sequence[Scored], names: Sequence[str], columns: Sequence[str], quality: bool, measured_by: str
 ) -> None:
-    """Print each image where they are few, a summary, and which images leave the range."""
-    if not done:
+    """Print each image if there are few, a summary, and the number of images outside the range."""
+    if not scored:
         return
-    if 1 < len(done) <= _FEW:
-        _print_images(done, scores)
+    if 1 < len(scored) <= _MAX_LISTED:
+        _print_images(scored, names)
     table = Table("", "pairs", "mean", "median", "closest", "farthest", box=None, pad_edge=False)
     table.add_column("farthest image", overflow="fold")
-    near, far = (max, min) if quality else (min, max)
+    closest, farthest = (max, min) if quality else (min, max)
     for name in columns:
-        values = [one.values[name] for one in done]
-        farthest = done[values.index(far(values))].pair.dist
-        figures = (statistics.fmean(values), statistics.median(values), near(values), far(values))
-        table.add_row(plain(name), str(len(values)), *(f"{value:.6g}" for value in figures), plain(farthest))
+        values = [result.values[name] for result in scored]
+        farthest_image = scored[values.index(farthest(values))].pair.dist
+        figures = (statistics.fmean(values), statistics.median(values), closest(values), farthest(values))
+        table.add_row(plain(name), str(len(values)), *(f"{value:.6g}" for value in figures), plain(farthest_image))
     out_console.print(table)
     direction = "higher is better, 100 is equal" if quality else "lower is closer, 0 is equal"
     out_console.print(f"{direction}; {plain(measured_by)}", style="dim", soft_wrap=True, highlight=False)
-    beyond = [one for one in done if one.outside]
-    if beyond:
-        most = max(beyond, key=lambda one: one.outside)
+    outside = [result for result in scored if result.outside]
+    if outside:
+        worst = max(outside, key=lambda result: result.outside)
         out_console.print(
-            f"{len(beyond)} images leave [0, 1], at most in {most.outside:.2%} of values ({plain(most.pair.dist)})",
+            f"{len(outside)} images leave [0, 1], at most in {worst.outside:.2%} of values ({plain(worst.pair.dist)})",
             soft_wrap=True,
             highlight=False,
         )
 
 
-def _print_images(done: Sequence[Scored], scores: Sequence[str]) -> None:
-    """A line an image: its scores, then its name, which may be long."""
-    width = max(12, *map(len, scores))
-    lines = [[*scores, "image"], *([*(f"{one.values[name]:.6g}" for name in scores), one.pair.dist] for one in done)]
+def _print_images(scored: Sequence[Scored], names: Sequence[str]) -> None:
+    """Print a line for each image: its scores, then its name, which may be long."""
+    width = max(12, *map(len, names))
+    rows = ([*(f"{result.values[name]:.6g}" for name in names), result.pair.dist] for result in scored)
+    lines = [[*names, "image"], *rows]
     for *figures, name in lines:
         cells = "".join(f"{figure:<{width}}" for figure in figures)
         out_console.print(f"{plain(cells)} {plain(name)}", soft_wrap=True, highlight=False)

@@ -53,19 +53,6 @@ BENCHMARK = Sources(
     off={"changes": "none", "attacked": 0},
 )
 
-_OF_SCORES = ("scores", "features", "group", "image", "higher_is_better")
-_OF_IMAGES = (
-    *("pairs", "data", "data_option", "graded", "test", "recipe", "overrides", "low_level", "semantic", "without"),
-    *("no_gate", "leave_one_out", "cache", "match", "max_side", "crop_border", "to_rgb", "batch", "device"),
-    "precision",
-)
-
-#: Of `fmiqa fit`: a table of scores, or images.
-FIT = Sources(
-    called={"scores": "--scores", "images": "images (--pairs, --data, --graded)"},
-    only={**dict.fromkeys(_OF_SCORES, ("scores",)), **dict.fromkeys(_OF_IMAGES, ("images",))},
-)
-
 
 def given(context: typer.Context, name: str) -> bool:
     """Whether an option was given, rather than left at its default."""

@@ -1,4 +1,4 @@
-"""Signals that ask the process to end: all of them end a command as Ctrl+C does, so that what was done is kept."""
+"""Make every termination signal end a command as Ctrl+C does, so that finished work is saved."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: A batch system's time limit, `timeout` and `docker stop`; a terminal that is closed; Ctrl+C.
+# SIGTERM is sent by batch systems, `timeout` and `docker stop`; SIGHUP by a closed terminal; SIGINT by Ctrl+C.
 _NAMES = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
 class Termination:
-    """Which signal asked the process to end.
+    """A signal handler that remembers the first signal.
 
-    Args:
-        signal: the first of them, ``None`` if there was none.
+    Attributes:
+        signal: the first signal, ``None`` if there was none.
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Interrupt the main thread. What comes while it saves is passed over, but for Ctrl+C."""
+        """Interrupt the main thread. While it saves, further signals are ignored, except Ctrl+C."""
         if self.signal is None or number == signal.SIGINT:
             self.signal = self.signal or signal.Signals(number)
             raise KeyboardInterrupt
@@ -31,18 +31,18 @@ class Termination:
 
 @contextmanager
 def keyboard_interrupt_on_termination() -> Iterator[Termination]:
-    """Let each of the signals raise a KeyboardInterrupt in the main thread, and tell which it was.
+    """Make termination signals raise a KeyboardInterrupt in the main thread; yield the signal's record.
 
-    A signal that is ignored (``nohup``) or handled already stays so.
+    A signal that is already ignored (``nohup``) or handled keeps its handler.
     """
     termination = Termination()
-    before = {}
+    old_handlers = {}
     if threading.current_thread() is threading.main_thread():
         for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-                before[number] = signal.signal(number, termination)
+                old_handlers[number] = signal.signal(number, termination)
     try:
         yield termination
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.comparator.distance_terms import Job, raised
 from torchmetrics_fmiqa.comparator.pooling import pool
+from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.tiles import EveryImage, TilePlan, masked_weights, position_weights
 from torchmetrics_fmiqa.features.tokens import Tokens
 
@@ -66,10 +67,18 @@ class Tally:
 
         return take, see if self._seen else None
 
-    def pooled(self, number: int) -> Tensor:
-        """Mean, spread and 95th percentile of a job's values over the patches of each image, ``(N, 3)``."""
-        weights = self._weights[number]
-        return pool(self._of_images(self._values[number]), self._of_images(weights) if weights else None)
+    def pooled(self, numbers: Sequence[int], joint: Joint | None = None) -> Tensor:
+        """Mean, spread and 95th percentile of a distance over the patches of each image, ``(N, 3)``.
+
+        Args:
+            numbers: of its job, or of those that are joined.
+            joint: how they are joined, into a map by :meth:`~torchmetrics_fmiqa.distances.joint.Joint.factors`.
+        """
+        values, weights = [self._of_images(self._values[number]) for number in numbers], self._weights[numbers[0]]
+        if joint is not None:
+            factors = joint.factors([self.sums[number] for number in numbers])
+            values = [factor[:, None] * value for factor, value in zip(factors, values, strict=True)]
+        return pool(sum(values[1:], values[0]), self._of_images(weights) if weights else None)
 
     def reference(self, index: int) -> Tensor:
         """The token that stands for the whole reference at a tap, ``(N, C)``."""

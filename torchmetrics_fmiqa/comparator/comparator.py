@@ -176,7 +176,7 @@ class FeatureComparator:
             mask = self._intake.mask(mask, raised, border, validate)
         weights = self._intake.weights(target, mask)
         plan, profiles = self._intake.plan(preds), [one for one in self._plans if isinstance(one, ProfilePlan)]
-        kept, seen = {job for one in profiles for job in one.positions}, {one.last for one in profiles}
+        kept, seen = {job for one in profiles for jobs in one.positions for job in jobs}, {one.last for one in profiles}
         tally = Tally(plan, preds, weights, self._jobs, kept, seen)
         pieces = None if needs_grad(preds) else self._piecewise.pieces(plan)
         for picks in portions(plan, preds.shape[0], self.tile_batch if pieces is None else 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics_fmiqa.comparator.accumulator import Tally
 from torchmetrics_fmiqa.comparator.distance_terms import Job
 from torchmetrics_fmiqa.distances import MAPS, POINTWISE
+from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.recipes import Recipe, distance_name
 
@@ -24,30 +25,31 @@ class Profile:
     """A request for more than distances. It shares a forward pass with recipes and other profiles of its trunk.
 
     Args:
-        recipe: what to measure with; one distance of l2, cosine and angular, all taps in patches. Its tap weights and
-            its choice of tokens say nothing here.
+        recipe: what to measure with; one distance of l2, cosine and angular, or one that joins some of them with
+            divergences, all taps in patches. Its tap weights and its choice of tokens say nothing here.
         of_images: what to take of the images themselves, as the network sees them but for tiles and normalisation.
 
     Raises:
-        ValueError: for a recipe with several distances, joined or not, or one of another kind.
+        ValueError: for a recipe with several distances that are not joined, or one of another kind.
     """
 
     recipe: Recipe
     of_images: OfImages | None = None
 
     def __post_init__(self) -> None:
-        if self.recipe.protocol != "fmiqa" or len(self.recipe.distances) != 1:
+        if self.recipe.protocol != "fmiqa" or len(self.recipe.results) != 1:
             raise ValueError(f"a profile takes one `distance` by the fmiqa protocol, got {self.recipe}")
-        distance = self.recipe.distances[0]
-        if not isinstance(distance, str) or distance not in MAPS:
-            raise ValueError(
-                f"a profile needs positions, which {distance_name(distance)!r} does not keep: "
-                f"take distance={' or '.join(map(repr, POINTWISE))}"
-            )
-        if distance not in POINTWISE:
+        for distance in self.recipe.distances:
+            if not isinstance(distance, str) or distance not in MAPS:
+                raise ValueError(
+                    f"a profile needs positions, which {distance_name(distance)!r} does not keep: "
+                    f"take distance={' or '.join(map(repr, POINTWISE))}"
+                )
+        if not any(distance in POINTWISE for distance in self.recipe.distances):
             raise ValueError(
                 "a profile needs a distance of two tokens, since it compares what stands for the whole scene too; "
-                f"{distance_name(distance)!r} compares many: take distance={' or '.join(map(repr, POINTWISE))}"
+                f"{self.recipe.results[0]!r} compares many: take distance={' or '.join(map(repr, POINTWISE))}, or join "
+                "one of them to it"
             )
 
     @property
@@ -68,7 +70,7 @@ class Profiled:
         spread: ``(N, L, 3)`` each tap's distances of patches, pooled:
             :data:`~torchmetrics_fmiqa.comparator.pooling.POOLED`.
         summary: ``(N, L)`` distance of what stands for the whole: the mean prefix token of each tile (CLS, registers),
-            or the mean patch token of networks without.
+            or the mean patch token of networks without. Divergences have no part in it: one token has no distribution.
         reference: ``(N, C)`` that token of the reference at the last tap, without a gradient.
         of_images: ``(N, K)``, or ``(N, 0)``.
         labels: names of the taps.
@@ -126,15 +128,17 @@ class ProfilePlan:
 
     Args:
         labels: names of the taps.
-        positions: jobs of patches, one a tap.
-        summaries: jobs of the whole, one a tap.
+        positions: jobs of patches, for each tap one a distance.
+        summaries: jobs of the whole, for each tap one a distance of two tokens.
+        joint: how distances are joined, ``None`` where there is one.
         last: index of the last tap.
         of_images: what to take of the images.
     """
 
     labels: tuple[str, ...]
-    positions: tuple[int, ...]
-    summaries: tuple[int, ...]
+    positions: tuple[tuple[int, ...], ...]
+    summaries: tuple[tuple[int, ...], ...]
+    joint: Joint | None
     last: int
     of_images: OfImages | None
 
@@ -142,12 +146,15 @@ class ProfilePlan:
         """What was measured, of images ``(N, 3, H, W)`` at the working size."""
         own = preds.new_zeros(len(preds), 0) if self.of_images is None else self.of_images(preds, target, mask)
         return Profiled(
-            torch.stack([tally.pooled(job) for job in self.positions], 1),
-            torch.stack([tally.sums[job] for job in self.summaries], 1),
+            torch.stack([tally.pooled(jobs, self.joint) for jobs in self.positions], 1),
+            torch.stack([self._whole([tally.sums[job] for job in jobs]) for jobs in self.summaries], 1),
             tally.reference(self.last),
             own,
             self.labels,
         )
+
+    def _whole(self, distances: list[Tensor]) -> Tensor:
+        return distances[0] if self.joint is None else self.joint.only(POINTWISE).score(distances)
 
 
 def plan_profile(profile: Profile, names: tuple[str, ...], backbone: Backbone, jobs: list[Job]) -> ProfilePlan:
@@ -160,17 +167,20 @@ def plan_profile(profile: Profile, names: tuple[str, ...], backbone: Backbone, j
         jobs: what is measured already.
     """
     indices = [backbone.taps.index(name) for name in names]
-    distance = profile.recipe.distances[0]
+    distances = profile.recipe.distances
 
-    def place(job: Job) -> int:
-        if job not in jobs:
-            jobs.append(job)
-        return jobs.index(job)
+    def places(index: int, tokens: Literal["patch", "summary"]) -> tuple[int, ...]:
+        wanted = [
+            Job((index,), distance, tokens) for distance in distances if tokens == "patch" or distance in POINTWISE
+        ]
+        jobs.extend(job for job in wanted if job not in jobs)
+        return tuple(jobs.index(job) for job in wanted)
 
     return ProfilePlan(
         names,
-        tuple(place(Job((index,), distance, "patch")) for index in indices),
-        tuple(place(Job((index,), distance, "summary")) for index in indices),
+        tuple(places(index, "patch") for index in indices),
+        tuple(places(index, "summary") for index in indices),
+        profile.recipe.joint,
         indices[-1],
         profile.of_images,
     )

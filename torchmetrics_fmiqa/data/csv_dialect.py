@@ -1,4 +1,4 @@
-"""CSV as people have it: between commas, semicolons or tabs, with or without a byte order mark, from any system."""
+"""Read CSV of any common dialect: comma, semicolon or tab, with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
 
 def csv_records(content: bytes, table: str) -> Iterator[tuple[int, list[str]]]:
-    """The records of a CSV file, the names of its columns first, each with the number of its last line.
+    """The records of a CSV file, each after the number of its last line; the first record holds the column names.
 
-    What separates the fields is seen in the first line. Where that is a semicolon, ``3,5`` is the number 3.5.
-    Apostrophes before what would be a formula are taken away (:func:`~torchmetrics_fmiqa.data.tables.csv_text`).
+    The first line tells the delimiter. If it is a semicolon, ``3,5`` is the number 3.5. Apostrophes before formulas are
+    removed (:func:`~torchmetrics_fmiqa.data.tables.csv_text`).
 
     Args:
-        content: of the file.
-        table: what it is called in messages.
+        content: bytes of the file.
+        table: name of the file for messages.
 
     Raises:
-        ValueError: for what is no CSV in UTF-8.
+        ValueError: if the content is not CSV in UTF-8.
 
     >>> list(csv_records(b"Ref; mos" + bytes([10]) + b"a.png; 3,5", "pairs.csv"))
     [(1, ['Ref', 'mos']), (2, ['a.png', '3.5'])]
@@ -43,26 +43,26 @@ def csv_records(content: bytes, table: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def plain_csv(content: bytes, table: str) -> bytes:
-    """The same table between commas, in UTF-8 and without any marks; raises as :func:`csv_records` does."""
+    """The same table with commas as delimiters, in UTF-8, without marks; raises as :func:`csv_records` does."""
     delimiter, skipped, text = _dialect(content, table)
     padded = re.search(r"[ \t],|,[ \t]", text.partition("\n")[0])
     if delimiter != "," or skipped or padded or re.search(r"'|\\udc", text):
         text = format_csv((fields for _, fields in csv_records(content, table)), marked=False)
-    return text.encode("utf-8", "backslashreplace")  # mostly as it is: a table of scores may be large
+    return text.encode("utf-8", "backslashreplace")  # mostly unparsed: a table of scores may be large
 
 
 def _dialect(content: bytes, table: str) -> tuple[str, int, str]:
-    """What separates the fields, the number of lines that say so alone, and the text after them."""
+    """The delimiter, the number of lines that only declare it, and the text after them."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"{table!r} is text in UTF-16: save it as CSV in UTF-8")
     if b"\0" in content:
         raise ValueError(
             f"{table!r} is no CSV table: it holds zero bytes, as UTF-16 and binary files do; save it as CSV in UTF-8"
         )
-    # A name of a file may be no UTF-8, and is found all the same.
+    # File names may have bytes that are not UTF-8; they must survive to open the file.
     text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-    said = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
-    if said:
-        return said[1], 1, text[said.end() :]
-    first = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
-    return max(_DELIMITERS, key=first.count), 0, text
+    declaration = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
+    if declaration:
+        return declaration[1], 1, text[declaration.end() :]
+    first_line = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    return max(_DELIMITERS, key=first_line.count), 0, text

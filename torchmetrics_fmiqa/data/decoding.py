@@ -1,6 +1,6 @@
-"""Decode an image file to the values that it stores, by what it is: one rule for all formats.
+"""Decode an image file to the values that it stores, by the same rules for all formats.
 
-Pillow decodes everything: it raises for a broken file, where decoders of other libraries end the process.
+Pillow decodes every format. It raises for a broken file, where decoders of other libraries crash the process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIGNED = 2  # a sample format of TIFF
 _DEPTHS = {"AVIF": avif_bits, "JPEG2000": jpeg2000_bits, "JXL": jpegxl_bits}
 _GREY16 = ("I;16", "I;16B", "I;16L", "I;16N")
 
-# What the modes of Pillow are called, and the mode that holds the same without a loss.
+# Pillow mode -> (mode that holds the same values without loss, name for messages)
 _MODES = {
     "1": ("L", "grey"),
     "L": ("L", "grey"),
@@ -41,11 +41,11 @@ _MODES = {
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a file holds.
+    """The decoded content of an image file.
 
     Args:
-        values: ``(H, W, C)``, uint8 or uint16; CMYK and Lab as RGB.
-        kind: its true name: RGB, grey, RGB with alpha, grey with alpha, CMYK or Lab.
+        values: ``(H, W, C)``, uint8 or uint16; CMYK and Lab are converted to RGB.
+        kind: colour model of the file: RGB, grey, RGB with alpha, grey with alpha, CMYK or Lab.
     """
 
     values: npt.NDArray[Any]
@@ -53,17 +53,18 @@ class Decoded:
 
 
 def decode(file: BinaryIO) -> Decoded:
-    """Decode an image file, turned the way that viewers show it.
+    """Decode an image file, with its orientation applied.
 
     Raises:
-        Exception: whatever the decoder raises for a broken file; a ValueError for what is not read, with its true name.
+        ValueError: for a kind of image that is not supported; the message names it.
+        Exception: whatever the decoder raises for a broken file.
     """
     picture = _open(file)
     if picture.format == "PNG":
-        picture.verify()  # the checksums of the file's parts, which decoding does not look at
+        picture.verify()  # checks the checksums of the chunks, which decoding ignores
         picture = _open(file)
     frames = getattr(picture, "n_frames", 1)
-    if frames > 1 and picture.format != "MPO":  # a photograph with its previews is one image
+    if frames > 1 and picture.format != "MPO":  # MPO is a photograph with its previews
         raise ValueError(f"it holds {frames} frames: save the one to score")
     _check_depth(file, picture)
     if is_netpbm_scaled(picture):
@@ -84,14 +85,14 @@ def size(file: BinaryIO) -> tuple[int, int]:
     """``(H, W)`` of an image file as :func:`decode` turns it, without decoding it."""
     picture = _open(file)
     height, width = picture.height, picture.width
-    if picture.format == "PNG" and "exif" not in picture.info and not _is_said_after_pixels(file):
-        return height, width  # Pillow would decode the image to look for EXIF behind it
-    turned = picture.format != "TIFF" and orientation_of(picture) in (5, 6, 7, 8)  # Pillow does so by itself for TIFF
-    return (width, height) if turned else (height, width)
+    if picture.format == "PNG" and "exif" not in picture.info and not _has_orientation_after_pixels(file):
+        return height, width  # Pillow would decode the image to look for EXIF after the pixels
+    transposed = picture.format != "TIFF" and orientation_of(picture) in (5, 6, 7, 8)  # Pillow itself turns TIFF
+    return (width, height) if transposed else (height, width)
 
 
-def _is_said_after_pixels(file: BinaryIO) -> bool:
-    """Whether the end of a PNG speaks of an orientation."""
+def _has_orientation_after_pixels(file: BinaryIO) -> bool:
+    """Whether a PNG has an EXIF or orientation chunk near its end."""
     file.seek(0, 2)
     file.seek(max(0, file.tell() - (1 << 16)))
     tail = file.read()
@@ -116,79 +117,82 @@ def _open(file: BinaryIO) -> Any:
 
 
 def orientation_of(picture: Any) -> int:
-    """Of EXIF: 1 is upright. Formats that turn the image themselves when it is loaded count as upright."""
+    """EXIF orientation of an image; 1 is upright.
+
+    Formats that Pillow turns while loading count as upright.
+    """
     if picture.format == "TIFF" or (picture.format == "JXL" and not getattr(picture, "jpeg", False)):
         return 1
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF raises all sorts, and says nothing of the image
+    except Exception:  # damaged EXIF raises any exception, and the pixels may still be intact
         return 1
 
 
 def _turned(picture: Any, orientation: int) -> Any:
     from PIL.Image import Transpose
 
-    ways = (
+    transposes = (
         *(Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM, Transpose.TRANSPOSE),
         *(Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90),
     )
-    return picture.transpose(ways[orientation - 2]) if 2 <= orientation <= 8 else picture
+    return picture.transpose(transposes[orientation - 2]) if 2 <= orientation <= 8 else picture
 
 
 def _plain(picture: Any) -> tuple[npt.NDArray[Any], str]:
-    """The values of an image that Pillow holds as it is stored, and its mode."""
-    tags = dict(getattr(picture, "tag_v2", {}))  # of TIFF
+    """The values of an image that Pillow decodes without loss, and its mode."""
+    tags = dict(getattr(picture, "tag_v2", {}))  # TIFF only
     step = _png_step(picture)
     picture.load()
     picture = _turned(picture, orientation_of(picture))
-    mode, clear = picture.mode, picture.info.get("transparency")
+    mode, transparent = picture.mode, picture.info.get("transparency")
     if mode in _GREY16:
-        return _with_alpha(_grey16(np.array(picture), tags), "L", clear)
+        return _with_alpha(_grey16(np.array(picture), tags), "L", transparent)
     if mode == "I" and picture.format == "PPM":
         return np.asarray(picture).astype(np.uint16), "L"
     if mode not in _MODES or _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
         raise ValueError(_refusal(mode, tags))
     if mode == "P":
-        mode = "PA" if clear is not None else "P"
+        mode = "PA" if transparent is not None else "P"
         return np.asarray(picture.convert(_MODES[mode][0])), mode
     if mode == "LAB":
         return np.asarray(_lab_to_rgb(picture)), mode
-    held = _MODES[mode][0]
-    values = np.asarray(picture if held == mode else picture.convert(held))
-    return _with_alpha(values, mode, clear if mode == "RGB" or clear is None else clear * step)
+    lossless_mode = _MODES[mode][0]
+    values = np.asarray(picture if lossless_mode == mode else picture.convert(lossless_mode))
+    return _with_alpha(values, mode, transparent if mode == "RGB" or transparent is None else transparent * step)
 
 
 def _png_step(picture: Any) -> int:
-    """What one step of a grey PNG's stored values is, once it is read to 8 bits: 17 for 4 bits."""
+    """Factor by which Pillow scales a grey PNG's stored values to 8 bits: 17 for 4 bits."""
     args = picture.tile[0][3] if picture.format == "PNG" and picture.tile else ""
     return {"L;2": 85, "L;4": 17}.get(args if isinstance(args, str) else "", 1)
 
 
 def _grey16(values: npt.NDArray[Any], tags: dict[int, Any]) -> npt.NDArray[Any]:
-    """Grey values over the whole range of 16 bits, 0 black."""
+    """Scale grey values to the full range of 16 bits, with 0 as black."""
     values = values.astype(np.uint16)
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
     if bits < 16:
-        values = _spread(values, bits)
+        values = _scaled_to_16_bits(values, bits)
     return 65535 - values if tags.get(_PHOTOMETRIC) == 0 else values  # stored with 0 as white
 
 
-def _spread(values: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
-    """Values of so many bits over the range of 16."""
+def _scaled_to_16_bits(values: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+    """Scale values of ``bits`` bits to the range of 16 bits."""
     largest = (1 << bits) - 1
     return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
 
-def _with_alpha(values: npt.NDArray[Any], mode: str, clear: Any) -> tuple[npt.NDArray[Any], str]:
-    """Add an alpha channel where one colour of a grey or RGB image is transparent (tRNS of PNG)."""
-    if clear is None or mode not in ("1", "L", "RGB"):
+def _with_alpha(values: npt.NDArray[Any], mode: str, transparent: Any) -> tuple[npt.NDArray[Any], str]:
+    """Add an alpha channel to a grey or RGB image with a transparent colour (tRNS of PNG)."""
+    if transparent is None or mode not in ("1", "L", "RGB"):
         return values, mode
     if mode == "RGB":
-        found = (values == np.array(clear, dtype=np.int64)).all(2)
+        is_transparent = (values == np.array(transparent, dtype=np.int64)).all(2)
     else:
         values, mode = values.reshape(*values.shape[:2], 1), "L"
-        found = values[..., 0] == clear
-    alpha = np.where(found, 0, np.iinfo(values.dtype).max).astype(values.dtype)
+        is_transparent = values[..., 0] == transparent
+    alpha = np.where(is_transparent, 0, np.iinfo(values.dtype).max).astype(values.dtype)
     return np.dstack([values, alpha]), f"{mode}A"
 
 
@@ -212,17 +216,17 @@ def _refusal(mode: str, tags: dict[int, Any]) -> str:
 
 
 def _check_depth(file: BinaryIO, picture: Any) -> None:
-    """Refuse depths and channels that Pillow would drop without a word.
+    """Refuse bit depths and channels that Pillow would silently drop.
 
     Raises:
-        ValueError: naming them.
+        ValueError: naming the depth or the channel.
     """
     bits = 8
     if picture.format in _DEPTHS:
-        place = file.tell()
+        position = file.tell()
         file.seek(0)
         bits = _DEPTHS[picture.format](file.read(1 << 20))
-        file.seek(place)
+        file.seek(position)
     elif picture.format == "HEIF":
         bits = int(picture.info.get("bit_depth", 8))
     elif picture.format == "TIFF":

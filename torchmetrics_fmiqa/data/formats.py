@@ -1,4 +1,4 @@
-"""The image formats that are read, and the endings of their files' names."""
+"""The supported image formats, and the endings of their file names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from functools import cache
 from pathlib import PurePath
 
-#: Endings of file names that are taken for images when a folder is searched.
+#: File name endings that count as images when a folder is searched.
 SUFFIXES = frozenset(
     f".{ending}"
     for endings in (
@@ -17,13 +17,13 @@ SUFFIXES = frozenset(
     for ending in endings
 )
 
-# Pillow's names of the formats that are read. Others are not: some start programs (EPS), some hold no photographs.
+# Pillow's names of the supported formats. Others are left out: some start programs (EPS), some hold no photographs.
 _FORMATS = (
     *("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "QOI"),
     *("HEIF", "JXL"),
 )
 
-# Endings of what people take for images and that no decoder here reads; a folder's search names them.
+# Endings of image formats that are not supported. A folder search reports such files.
 _UNREAD = frozenset(
     f".{ending}"
     for endings in (
@@ -55,7 +55,7 @@ _PLUGINS = {"pillow-heif": ("heic", "heif", "heics", "heifs", "hif"), "pillow-jx
 
 
 def is_image_name(name: str | PurePath) -> bool:
-    """Whether a file's ending is that of a format that is read.
+    """Whether a file name has the ending of a supported format.
 
     >>> is_image_name("a.JPE"), is_image_name("notes.txt")
     (True, False)
@@ -64,14 +64,14 @@ def is_image_name(name: str | PurePath) -> bool:
 
 
 def is_unread_image_name(name: str | PurePath) -> bool:
-    """Whether a file's ending is that of images that are not read, such as OpenEXR."""
+    """Whether a file name has the ending of an image format that is not supported, such as OpenEXR."""
     return PurePath(name).suffix.lower() in _UNREAD
 
 
 def missing_plugin(name: str | PurePath) -> str:
-    """What to install to read a file of this name, empty if nothing is missing.
+    """The package to install to read a file of this name; empty if none is missing.
 
-    HEIC and JPEG XL are read by plugins of Pillow, which are loaded here where they are installed.
+    Pillow reads HEIC and JPEG XL by plugins. They are loaded here if they are installed.
     """
     ending = PurePath(name).suffix.lower().removeprefix(".")
     return next((plugin for plugin, endings in _PLUGINS.items() if ending in endings and not _load(plugin)), "")
@@ -79,7 +79,7 @@ def missing_plugin(name: str | PurePath) -> str:
 
 @cache
 def readable_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read here, those of installed plugins among them."""
+    """Pillow's names of the supported formats, including those of installed plugins."""
     from PIL import Image
 
     Image.init()

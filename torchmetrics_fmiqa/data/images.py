@@ -1,4 +1,4 @@
-"""Image files as tensors: 8 and 16 bits, nothing converted in silence."""
+"""Read image files as tensors of 8 or 16 bits; every conversion is explicit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torchmetrics_fmiqa.data.decoding import decode, size
 from torchmetrics_fmiqa.data.formats import missing_plugin
 from torchmetrics_fmiqa.data.opening import open_file
 
-#: What to do with a pair of two sizes: cut both to the common top left part, or resize the image under test.
+#: How a pair that differs in size is matched: both are cut to the common top left part, or ``preds`` is resized.
 Match = Literal["crop", "resize"]
 
 
 def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
-    """Read an image file as ``(3, H, W)``, uint8 or uint16 as it is stored, turned as its EXIF orientation says.
+    """Read an image file as ``(3, H, W)``, uint8 or uint16 as stored, with its EXIF orientation applied.
 
-    The format is known by the content, not by the name. A palette is looked up; values of 9 to 15 bits are scaled to
-    16; colour profiles are not applied.
+    The content decides the format, not the name. Palettes are looked up. Values of 9 to 15 bits are scaled to 16 bits.
+    Colour profiles are not applied.
 
     Args:
         path: PNG, JPEG, WebP, BMP, GIF, TIFF, PPM (PGM, PBM), AVIF, JPEG 2000, TGA or QOI; HEIC with pillow-heif and
@@ -30,16 +30,16 @@ def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
             (without a colour profile) and Lab.
 
     Raises:
-        ValueError: if there is no such file, it is no regular file, it is broken, has several frames or values that
-            neither 8 nor 16 bits hold, or it is not RGB and ``to_rgb`` does not help; naming the file and the reason.
+        ValueError: if the file is absent, not a regular file or broken; if it has several frames or values that fit
+            neither 8 nor 16 bits; if it is not RGB and ``to_rgb`` does not help. The message names file and reason.
     """
     path = Path(path)
     with open_file(path) as file:
         try:
             decoded = decode(file)
-        except Exception as error:  # decoders raise all sorts; a broken file must not end a long run
+        except Exception as error:  # decoders raise any exception; a broken file must not end a long run
             raise ValueError(f"cannot read the image {str(path)!r}: {_reason(path, error)}") from error
-    # A tensor of its own: Pillow's arrays cannot be written to.
+    # Copied, because Pillow's arrays are read-only.
     image = torch.from_numpy(decoded.values.transpose(2, 0, 1).copy())
     if decoded.kind == "RGB":
         return image
@@ -57,10 +57,10 @@ def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """``(H, W)`` of an image file, from its head alone.
+    """``(H, W)`` of an image file, read from its header alone.
 
     Raises:
-        ValueError: if it cannot be read.
+        ValueError: if the file cannot be read.
     """
     with open_file(path) as file:
         try:
@@ -70,34 +70,36 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Why a file cannot be read, in one line."""
+    """Reason in one line why a file cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
         plugin = missing_plugin(path)
         return f"`pip install {plugin}` reads it" if plugin else "it is broken, or no image of a format that is read"
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        return f"it says that it has more than {most:.0f} megapixels (if it has, raise PIL.Image.MAX_IMAGE_PIXELS)"
+        megapixels = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        return (
+            f"it says that it has more than {megapixels:.0f} megapixels (if it has, raise PIL.Image.MAX_IMAGE_PIXELS)"
+        )
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
 
 
 def match_sizes(preds: Tensor, target: Tensor, match: Match | None) -> tuple[Tensor, Tensor]:
-    """Bring a pair ``(3, H, W)`` to one size, if it was asked for.
+    """Bring a pair of images ``(3, H, W)`` to the same size.
 
-    ``"crop"`` keeps the top left part that both have: super-resolved images lack the rows and columns at the end that
-    their factor does not divide. ``"resize"`` resizes ``preds`` to the size of ``target`` (antialiased bicubic), which
-    gives float32 in [0, 1] and may leave that range a little.
+    ``"crop"`` keeps the top left part that both have. This suits super-resolved images: they lack the last rows and
+    columns, which their factor does not divide. ``"resize"`` resizes ``preds`` to the size of ``target`` by antialiased
+    bicubic interpolation. The result is float32 in [0, 1] and may overshoot that range a little.
 
     Raises:
-        ValueError: if sizes differ and ``match`` is ``None``, naming both.
+        ValueError: if the sizes differ and ``match`` is ``None``.
     """
     if preds.shape[1:] == target.shape[1:]:
         return preds, target
     if match == "crop":
-        height, width = (min(one, other) for one, other in zip(preds.shape[1:], target.shape[1:], strict=True))
+        height, width = (min(sides) for sides in zip(preds.shape[1:], target.shape[1:], strict=True))
         return preds[:, :height, :width], target[:, :height, :width]
     if match == "resize":
         unit = preds.float() / (255 if preds.dtype == torch.uint8 else 65535)

@@ -1,4 +1,4 @@
-"""Open files that somebody else named: regular files alone, so that no pipe, device or folder can hang or end a run."""
+"""Open files by a path from the user: only regular files, because a pipe or a device could hang the run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BLOCK = 1 << 22
 
 
 def check_file(path: str | Path, what: str = "file") -> None:
-    """Check that a path is a regular file that may be read, without opening it.
+    """Check that a path is a readable regular file, without opening it.
 
     Args:
-        path: a file, or a link to one.
-        what: what it should be, for the message that it is not there.
+        path: a file or a link to a file.
+        what: name of the file's kind for the error message.
 
     Raises:
-        ValueError: naming the path, and what it is instead.
+        ValueError: if it is not; the message names the path and what it is instead.
 
     >>> check_file("/dev/null")
     Traceback (most recent call last):
@@ -35,28 +35,28 @@ def check_file(path: str | Path, what: str = "file") -> None:
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        raise ValueError(_why_not(path, error, what)) from error
+        raise ValueError(_cannot_open(path, error, what)) from error
     _check_mode(path, mode)
     if not os.access(path, os.R_OK):
-        raise ValueError(f"{_shown(path)} cannot be read: permission denied")
+        raise ValueError(f"{_quoted(path)} cannot be read: permission denied")
 
 
 def open_file(path: str | Path, what: str = "file") -> BinaryIO:
     """Open a regular file to read its bytes.
 
     Args:
-        path: a file, or a link to one.
-        what: what it should be, for the message that it is not there.
+        path: a file or a link to a file.
+        what: name of the file's kind for the error message.
 
     Raises:
-        ValueError: naming the path, if it is not there, may not be read, or is a folder, pipe, socket or device.
+        ValueError: if the path is absent, unreadable, or a folder, pipe, socket or device.
     """
     check_file(path, what)
     try:
-        # Should a pipe have come in its place since, opening it does not wait for a writer.
+        # O_NONBLOCK: if a pipe has replaced the file since the check, opening it does not wait for a writer.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
-        raise ValueError(_why_not(path, error, what)) from error
+        raise ValueError(_cannot_open(path, error, what)) from error
     try:
         _check_mode(path, os.fstat(handle).st_mode)
     except ValueError:
@@ -75,24 +75,24 @@ def read_bytes(path: str | Path, what: str = "file") -> bytes:
         with open_file(path, what) as file:
             return file.read()
     except OSError as error:
-        raise ValueError(_why_not(path, error, what)) from error
+        raise ValueError(_cannot_open(path, error, what)) from error
 
 
 def read_text(path: str | Path, what: str = "file") -> str:
-    """All text of a regular file in UTF-8, without a byte order mark; every line ends in a line feed.
+    """All text of a regular UTF-8 file, without a byte order mark; every line ends in a line feed.
 
     Raises:
-        ValueError: as :func:`read_bytes` does, and if it is no such text.
+        ValueError: as :func:`read_bytes` does, and if the file is not UTF-8.
     """
     try:
         text = read_bytes(path, what).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {_shown(path)} as text in UTF-8: {error}") from error
+        raise ValueError(f"cannot read {_quoted(path)} as text in UTF-8: {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def file_digest(path: str | Path, what: str = "file") -> str:
-    """SHA-256 of a regular file's bytes, in hexadecimal; the file is never in memory whole.
+    """SHA-256 of a regular file's bytes, in hexadecimal, computed block by block.
 
     Raises:
         ValueError: as :func:`read_bytes` does.
@@ -103,24 +103,26 @@ def file_digest(path: str | Path, what: str = "file") -> str:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
-        raise ValueError(_why_not(path, error, what)) from error
+        raise ValueError(_cannot_open(path, error, what)) from error
     return digest.hexdigest()
 
 
 def _check_mode(path: str | Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
-        raise ValueError(f"{_shown(path)} is {kind}, not a file")
+        raise ValueError(f"{_quoted(path)} is {kind}, not a file")
 
 
-def _why_not(path: str | Path, error: Exception, what: str) -> str:
+def _cannot_open(path: str | Path, error: Exception, what: str) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         if os.path.islink(path):
-            return f"there is no {what} {_shown(path)}: it is a link to {_shown(os.readlink(path))}, which is not there"
-        return f"there is no {what} {_shown(path)}"
+            return (
+                f"there is no {what} {_quoted(path)}: it is a link to {_quoted(os.readlink(path))}, which is not there"
+            )
+        return f"there is no {what} {_quoted(path)}"
     reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{_shown(path)} cannot be read: {reason}"
+    return f"{_quoted(path)} cannot be read: {reason}"
 
 
-def _shown(path: str | Path) -> str:
+def _quoted(path: str | Path) -> str:
     return repr(str(path))

@@ -1,4 +1,4 @@
-"""Pairs of a reference and an image under test: two files, two folders, or a table."""
+"""Pairs of a reference and an image under test, from two files, two folders or a table."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Pair:
     """A reference and an image under test.
 
     Args:
-        ref: name of the reference, as it was given.
+        ref: name of the reference, as the user gave it.
         dist: name of the image under test.
-        ref_path: where the reference is.
-        dist_path: where the image under test is.
+        ref_path: file of the reference.
+        dist_path: file of the image under test.
     """
 
     ref: str
@@ -36,14 +36,16 @@ def find_pairs(ref: Path, dist: Path, suffix: str = "") -> tuple[list[Pair], lis
     Args:
         ref: the reference, or a folder of references.
         dist: the image under test, or a folder of them.
-        suffix: of folders: what names of images under test have after those of their references, such as ``"_x4"``.
+        suffix: for folders: text that follows the reference's name in the name of an image under test, such as
+            ``"_x4"``.
 
     Returns:
-        The pairs in the order of names; the images that have no partner, have several, or cannot be read; notes of the
-        files that are left out by their names.
+        The pairs in the order of names; the images that have no partner, have several, or cannot be read; notes about
+        files that are left out because of their names.
 
     Raises:
-        ValueError: if a path is not there, a file meets a folder, a folder has no images, or there are no pairs.
+        ValueError: if a path does not exist, one path is a file and the other a folder, a folder has no images, or
+            there are no pairs.
     """
     if not ref.is_dir() and not dist.is_dir():
         for path in (ref, dist):
@@ -57,17 +59,20 @@ def find_pairs(ref: Path, dist: Path, suffix: str = "") -> tuple[list[Pair], lis
         if not path.is_dir():
             raise ValueError(f"{str(ref)!r} and {str(dist)!r} must be two files or two folders")
     refs, dists = list_folder(ref), list_folder(dist)
-    matched, problems, left = match_names(refs, dists, suffix)
+    matched, problems, without_suffix = match_names(refs, dists, suffix)
     if not matched:
         raise ValueError(_why_none(refs, dists, suffix, problems))
     problems = [*refs.problems, *dists.problems, *problems]
-    pairs = [Pair(str(one.relative_to(ref)), str(two.relative_to(dist)), one, two) for one, two in matched]
+    pairs = [
+        Pair(str(ref_path.relative_to(ref)), str(dist_path.relative_to(dist)), ref_path, dist_path)
+        for ref_path, dist_path in matched
+    ]
     notes = [
-        f"left out in {str(folder.path)!r}, by {'its name' if len(files) == 1 else 'their names'} {what}: {few(files)}"
-        for folder, files, what in (
+        f"left out in {str(folder.path)!r}, by {'its name' if len(files) == 1 else 'their names'} {why}: {few(files)}"
+        for folder, files, why in (
             (refs, refs.others, "no image" if len(refs.others) == 1 else "no images"),
             (dists, dists.others, "no image" if len(dists.others) == 1 else "no images"),
-            (dists, left, f"without {suffix!r}"),
+            (dists, without_suffix, f"without {suffix!r}"),
         )
         if files
     ]
@@ -75,33 +80,33 @@ def find_pairs(ref: Path, dist: Path, suffix: str = "") -> tuple[list[Pair], lis
 
 
 def _why_none(refs: Folder, dists: Folder, suffix: str, problems: Sequence[Problem]) -> str:
-    """Why two folders have no pair, from what kept their names from being paired."""
+    """The message that two folders have no pair, with the likely reason."""
     ambiguous = [problem.reason for problem in problems if "has no partner" not in problem.reason]
     if ambiguous:
         return ambiguous[0]
-    others = ""
-    for one in (*dists.problems, *refs.problems)[:1]:
+    unreadable = ""
+    for problem in (*dists.problems, *refs.problems)[:1]:
         more = len(refs.problems) + len(dists.problems) - 1
-        first = one.reason if one.name in one.reason else f"{one.name}: {one.reason}"
-        others = f"; besides, {first}{f' (and {more} more)' if more else ''}"
+        first = problem.reason if problem.name in problem.reason else f"{problem.name}: {problem.reason}"
+        unreadable = f"; besides, {first}{f' (and {more} more)' if more else ''}"
     return (
         f"no image in {str(refs.path)!r} has the name of one in {str(dists.path)!r}"
-        f"{suffix and f' without {suffix!r}'}: {_suffix_hint(refs, dists)}give a table with --pairs{others}"
+        f"{suffix and f' without {suffix!r}'}: {_suffix_hint(refs, dists)}give a table with --pairs{unreadable}"
     )
 
 
-def few(files: Sequence[Path], most: int = 5) -> str:
-    """The names of the first few files, and how many more there are.
+def few(files: Sequence[Path], limit: int = 5) -> str:
+    """The names of the first ``limit`` files, and the count of the rest.
 
     >>> few([Path("a/b.txt"), Path("c.csv")], 1)
     'b.txt and 1 more'
     """
-    more = f" and {len(files) - most} more" if len(files) > most else ""
-    return ", ".join(path.name for path in files[:most]) + more
+    more = f" and {len(files) - limit} more" if len(files) > limit else ""
+    return ", ".join(path.name for path in files[:limit]) + more
 
 
 def _suffix_hint(refs: Folder, dists: Folder) -> str:
-    """Advice where all images under test have the name of a reference and one ending more."""
+    """Advice to use ``--suffix`` if all images under test have the name of a reference plus the same ending."""
     stems = sorted((refs.stem(path) for path in refs.images), key=len, reverse=True)
     endings = set()
     for path in dists.images:
@@ -112,9 +117,9 @@ def _suffix_hint(refs: Folder, dists: Folder) -> str:
 
 
 def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
-    """Read a CSV table with the columns ``ref`` and ``dist``, in any case.
+    """Read a CSV table with the columns ``ref`` and ``dist``; case does not matter.
 
-    Paths count from ``root``, by default the table's folder.
+    Paths are relative to ``root``, by default the table's folder.
 
     Raises:
         ValueError: if the table cannot be read, lacks a column, or has no rows.

@@ -1,4 +1,4 @@
-"""Pairs of images with the opinion of people, from a CSV table of one's own."""
+"""Read pairs of images with opinion scores from the user's own CSV table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torchmetrics_fmiqa.data.rated_pairs import (
 )
 from torchmetrics_fmiqa.data.rows import csv_rows, finite, need_columns
 
-# This is the door to rated pairs from outside the room; what they are is told in opinions.py.
+# The public import path of rated pairs; they are defined in rated_pairs.py.
 __all__ = [
     "Direction",
     "JndPair",
@@ -41,22 +41,22 @@ def read_rated_csv(
     opinion_is: OpinionIs | None = None,
     name: str | None = None,
 ) -> RatedPairs:
-    r"""Read a CSV table of pairs with opinion.
+    r"""Read a CSV table of pairs with opinion scores.
 
-    Columns ``ref`` and ``dist`` (paths), ``mos`` or ``dmos``, and where they are there ``type``, ``level`` and ``std``;
-    others are ignored, and names of columns count in any case. A higher ``mos`` is better, a higher ``dmos`` is worse,
-    unless ``opinion_is`` says otherwise.
+    The columns are ``ref`` and ``dist`` (paths), ``mos`` or ``dmos``, and optionally ``type``, ``level`` and ``std``.
+    Others are ignored; the case of column names does not matter. A higher ``mos`` is better and a higher ``dmos`` is
+    worse, unless ``opinion_is`` is given.
 
     Args:
         path: the table.
-        root: folder that the table's paths count from; its own by default.
+        root: folder that the table's paths are relative to; by default the table's folder.
         opinion: the column with the opinion, such as ``"mos_norm"``.
         opinion_is: ``"better"`` or ``"worse"``: what a higher opinion means, whatever the column is called.
-        name: name of the dataset; that of the table's folder by default.
+        name: name of the dataset; by default that of the table's folder.
 
     Raises:
-        ValueError: if the table cannot be read, lacks a column or has both ``mos`` and ``dmos``, if a row is broken or
-            comes twice (naming its line), or if no pair's files are there.
+        ValueError: if the table cannot be read, lacks a column or has both ``mos`` and ``dmos``; if a row is broken or
+            repeated (the message names its line); if no pair has its files.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -79,29 +79,31 @@ def read_rated_csv(
     if opinion_is not in (None, "better", "worse"):
         raise ValueError(f"`opinion_is` must be 'better' or 'worse', got {opinion_is!r}")
     rows, columns = csv_rows(table)
-    chosen = _opinion_column(table, columns, opinion)
+    opinion_column = _opinion_column(table, columns, opinion)
     need_columns(table, columns, ("ref", "dist"))
-    gathering = DatasetReader(name or table.absolute().parent.name, folder, table)
+    reader = DatasetReader(name or table.absolute().parent.name, folder, table)
     for where, row in rows:
         if not row["ref"] or not row["dist"]:
             raise ValueError(f"{where} lacks `ref` or `dist`")
         level, std = (finite(row[key], key, where) if row.get(key) else None for key in ("level", "std"))
         if std is not None and std < 0:
             raise ValueError(f"{where}: `std` must not be negative, got {std:g}")
-        value = finite(row[chosen], chosen, where)
-        gathering.add(where, Path(row["ref"]), Path(row["dist"]), value, row.get("type", ""), level, std)
+        value = finite(row[opinion_column], opinion_column, where)
+        reader.add(where, Path(row["ref"]), Path(row["dist"]), value, row.get("type", ""), level, std)
     if opinion_is is not None:
-        return gathering.done(opinion_is == "better", "flag")
-    known = re.search(r"(?:^|_)(d?mos)(?:_|$)", chosen)
-    return gathering.done(known[1] == "mos", "column") if known else gathering.done(None, "unknown")
+        return reader.rated_pairs(opinion_is == "better", "flag")
+    column_kind = re.search(r"(?:^|_)(d?mos)(?:_|$)", opinion_column)
+    if column_kind:
+        return reader.rated_pairs(column_kind[1] == "mos", "column")
+    return reader.rated_pairs(None, "unknown")
 
 
 def _opinion_column(table: Path, columns: list[str], opinion: str | None) -> str:
     if opinion is not None:
         need_columns(table, columns, (opinion.lower(),))
         return opinion.lower()
-    known = [name for name in ("mos", "dmos") if name in columns]
-    if len(known) == 1:
-        return known[0]
-    problem = "has the columns `mos` and `dmos`" if known else "has no column `mos` or `dmos`"
+    candidates = [name for name in ("mos", "dmos") if name in columns]
+    if len(candidates) == 1:
+        return candidates[0]
+    problem = "has the columns `mos` and `dmos`" if candidates else "has no column `mos` or `dmos`"
     raise ValueError(f"{str(table)!r} {problem}: name the one to take (--opinion); it has {', '.join(columns)}")

@@ -1,4 +1,4 @@
-"""Rows of text and CSV files, each with where it is, so that a message can say so."""
+"""Rows of text and CSV files, each with its location for error messages."""
 
 from __future__ import annotations
 
@@ -11,46 +11,51 @@ from torchmetrics_fmiqa.data.opening import read_bytes, read_text
 
 
 def text_lines(path: Path, what: str = "file") -> Iterator[tuple[str, str]]:
-    """The lines of a text file that are not empty, each with where it is, for messages.
+    """The lines of a text file that are not empty, each after its location for messages.
 
     Raises:
-        ValueError: if it is no text file.
+        ValueError: if the file is not text.
     """
     for number, line in enumerate(read_text(path, what).splitlines(), 1):
         if line.strip():
             yield f"line {number} of {str(path)!r}", line.strip()
 
 
-def finite(text: object, what: str, where: str) -> float:
-    """A number of a table.
+def finite(text: object, column: str, where: str) -> float:
+    """Parse a finite number of a table.
+
+    Args:
+        text: the cell.
+        column: its column, for messages.
+        where: its row, for messages.
 
     Raises:
-        ValueError: if it is none, or not finite, saying where.
+        ValueError: if the cell is not a finite number.
     """
     try:
         value = float(str(text))
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{where}: `{what}` must be a finite number, got {text!r}")
+        raise ValueError(f"{where}: `{column}` must be a finite number, got {text!r}")
     return value
 
 
 def csv_rows(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
-    """Rows of a CSV table, each with where it is, and its columns in lower case.
+    """Rows of a CSV table, each after its location for messages; and the names of its columns in lower case.
 
     Raises:
-        ValueError: if it is no CSV table, has two columns of one name, or a row has more or fewer fields than there are
-            columns.
+        ValueError: if the file is not a CSV table, has two columns of the same name, or a row has more or fewer fields
+            than there are columns.
     """
     rows: list[tuple[str, dict[str, str]]] = []
     columns: list[str] | None = None
     for line, fields in csv_records(read_bytes(table, "table"), str(table)):
         if columns is None:
             columns = [column.lower() for column in fields]
-            twice = [column for column in columns if column and columns.count(column) > 1]
-            if twice:
-                raise ValueError(f"{str(table)!r} has two columns `{twice[0]}`: rename one")
+            repeated = [column for column in columns if column and columns.count(column) > 1]
+            if repeated:
+                raise ValueError(f"{str(table)!r} has two columns `{repeated[0]}`: rename one")
             continue
         where = f"line {line} of {str(table)!r}"
         if len(fields) != len(columns):
@@ -60,7 +65,7 @@ def csv_rows(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
 
 
 def need_columns(table: Path, columns: list[str], needed: Iterable[str]) -> None:
-    """Raise a ValueError that names the first column that a table lacks."""
+    """Raise a ValueError that names the first column missing from a table."""
     for name in needed:
         if name not in columns:
             raise ValueError(f"{str(table)!r} has no column `{name}`; it has {', '.join(columns) or 'none'}")

@@ -1,4 +1,4 @@
-"""Tables of results on disk: CSV, JSON or Parquet by the file's ending."""
+"""Write tables of results as CSV, JSON or Parquet, chosen by the file's ending."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from typing import Any
 from torchmetrics_fmiqa.safe_write import check_writable, printable, whole_file, write_text
 
 _ENDINGS = (".csv", ".json", ".parquet")
-# What a spreadsheet would run as a formula. Those that have the sign already get one more, so that it can be undone.
+# A text that a spreadsheet would run as a formula, also after apostrophes: it gets one more, which reading removes.
 _FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠\t\r]")
 _MARKED = re.compile(r"'+\s*[=+\-@＝＋－＠\t\r]")
 _NO_UTF8 = re.compile(r"\\udc([89a-f][0-9a-f])")
 
 
 def check_table_path(path: Path, inputs: Iterable[str | Path | None] = ()) -> None:
-    """Check that a table can be written there, before any work is done for it.
+    """Check that a table can be written, before any work is done for it.
 
     Args:
-        path: of the table. A pipe or a device needs no ending, and gets CSV.
-        inputs: files that are read, which the table must not replace.
+        path: file of the table. A pipe or a device needs no ending and gets CSV.
+        inputs: input files, which the table must not replace.
 
     Raises:
-        ValueError: for an ending that is not known, an input or a folder in its place, and for what the system refuses.
+        ValueError: if the ending is unknown, the path is an input or a folder, or the system refuses to write there.
     """
     _ending(path)
     check_writable(path, inputs)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    r"""Write rows with the columns ``names``, floats in full precision; whole or not at all.
+    r"""Write rows with the columns ``names`` in one step, floats in full precision.
 
-    Bytes of a file name that are no UTF-8 are written as ``\udc..``. In CSV a text that a spreadsheet would run as a
+    Bytes of a file name that are not UTF-8 are written as ``\udc..``. In CSV a text that a spreadsheet would run as a
     formula gets an apostrophe before it (:func:`csv_text`).
 
     Raises:
@@ -53,13 +53,13 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[s
         import pyarrow
         from pyarrow import parquet
 
-        columns = {name: [row[place] for row in plain] for place, name in enumerate(names)}
+        columns = {name: [row[index] for row in plain] for index, name in enumerate(names)}
         with whole_file(path) as draft:
             parquet.write_table(pyarrow.table(columns), draft)
 
 
 def format_csv(lines: Iterable[Sequence[Any]], marked: bool = True) -> str:
-    """Lines of values as CSV text; ``marked`` keeps formulas from spreadsheets (:func:`csv_text`)."""
+    """Lines of values as CSV text; ``marked`` puts an apostrophe before formulas (:func:`csv_text`)."""
     file = io.StringIO(newline="")
     if marked:
         lines = ([csv_text(value) if isinstance(value, str) else value for value in line] for line in lines)
@@ -68,7 +68,7 @@ def format_csv(lines: Iterable[Sequence[Any]], marked: bool = True) -> str:
 
 
 def csv_text(text: str) -> str:
-    """A text as a CSV table holds it: with an apostrophe first where a spreadsheet would run it as a formula.
+    """Put an apostrophe before a text that a spreadsheet would run as a formula.
 
     >>> csv_text("=1+1.png"), csv_text("plain.png"), csv_text("-0.5")
     ("'=1+1.png", 'plain.png', '-0.5')
@@ -77,13 +77,13 @@ def csv_text(text: str) -> str:
 
 
 def text_of_csv(text: str) -> str:
-    """What :func:`csv_text` and :func:`~torchmetrics_fmiqa.safe_write.printable` were given.
+    """Undo :func:`csv_text` and :func:`~torchmetrics_fmiqa.safe_write.printable`.
 
     >>> text_of_csv("'=1+1.png"), text_of_csv("plain.png"), text_of_csv("'tis.png")
     ('=1+1.png', 'plain.png', "'tis.png")
     """
     text = text[1:] if _MARKED.match(text) else text
-    return _NO_UTF8.sub(lambda found: chr(int(f"dc{found[1]}", 16)), text)
+    return _NO_UTF8.sub(lambda match: chr(int(f"dc{match[1]}", 16)), text)
 
 
 def _plain(value: Any) -> Any:

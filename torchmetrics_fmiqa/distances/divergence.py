@@ -6,19 +6,16 @@ distances do: a term times the number of positions, whose mean is the divergence
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-# From here on log 2 is what a ratio of probabilities adds, to the last digit of float64 (of its half logarithm).
-_FAR = 20.0
-# Below 1 a logarithm near 1 is exact in the ratio's tangent; above it in its size.
-_NEAR, _TANH_NEAR = 1.0, math.tanh(1.0)
-# Values that are worked on at once: what comes between stays in the processor's cache, which takes a fifth of the time.
+# Values of each side that are worked on at once: what comes between stays in the processor's cache.
 _BLOCK = 65_536
+# Probabilities below this are none.
+_NOTHING = 1e-30
 
 
 class Totals(NamedTuple):
@@ -55,10 +52,6 @@ class Totals(NamedTuple):
         (ours, theirs), (our, their) = self.top.chunk(2), self.total.chunk(2)
         return Totals(ours, our, self.positions), Totals(theirs, their, self.positions)
 
-    def part(self, images: slice, channels: slice) -> Totals:
-        """Those of some images and channels."""
-        return Totals(self.top[images, :, channels], self.total[images, :, channels], self.positions)
-
 
 #: Totals of predictions and of targets.
 TotalsPair = tuple[Totals, Totals]
@@ -79,8 +72,9 @@ def jensen_shannon(preds: Tensor, target: Tensor) -> Tensor:
 def jensen_shannon_map(preds: Tensor, target: Tensor, totals: TotalsPair | None = None) -> Tensor:
     """Each position's term of :func:`jensen_shannon` times the number of positions, ``(N, T)``, in [0, T log 2].
 
-    With p and q the probabilities of a position, x = (log p - log q) / 2 and m = (p + q) / 2, a channel's term is
-    ``(p log(p / m) + q log(q / m)) / 2 = m (x tanh x - log cosh x)``: never negative, exact at small distances.
+    With p and q the probabilities of a position, m = (p + q) / 2 and r = (p - q) / (p + q), a channel's term is
+    ``(p log(p / m) + q log(q / m)) / 2 = m ((1 + r) log(1 + r) + (1 - r) log(1 - r)) / 2``, which keeps its digits at
+    small distances.
 
     Args:
         preds: ``(N, T, C)``.
@@ -110,8 +104,8 @@ def symmetric_kl(preds: Tensor, target: Tensor) -> Tensor:
 def symmetric_kl_map(preds: Tensor, target: Tensor, totals: TotalsPair | None = None) -> Tensor:
     """Each position's term of :func:`symmetric_kl` times the number of positions, ``(N, T)``, in [0, inf).
 
-    With p and q the probabilities of a position and x = (log p - log q) / 2, a channel's term is
-    ``(p - q) (log p - log q) / 2 = (p + q) x tanh x``: never negative, exact at small distances.
+    With p and q the probabilities of a position, a channel's term is ``(p - q) (log p - log q) / 2``. The difference of
+    the logarithms is taken before the exponentials, so that it keeps its digits at small distances.
 
     Args:
         preds: ``(N, T, C)``.
@@ -125,54 +119,49 @@ def symmetric_kl_map(preds: Tensor, target: Tensor, totals: TotalsPair | None = 
     return _map(_symmetric_kl, preds, target, totals)
 
 
-def _symmetric_kl(one: Tensor, other: Tensor) -> Tensor:
-    half = 0.5 * (one - other)
-    return (one.exp() + other.exp()) * (half * half.tanh())
+def _symmetric_kl(dim: int, preds: Tensor, target: Tensor, *totals: Tensor) -> Tensor:
+    (one, log_sum), (other, their_log_sum) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
+    return 0.5 * (one - other) * ((preds - target) - (log_sum - their_log_sum))
 
 
-def _jensen_shannon(one: Tensor, other: Tensor) -> Tensor:
-    # For x >= 0 log cosh x is both -log(1 - tanh² x) / 2, exact where x is small, and x - log(1 + tanh x), exact where
-    # it is large. What the first says up to 1 and what the second adds beyond, exactly 0 below, needs no branch.
-    half = (0.5 * (one - other).abs()).clamp(max=_FAR)
-    tangent = half.tanh()
-    near = tangent.clamp(max=_TANH_NEAR)
-    far = torch.log((1 + tangent) / (1 + near)) - (half - half.clamp(max=_NEAR))
-    return 0.5 * (one.exp() + other.exp()) * (half * tangent + 0.5 * torch.log1p(-near * near) + far)
+def _jensen_shannon(dim: int, preds: Tensor, target: Tensor, *totals: Tensor) -> Tensor:
+    (one, _), (other, _) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
+    both = one + other
+    # Just below 1, where the slope is infinite; and 0 where both probabilities are.
+    ratio = ((one - other).abs() / both.clamp(min=_NOTHING)).clamp(max=1 - torch.finfo(both.dtype).eps / 2)
+    return 0.25 * both * ((1 + ratio) * ratio.log1p() + (1 - ratio) * (-ratio).log1p())
 
 
-def _map(term: Callable[[Tensor, Tensor], Tensor], preds: Tensor, target: Tensor, totals: TotalsPair | None) -> Tensor:
-    """Means over channels of a term of log probabilities, times the number of positions."""
-    positions = preds.shape[1] if totals is None else totals[0].positions
-    scale = positions / preds.shape[2]
+def _softmax(dim: int, values: Tensor, top: Tensor | None = None, total: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Probabilities along a dimension, and the logarithm of the sum of exponentials that they are divided by."""
+    if top is None:  # it changes nothing, and has no gradient
+        top = values.detach().amax(dim, keepdim=True)
+    sizes = (values - top).exp()
+    if total is None:
+        total = sizes.sum(dim, keepdim=True)
+    return sizes * total.reciprocal(), top + total.log()
+
+
+def _map(term: Callable[..., Tensor], preds: Tensor, target: Tensor, totals: TotalsPair | None) -> Tensor:
+    """Means over channels of a term, times the number of positions."""
+    sides: tuple[Tensor, ...] = (preds, target) if totals is None else (preds, target, *totals[0][:2], *totals[1][:2])
+    positions, channels = 1, 2
+    if preds.stride(1) == 1:  # the map of a convolution, which lies in memory channel by channel
+        sides, positions, channels = tuple(side.transpose(1, 2) for side in sides), 2, 1
     rows = []
-    for images, several in _blocks(preds):
-        sums: Tensor | None = None
-        for channels in several:
-            ours, theirs = (None, None) if totals is None else (side.part(images, channels) for side in totals)
-            one = _log_probabilities(preds[images, :, channels], ours)
-            other = _log_probabilities(target[images, :, channels], theirs)
-            added = term(one, other).sum(-1)
-            sums = added if sums is None else sums + added
-        rows.append(sums)
-    return scale * (rows[0] if len(rows) == 1 else torch.cat(rows))  # type: ignore[arg-type, operator, return-value]
+    for images in _split(sides, 0):
+        several = _split(images, channels) if channels == 1 else [images]
+        sums = [term(positions, *some).sum(channels) for some in several]
+        rows.append(sum(sums[1:], sums[0]))
+    count = preds.shape[1] if totals is None else totals[0].positions
+    # Where both sides are equal but for rounding, the sign is chance.
+    return count / preds.shape[2] * torch.cat(rows).clamp(min=0)
 
 
-def _blocks(tokens: Tensor) -> Iterator[tuple[slice, list[slice]]]:
-    """Cut ``(N, T, C)`` into images, and these into channels where the values of a channel lie side by side."""
-    every = slice(None)
+def _split(sides: Sequence[Tensor], dim: int) -> Iterator[tuple[Tensor, ...]]:
+    """Cut all sides along a dimension, so that a part of the first holds as many values as a block, or one slice."""
     if torch.compiler.is_compiling():  # which joins what comes between by itself, and knows no sizes
-        yield every, [every]
-        return
-    count, positions, channels = tokens.shape
-    width = max(1, _BLOCK // max(1, positions)) if tokens.stride(1) == 1 else channels
-    images = max(1, _BLOCK // max(1, positions * channels))
-    for first in range(0, max(count, 1), images):
-        yield slice(first, first + images), [slice(at, at + width) for at in range(0, channels, width)]
-
-
-def _log_probabilities(tokens: Tensor, totals: Totals | None) -> Tensor:
-    if totals is not None:
-        return (tokens - totals.top) - totals.total.log()
-    if tokens.stride(1) == 1:  # the map of a convolution, which lies in memory channel by channel
-        return tokens.transpose(1, 2).log_softmax(-1).transpose(1, 2)
-    return tokens.log_softmax(1)
+        return iter([tuple(sides)])
+    first = sides[0]
+    width = max(1, _BLOCK * first.shape[dim] // max(1, first.numel()))
+    return zip(*(side.split(width, dim) for side in sides), strict=True)

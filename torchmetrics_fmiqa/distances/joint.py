@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +46,16 @@ class Joint:
     def name(self) -> str:
         """What the joint distance is called."""
         return "+".join(self.names)
+
+    def only(self, names: Container[str]) -> Joint:
+        """The same without some of the distances; the weights of the others sum to 1 again.
+
+        >>> Joint(("cosine", "symmetric_kl", "l2"), (0.2, 0.5, 0.3), "mean").only(("cosine", "l2")).weights
+        (0.4, 0.6)
+        """
+        kept = {name: weight for name, weight in zip(self.names, self.weights, strict=True) if name in names}
+        total = sum(kept.values())
+        return Joint(tuple(kept), tuple(weight / total for weight in kept.values()), self.how)
 
     def score(self, distances: Sequence[Tensor]) -> Tensor:
         """Join distances of any one shape, in the order of the names."""

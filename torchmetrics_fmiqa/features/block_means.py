@@ -8,14 +8,14 @@ from torch.nn import functional as F
 
 
 def block_means(values: Tensor, side: int) -> Tensor:
-    """Mean of each block of ``(N, C, H, W)``; one that reaches over the border is the mean of what it holds.
+    """Mean of each block of ``(N, C, H, W)``; a block at the border has the mean of its pixels within the image.
 
     >>> block_means(torch.tensor([[[[1.0, 3.0, 5.0]]]]), 2)
     tensor([[[[2., 5.]]]])
     """
     if not torch.compiler.is_exporting():
         return F.avg_pool2d(values, side, ceil_mode=True)
-    # The same without `ceil_mode`, which fixes the sides of a program that is exported.
+    # The same without `ceil_mode`, which would make the sides static in torch.export.
     height, width = values.shape[-2:]
     overhang = (0, -width % side, 0, -height % side)
     inside = F.pad(values.new_ones(1, 1, height, width), overhang)

@@ -1,4 +1,4 @@
-"""Networks by name: ours, timm's, torchvision's and the user's own, frozen."""
+"""Build frozen networks: the embedded one, those of timm and torchvision by name, and copies of a user's module."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from torchmetrics_fmiqa.features.weights import (
 TORCHVISION = "torchvision/"
 
 
-# What LPIPS taps in torchvision's classics, so that "all" means the same layers here as there.
+# The taps of LPIPS in torchvision's networks; "all" means the same layers.
 _LPIPS_TAPS = {
     "alexnet": (1, 4, 7, 9, 11),
     "squeezenet1_0": (1, 4, 7, 9, 10, 11, 12),
@@ -36,9 +36,9 @@ _LPIPS_TAPS = {
 
 
 class UserModule:
-    """A user's own network: a private frozen copy, so that later training of the original changes no score.
+    """A private frozen copy of a user's network, so that training the original later does not change scores.
 
-    Equal content is equal identity; it is pickled whole, and never copied again.
+    Modules with equal content are equal. The copy is pickled in full, and not copied again.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -68,7 +68,7 @@ def build_network(backbone: str | UserModule, weights: str) -> nn.Module:
     """Build a network on the CPU, in eval mode, frozen.
 
     Raises:
-        ValueError: for an unknown name or weights that do not fit.
+        ValueError: for an unknown name, or weights that do not fit.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
     """
     if isinstance(backbone, UserModule):
@@ -76,7 +76,7 @@ def build_network(backbone: str | UserModule, weights: str) -> nn.Module:
     kind, argument = parse_weights(weights)
     if backbone == EMBEDDED:
         return _freeze(_build_embedded(kind, argument))
-    if backbone.startswith(f"{EMBEDDED.partition('/')[0]}/"):  # timm would look for it on a hub
+    if backbone.startswith(f"{EMBEDDED.partition('/')[0]}/"):  # timm would look for it on the hub
         raise ValueError(_unknown(backbone, [EMBEDDED]))
     with OwnRandomNumbers(int(argument or 0) if kind == "random" else 0):
         if backbone.startswith(TORCHVISION):
@@ -89,7 +89,7 @@ def build_network(backbone: str | UserModule, weights: str) -> nn.Module:
 def _freeze(net: nn.Module) -> nn.Module:
     net.eval().requires_grad_(False)
     for module in net.modules():
-        if hasattr(module, "inplace"):  # an in-place ReLU after a tap would rewrite features that are still to be read
+        if hasattr(module, "inplace"):  # an in-place ReLU after a tap would overwrite its features
             module.inplace = False  # type: ignore[assignment]
     return net
 
@@ -132,7 +132,7 @@ def _check_hub(name: str) -> None:
 
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     repository = getattr(config, "hf_hub_id", None)
-    if isinstance(repository, str):  # "timm/" stands for the model's own name
+    if isinstance(repository, str):  # "timm/" is completed by the model's name
         check_reachable(f"{repository}{config.architecture}.{config.tag}" if repository.endswith("/") else repository)
 
 
@@ -142,7 +142,7 @@ def _create_timm(name: str, overlay: dict[str, Any], options: dict[str, Any]) ->
     if overlay:
         options = {**options, "pretrained_cfg_overlay": overlay}
     try:
-        # Transformers of any input size; other classes do not know the argument.
+        # Lets transformers take any input size; other classes do not have the argument.
         net: nn.Module = timm.create_model(name, dynamic_img_size=True, **options)
     except TypeError:
         net = timm.create_model(name, **options)
@@ -150,7 +150,7 @@ def _create_timm(name: str, overlay: dict[str, Any], options: dict[str, Any]) ->
 
 
 def _create_without_classifier(name: str, path: str, error: RuntimeError) -> nn.Module:
-    """Second try for a file whose classifier is missing or was trained for other classes: no tap needs it."""
+    """Retry without the classifier, for a file that lacks it or has other classes; no tap needs it."""
     import timm
 
     state = read_state_dict(path)
@@ -201,7 +201,7 @@ def _unavailable(name: str, error: Exception) -> WeightsUnavailableError:
 
 
 def stages_of(name: str, net: Any) -> tuple[tuple[str, ...], int]:
-    """Module names that tap indices count, and by how much the deepest of them reduces the image."""
+    """Names of the modules that tap indices refer to, and the reduction factor of the deepest one."""
     short = name.removeprefix(TORCHVISION)
     if name.startswith(TORCHVISION):
         if short in _LPIPS_TAPS:

@@ -1,4 +1,4 @@
-"""Networks are built and copied untouched by the context that they happen to be first used in, and leave no trace."""
+"""Build and copy networks independently of the modes, default dtype and random state of the calling context."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 @contextmanager
 def copied_in_the_open() -> Iterator[None]:
-    """Copy a network, or make any tensor that is kept, untouched by the modes of the call that needs it.
+    """Switch off the modes of the calling context, to copy a network or to make a tensor that is kept.
 
-    A network first used in ``trainer.validate`` would otherwise be made of inference tensors and never serve a loss,
-    one first used in ``torch.export`` or ``torch.func.grad`` of tensors without values.
+    A network first used in ``trainer.validate`` would otherwise have inference tensors, and could not be used in a
+    loss. One first used in ``torch.export`` or ``torch.func.grad`` would have tensors without values.
     """
     with (
         _disable_current_modes(),
@@ -31,9 +31,9 @@ def copied_in_the_open() -> Iterator[None]:
 
 @contextmanager
 def built_in_the_open() -> Iterator[None]:
-    """Build a network untouched by the context: as :func:`copied_in_the_open`, and in float32 by default.
+    """As :func:`copied_in_the_open`, with float32 as default dtype, to build a network.
 
-    Lightning's ``init_module`` (meta device, half default dtype, skipped initialisation) would otherwise leak in.
+    Lightning's ``init_module`` (meta device, half default dtype, skipped initialisation) would otherwise apply.
     """
     _float32.enter()
     try:
@@ -44,35 +44,35 @@ def built_in_the_open() -> Iterator[None]:
 
 
 class _Float32ByDefault:
-    """The default dtype is the process's: the first thread that builds sets it, the last one sets it back."""
+    """Sets the default dtype of the process: the first thread that builds sets it, the last one restores it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._building = 0
-        self._found = torch.float32
+        self._dtype_before = torch.float32
 
     def enter(self) -> None:
         with self._lock:
             if self._building == 0:
-                self._found = torch.get_default_dtype()
-                if self._found != torch.float32:
+                self._dtype_before = torch.get_default_dtype()
+                if self._dtype_before != torch.float32:
                     torch.set_default_dtype(torch.float32)
             self._building += 1
 
     def leave(self) -> None:
         with self._lock:
             self._building -= 1
-            if self._building == 0 and self._found != torch.float32:
-                torch.set_default_dtype(self._found)
+            if self._building == 0 and self._dtype_before != torch.float32:
+                torch.set_default_dtype(self._dtype_before)
 
 
 _float32 = _Float32ByDefault()
 
 
 class OwnRandomNumbers(TorchDispatchMode):
-    """Random numbers from generators of one's own, as ``torch.manual_seed(seed)`` would give them.
+    """Draw random numbers from private generators, as after ``torch.manual_seed(seed)``.
 
-    The generators of the process are left alone: another thread may draw from them at the same time.
+    The generators of the process are not used, because another thread may draw from them at the same time.
 
     >>> with OwnRandomNumbers(0):
     ...     drawn = torch.rand(2)
@@ -86,29 +86,29 @@ class OwnRandomNumbers(TorchDispatchMode):
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator of torch; one that draws random numbers, with an own generator."""
+        """Run an operator; give it a private generator if it draws random numbers."""
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None:
-            drawing, device = _with_generator(func), _device(args, kwargs)
-            if drawing is not None and device.type != "meta":
-                return drawing(*args, **{**kwargs, "generator": self._of(device)})
+            overload, device = _with_generator(func), _device(args, kwargs)
+            if overload is not None and device.type != "meta":
+                return overload(*args, **{**kwargs, "generator": self._generator(device)})
         return func(*args, **kwargs)
 
-    def _of(self, device: torch.device) -> torch.Generator:
+    def _generator(self, device: torch.device) -> torch.Generator:
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(self._seed)
         return self._generators[device]
 
 
 def _with_generator(func: Any) -> Any:
-    """The overload of an operator that takes a generator, ``None`` where there is none."""
+    """The overload of an operator that takes a generator, or ``None``."""
     if any(argument.name == "generator" for argument in func._schema.arguments):
         return func
     names = ("generator", f"{func._overloadname}_generator")
-    found = [getattr(func.overloadpacket, name) for name in names if name in func.overloadpacket.overloads()]
-    return found[0] if found else None
+    overloads = [getattr(func.overloadpacket, name) for name in names if name in func.overloadpacket.overloads()]
+    return overloads[0] if overloads else None
 
 
 def _device(args: Any, kwargs: Any) -> torch.device:
-    tensors = [one for one in args if isinstance(one, torch.Tensor)]
+    tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
     return tensors[0].device if tensors else torch.device(kwargs.get("device") or "cpu")

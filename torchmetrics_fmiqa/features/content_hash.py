@@ -1,4 +1,4 @@
-"""What makes a user's own network or distance the same as another: its content, in every process."""
+"""Digests of the content of a user's network or distance, equal in every process."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def module_identity(module: nn.Module) -> str:
     return f"sha256:{hashlib.sha256(content_of(module).encode()).hexdigest()}"
 
 
-# What a module keeps beside its content; hooks are left out too.
+# Attributes of a module that are not its content; hooks are left out too.
 _NOT_CONTENT = {"training", "_compiled_call_impl", "_version"}
 
 
 def content_of(value: Any) -> str:
-    """What a value is made of, in words that are the same in every process and differ for different values.
+    """Describe the content of a value by a text that is equal in every process and differs for different values.
 
-    Functions count by their code, defaults and closures; tensors by every value; what is none of the kinds known here
-    by its pickle.
+    Functions are described by code, defaults and closures; tensors by every value; objects of other kinds by their
+    pickle.
     """
     path: list[int] = []
 

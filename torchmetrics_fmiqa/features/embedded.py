@@ -1,4 +1,4 @@
-"""The embedded network: small, of our own, taught to see what a network sees that knows photographs."""
+"""The embedded network: a small backbone with our own weights, distilled from a network that knows photographs."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.features.transforms import channels_last
 from torchmetrics_fmiqa.features.weights import strict_load
 
-#: What recipes call it.
+#: Its name in recipes.
 EMBEDDED = "fmiqa/embedded"
-#: Its weights: half-precision safetensors whose metadata tell the command and the commit that made them.
+#: Its weights: half-precision safetensors. Their metadata have the command and the commit that made them.
 WEIGHTS = Path(__file__).with_name("embedded.safetensors")
-#: Channels at half the size of the image, and of the three stages after it.
+#: Channels of the first layer, at half the size of the image, and of the three stages after it.
 CHANNELS = (64, 128, 256, 384)
-#: Channels that a block of each stage squeezes its input to.
+#: Squeezed channels of the blocks of each stage.
 SQUEEZED = (24, 40, 56)
-# Blocks of each stage.
+# Number of blocks of each stage.
 _BLOCKS = (2, 2, 1)
-#: What its input is shifted and scaled by.
+#: Mean and standard deviation of its input normalisation.
 MEAN, STD = 0.45, 0.25
 
 
 class EmbeddedNetwork(nn.Module):
-    """A convolutional trunk: one layer at half the size of the image, then stages that halve it once more.
+    """A convolutional network: a layer at half the size of the image, then stages that halve it once more each.
 
-    Each stage is built of blocks of SqueezeNet's kind (Iandola et al., 2016): few channels are seen by wide layers.
-    Its taps ``stages.0``, ``stages.1`` and ``stages.2`` see images, whose sides are multiples of 16, at a quarter, an
-    eighth and a sixteenth of their size: ``(N, 128, H / 4, W / 4)`` and so on. Values are never negative. As the
-    backbone of a recipe it sees images of any size from 1 x 1, mirrored up to the next multiple of 16.
+    Each stage has blocks as in SqueezeNet (Iandola et al., 2016), which squeeze the channels and expand them. The taps
+    ``stages.0``, ``stages.1`` and ``stages.2`` have a quarter, an eighth and a sixteenth of the size of the image:
+    ``(N, 128, H / 4, W / 4)`` and so on, with values of at least 0. The sides of the image must be multiples of 16. As
+    the backbone of a recipe it takes images of any size from 1 x 1, mirrored up to the next multiple of 16.
 
     Args:
-        seed: of the random weights that it starts with.
-        channels: of the first layer and of each stage; those of stages are even.
-        squeezed: channels that the blocks of each stage squeeze their input to.
+        seed: seed of the initial random weights.
+        channels: channels of the first layer and of each stage; those of stages are even.
+        squeezed: squeezed channels of the blocks of each stage.
 
     Raises:
-        ValueError: if there are no stages or more than three, one has no channels, or their numbers differ.
+        ValueError: if there are no stages or more than three, a stage has no channels, or the lengths differ.
 
     >>> network = EmbeddedNetwork(seed=0)
     >>> [tuple(tap.shape) for tap in network.features(torch.rand(1, 3, 48, 64))]
@@ -62,32 +62,34 @@ class EmbeddedNetwork(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.stem = Layer(3, channels[0], 4, generator)
         self.stages = nn.ModuleList(
-            Stage(one, between, other, blocks, generator)
-            for one, between, other, blocks in zip(channels, squeezed, channels[1:], _BLOCKS, strict=False)
+            Stage(channels_in, squeezed_channels, channels_out, blocks, generator)
+            for channels_in, squeezed_channels, channels_out, blocks in zip(
+                channels, squeezed, channels[1:], _BLOCKS, strict=False
+            )
         )
-        # What timm's networks say of themselves, so that taps="all" and normalization="model" work.
+        # The attributes of timm's networks that taps="all" and normalization="model" use.
         self.feature_info = [{"module": f"stages.{i}", "reduction": 2 ** (i + 2)} for i in range(stages)]
         self.pretrained_cfg = {"mean": (MEAN,) * 3, "std": (STD,) * 3}
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What each tap gives for normalised images ``(N, 3, H, W)``, shallow to deep."""
-        # Channels last: convolutions of few channels over many pixels are a third faster on a CPU.
-        values, found = self.stem(channels_last(images)), []
+        """The features at each tap for normalised images ``(N, 3, H, W)``, shallow to deep."""
+        # Channels last: on a CPU, convolutions of few channels over many pixels are a third faster.
+        values, taps = self.stem(channels_last(images)), []
         for stage in self.stages:
             values = stage(F.max_pool2d(values, 2))
-            found.append(values)
-        return found
+            taps.append(values)
+        return taps
 
     def forward(self, images: Tensor) -> Tensor:
-        """The deepest tap, ``(N, C, H / 16, W / 16)``."""
+        """The features at the deepest tap, ``(N, C, H / 16, W / 16)``."""
         return self.features(images)[-1]
 
 
 def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
-    """Return the network with the weights of a file, in float32: without one, those that the package brings.
+    """Return the network with the weights of a file, by default of the package's file, in float32.
 
     Raises:
-        ValueError: if there is no such file to read, or it holds another network's weights.
+        ValueError: if the file cannot be read, or has the weights of another network.
 
     >>> sum(parameter.numel() for parameter in load_embedded().parameters())
     279416
@@ -99,10 +101,10 @@ def load_embedded(path: Path = WEIGHTS) -> EmbeddedNetwork:
 
 
 def network_of(weights: Mapping[str, Tensor], source: str) -> EmbeddedNetwork:
-    """Return the network that these weights are of: they tell how many channels each stage has.
+    """Return the network with these weights; their shapes determine the number of stages and channels.
 
     Raises:
-        ValueError: if they are another network's, naming ``source``.
+        ValueError: if they belong to another network; the message names ``source``.
     """
     stages = range(sum(f"stages.{number}.layers.0.bias" in weights for number in range(len(_BLOCKS))))
     squeezed = [len(weights[f"stages.{number}.layers.0.bias"]) for number in stages]
@@ -116,39 +118,39 @@ def network_of(weights: Mapping[str, Tensor], source: str) -> EmbeddedNetwork:
 
 
 class Stage(nn.Module):
-    """Blocks that squeeze the channels, then widen them: half of the result sees a position, half of it 3 x 3.
+    """Blocks that squeeze the channels and expand them: half of the output by a 1 x 1 kernel, half by 3 x 3.
 
-    ``layers`` holds three of each block in turn: what squeezes, what sees a position, and what sees 3 x 3 of them.
+    ``layers`` has three layers for each block: squeeze, expand 1 x 1, expand 3 x 3.
     """
 
-    def __init__(self, before: int, squeezed: int, channels: int, blocks: int, generator: Generator) -> None:
+    def __init__(self, channels_in: int, squeezed: int, channels: int, blocks: int, generator: Generator) -> None:
         super().__init__()
         self.layers = nn.ModuleList()
         for number in range(blocks):
-            self.layers.append(Layer(channels if number else before, squeezed, 1, generator))
+            self.layers.append(Layer(channels if number else channels_in, squeezed, 1, generator))
             self.layers.extend(Layer(squeezed, channels // 2, kernel, generator) for kernel in (1, 3))
 
     def forward(self, values: Tensor) -> Tensor:
-        """What the last block gives."""
+        """The output of the last block."""
         return self.blocks(values)[-1]
 
     def blocks(self, values: Tensor) -> list[Tensor]:
-        """What each block gives."""
-        layers, found = iter(self.layers), []
-        for squeeze, narrow, wide in zip(layers, layers, layers, strict=True):
+        """The output of each block."""
+        layers, outputs = iter(self.layers), []
+        for squeeze, expand_1x1, expand_3x3 in zip(layers, layers, layers, strict=True):
             values = squeeze(values)
-            values = torch.cat([narrow(values), wide(values)], 1)
-            found.append(values)
-        return found
+            values = torch.cat([expand_1x1(values), expand_3x3(values)], 1)
+            outputs.append(values)
+        return outputs
 
 
 class Layer(nn.Module):
-    """A convolution and what exceeds zero; a kernel of four halves the image. Edges repeat the outermost pixels."""
+    """A convolution with replicate padding and ReLU; a kernel of four halves the image."""
 
-    def __init__(self, before: int, channels: int, kernel: int, generator: Generator) -> None:
+    def __init__(self, channels_in: int, channels: int, kernel: int, generator: Generator) -> None:
         super().__init__()
-        scale = math.sqrt(2 / (kernel**2 * before))
-        self.weight = nn.Parameter(torch.randn(channels, before, kernel, kernel, generator=generator) * scale)
+        scale = math.sqrt(2 / (kernel**2 * channels_in))
+        self.weight = nn.Parameter(torch.randn(channels, channels_in, kernel, kernel, generator=generator) * scale)
         self.bias = nn.Parameter(torch.randn(channels, generator=generator) * 0.02)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -156,7 +158,7 @@ class Layer(nn.Module):
         return F.relu(self.convolve(values), inplace=True)
 
     def convolve(self, values: Tensor) -> Tensor:
-        """What is left of them before the threshold."""
+        """The features before the ReLU."""
         kernel = self.weight.shape[-1]
         if kernel > 1:
             values = _with_edges(values)
@@ -164,9 +166,9 @@ class Layer(nn.Module):
 
 
 def _with_edges(values: Tensor) -> Tensor:
-    """Features with one pixel more on each side, that repeats the outermost one."""
+    """Pad features by one pixel on each side, replicating the border."""
     if not torch.compiler.is_dynamo_compiling():
         return F.pad(values, (1, 1, 1, 1), mode="replicate")
-    # Inductor takes the gradient of that padding to lie in memory otherwise than it does, and stops.
+    # Inductor assumes another memory layout for the gradient of replicate padding, and fails.
     values = torch.cat([values[:, :, :1], values, values[:, :, -1:]], 2)
     return torch.cat([values[..., :1], values, values[..., -1:]], 3)

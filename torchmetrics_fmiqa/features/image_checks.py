@@ -1,6 +1,7 @@
-"""Images as the corridor wants them: checked, in one unit, ``(N, 3, H, W)`` float in [0, 1].
+"""Check images and convert them to ``(N, 3, H, W)`` float in [0, 1].
 
-Every door passes its input through :func:`to_unit`, so that range, shape and dtype rules stand in one place.
+All entry points (metric, loss, map, command) use these functions, so that the rules for range, shape and dtype are
+here.
 """
 
 from __future__ import annotations
@@ -17,34 +18,34 @@ from torchmetrics_fmiqa.features.ranges import warn_of_range
 from torchmetrics_fmiqa.features.transforms import plain
 from torchmetrics_fmiqa.misuse import WarnOnce
 
-#: ``1.0`` stands for [0, 1], ``255`` for [0, 255]; a pair gives both ends, such as ``(-1, 1)``.
+#: ``1.0`` means [0, 1], ``255`` means [0, 255]; a pair gives both ends, such as ``(-1, 1)``.
 DataRange = float | tuple[float, float] | Sequence[float]
 
-#: How far beyond its range a target may lie (rounding of a resize or a colour conversion), as a share of the range.
+#: Share of the range by which a target may exceed it, for the rounding of a resize or a colour conversion.
 TARGET_TOLERANCE = 1e-3
 
-#: A prediction beyond this many ranges is taken for another unit (0..255 for 0..1), not for a bad output.
+#: Predictions beyond this multiple of the range count as another unit (0..255 for 0..1), not as a bad output.
 WRONG_UNIT = 4.0
 
-#: Weights of red, green and blue in luma (ITU-R BT.601; kornia's and OpenCV's grey images have them too).
+#: Weights of red, green and blue in luma (ITU-R BT.601, as in kornia and OpenCV).
 LUMA = (0.299, 0.587, 0.114)
 
 _INTEGER_RANGES = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 
 def data_limits(data_range: DataRange) -> tuple[float, float]:
-    """Return ``(low, high)`` of a data range given as one number or as a pair.
+    """Return ``(low, high)`` of a data range that is a number or a pair.
 
-    Numbers may be Python's, NumPy's or 0-dim tensors; a pair any sequence of two, such as a list of YAML or hydra.
+    Numbers may be from Python or NumPy, or 0-dim tensors. A pair may be any sequence of two, such as a list from YAML.
 
     >>> data_limits(255), data_limits([-1, 1])
     ((0.0, 255.0), (-1.0, 1.0))
 
     Raises:
-        ValueError: if the range is empty or not finite, or no range at all.
+        ValueError: if it is not a range, or the range is empty or not finite.
     """
-    given = as_python(data_range)
-    ends = given if isinstance(given, Sequence) and not isinstance(given, str) else (0.0, given)
+    value = as_python(data_range)
+    ends = value if isinstance(value, Sequence) and not isinstance(value, str) else (0.0, value)
     try:
         low, high = (math.nan if isinstance(end, (bool, str)) else float(end) for end in ends)
     except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -55,20 +56,20 @@ def data_limits(data_range: DataRange) -> tuple[float, float]:
 
 
 def as_data_range(data_range: DataRange) -> float | tuple[float, float]:
-    """Return a data range as a plain number or a tuple of two, which can be hashed, compared and saved.
+    """Return a data range as a number or a tuple of two, which can be hashed, compared and saved.
 
     Raises:
-        ValueError: as :func:`data_limits`.
+        ValueError: as in :func:`data_limits`.
     """
     low, high = data_limits(data_range)
     return high if isinstance(as_python(data_range), (int, float)) else (low, high)
 
 
 def check_pair(preds: Tensor, target: Tensor) -> None:
-    """Check that two tensors are batches of RGB images of one size on one device.
+    """Check that two tensors are batches of RGB images of equal size on the same device.
 
     Raises:
-        ValueError: naming the shape that was found and the call that converts it.
+        ValueError: naming the actual shape and the call that converts it.
     """
     for name, images in (("preds", preds), ("target", target)):
         if not isinstance(images, Tensor):
@@ -113,21 +114,21 @@ def _check_layout(images: Tensor, name: str) -> None:
 
 
 def _frames(shape: tuple[int, ...], name: str) -> str:
-    """How to make a batch of the frames of a video."""
-    first, second = f"give {name}.transpose(1, 2).flatten(0, 1)", f"give {name}.flatten(0, 1)"
+    """Advice for a video: the call that makes a batch of its frames."""
+    channels_first, frames_first = f"give {name}.transpose(1, 2).flatten(0, 1)", f"give {name}.flatten(0, 1)"
     if shape[1] == 3 and shape[2] == 3:
-        return f"for video (N, 3, T, H, W) {first}; for (N, T, 3, H, W) {second}"
+        return f"for video (N, 3, T, H, W) {channels_first}; for (N, T, 3, H, W) {frames_first}"
     if shape[1] == 3:
-        return f"for video (N, 3, T, H, W) {first}"
+        return f"for video (N, 3, T, H, W) {channels_first}"
     if shape[2] == 3:
-        return f"for video (N, T, 3, H, W) {second}"
+        return f"for video (N, T, 3, H, W) {frames_first}"
     if shape[4] == 3:
         return f"for video (N, T, H, W, 3) give {name}.permute(0, 1, 4, 2, 3).flatten(0, 1)"
     return f"bring video to (N, T, 3, H, W) and give {name}.flatten(0, 1)"
 
 
 def _missing_axes(shape: tuple[int, ...], name: str) -> str:
-    """How to add the axes that images lack."""
+    """Advice for missing axes: the call that adds them."""
     if len(shape) == 2:
         return f": for one grey image give {name}[None, None].repeat(1, 3, 1, 1)"
     if len(shape) != 3:
@@ -140,10 +141,10 @@ def _missing_axes(shape: tuple[int, ...], name: str) -> str:
 
 
 def to_unit(images: Tensor, data_range: DataRange, dtype: torch.dtype, name: str) -> Tensor:
-    """Convert images to floating point with their range mapped onto [0, 1]; uint8 and uint16 have ranges of their own.
+    """Convert images to floating point and map their range to [0, 1]; for uint8 and uint16 it is that of the dtype.
 
     Raises:
-        ValueError: for other integers, booleans and complex numbers, and for sparse tensors.
+        ValueError: for other integers, booleans, complex numbers and sparse tensors.
     """
     if images.layout is not torch.strided:
         raise ValueError(f"`{name}` must be a dense tensor: give {name}.to_dense()")
@@ -164,29 +165,29 @@ def check_values(
     floating: tuple[bool, bool] = (True, True),
     clamp_target: bool = False,
 ) -> None:
-    """Check the values of a pair that :func:`to_unit` made; one transfer from the device for both.
+    """Check the values of a pair from :func:`to_unit`, with a single transfer from the device.
 
-    ``target`` must lie in [0, 1] (tolerance 1e-3), unless it is to be clamped. ``preds`` may leave it, as the output of
-    a network does, and is an error only when it is not finite or plainly in another unit. One warning where a side
-    seems to be in another range.
+    ``target`` must be in [0, 1] (tolerance 1e-3), unless it will be clamped. ``preds`` may exceed that range, as the
+    output of a network does. It is an error only if it is not finite or plainly in another unit. A side that seems to
+    be in another range gives one warning.
 
     Args:
         preds: ``(N, 3, H, W)``.
-        target: likewise.
-        data_range: what was declared.
-        warn: who warns.
-        floating: whether each side was floating point.
-        clamp_target: let ``target`` leave its range as far as ``preds`` may.
+        target: ``(N, 3, H, W)``.
+        data_range: the declared range, for messages.
+        warn: callable that warns once.
+        floating: whether preds and target were floating point.
+        clamp_target: allow ``target`` to exceed its range as far as ``preds`` may.
 
     Raises:
-        ValueError: with the values that were found, in the user's own unit.
+        ValueError: naming the actual values, in the user's unit.
     """
     preds, target = plain(preds), plain(target)
     limits = torch.stack([torch.stack(images.detach().aminmax()) for images in (preds, target)])
-    (preds_low, preds_high), (target_low, target_high) = plain(limits).tolist()  # a NaN anywhere makes both ends NaN
+    (preds_low, preds_high), (target_low, target_high) = plain(limits).tolist()  # a NaN makes both limits NaN
     low, high = data_limits(data_range)
 
-    def own(*values: float) -> str:
+    def in_user_unit(*values: float) -> str:
         return " .. ".join(f"{low + value * (high - low):.6g}" for value in values)
 
     for name, least, most in (("preds", preds_low, preds_high), ("target", target_low, target_high)):
@@ -195,19 +196,19 @@ def check_values(
     slack = WRONG_UNIT - 1 if clamp_target else TARGET_TOLERANCE
     if target_low < -slack or target_high > 1 + slack:
         raise ValueError(
-            f"`target` spans {own(target_low, target_high)} but data_range={shown(data_range)}: "
+            f"`target` spans {in_user_unit(target_low, target_high)} but data_range={shown(data_range)}: "
             f"{_unit_hint(target_low, target_high, low, high)}"
         )
     if max(abs(preds_low), abs(preds_high)) > WRONG_UNIT:
         raise ValueError(
-            f"`preds` spans {own(preds_low, preds_high)}, another unit than data_range={shown(data_range)}: "
+            f"`preds` spans {in_user_unit(preds_low, preds_high)}, another unit than data_range={shown(data_range)}: "
             f"{_unit_hint(preds_low, preds_high, low, high)}"
         )
     warn_of_range(preds, target, ((preds_low, preds_high), (target_low, target_high)), (low, high), floating, warn)
 
 
 def _unit_hint(least: float, most: float, low: float, high: float) -> str:
-    """Guess for the message (never for the arithmetic) which range was meant."""
+    """Advice for the message: the range that was probably meant."""
     least, most = low + least * (high - low), low + most * (high - low)
     if least < 0 and most <= 1.01 and least >= -1.01:
         return "give data_range=(-1, 1), or images in [0, 1]"
@@ -231,7 +232,7 @@ def share_outside(images: Tensor, data_range: DataRange = 1.0) -> float:
 
 
 def finite_images(preds: Tensor | Sequence[Tensor]) -> list[int]:
-    """Positions of the images of ``(N, ...)`` or of a list that hold no NaN and nothing infinite.
+    """Positions of the finite images in a batch ``(N, ...)`` or a list.
 
     >>> finite_images(torch.tensor([[0.5, 1.0], [float("nan"), 0.0]]))
     [0]
@@ -242,15 +243,15 @@ def finite_images(preds: Tensor | Sequence[Tensor]) -> list[int]:
 
 
 def select_images(images: Tensor | Sequence[Tensor], positions: list[int]) -> Tensor | list[Tensor]:
-    """The images at some positions of a batch ``(N, ...)`` or of a list."""
+    """The images at the given positions of a batch ``(N, ...)`` or a list."""
     return images[positions] if isinstance(images, Tensor) else [images[position] for position in positions]
 
 
 def crop(images: Tensor, border: int) -> Tensor:
-    """Cut ``border`` pixels off each side of ``(..., H, W)``, as super-resolution papers do before they measure.
+    """Cut ``border`` pixels off each side of ``(..., H, W)``, as is usual in super-resolution.
 
     Raises:
-        ValueError: if the border is negative or leaves nothing.
+        ValueError: if the border is negative or leaves no pixels.
     """
     if type(border) is not int:
         border = whole_number(border, "crop_border", 0, "a whole number of pixels")
@@ -263,10 +264,10 @@ def crop(images: Tensor, border: int) -> Tensor:
 
 
 def check_mask(mask: Tensor | None, preds: Tensor) -> None:
-    """Check a mask of ``(N, 1, H, W)`` weights (boolean, or floats of at least 0) against its images.
+    """Check the shape and device of a mask ``(N, 1, H, W)`` against its images.
 
     Raises:
-        ValueError: if its shape, its device or its values do not fit, or it selects nothing in some image.
+        ValueError: if its shape or device does not fit.
     """
     if mask is None:
         return
@@ -281,7 +282,7 @@ def check_mask_values(mask: Tensor) -> None:
     """Check that mask weights ``(N, 1, H, W)`` are finite, at least 0 and not all zero in any image.
 
     Raises:
-        ValueError: naming the value, or the image that nothing is left of.
+        ValueError: naming the value, or the image whose weights are all zero.
     """
     mask = plain(mask)
     least, most = (float(end) for end in mask.aminmax())
@@ -296,7 +297,7 @@ def check_lists(preds: Any, target: Any, mask: Any) -> None:
     """Check that lists of images ``(3, H, W)`` (and masks ``(1, H, W)``) pair up.
 
     Raises:
-        ValueError: if a list meets a tensor, lengths differ, or a pair differs in size.
+        ValueError: if lists and tensors are mixed, lengths differ, or a pair differs in size.
     """
     sides = {"preds": preds, "target": target, **({} if mask is None else {"mask": mask})}
     if any(not isinstance(images, (list, tuple)) for images in sides.values()):
@@ -308,19 +309,19 @@ def check_lists(preds: Any, target: Any, mask: Any) -> None:
     for name, images in sides.items():
         for position, image in enumerate(images):
             if not isinstance(image, Tensor) or image.ndim != 3:
-                found = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-                raise ValueError(f"`{name}[{position}]` must be a tensor of three dimensions (C, H, W), got {found}")
-    for position, (one, other) in enumerate(zip(preds, target, strict=True)):
-        if one.shape[-2:] != other.shape[-2:]:
+                actual = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+                raise ValueError(f"`{name}[{position}]` must be a tensor of three dimensions (C, H, W), got {actual}")
+    for position, (pred, reference) in enumerate(zip(preds, target, strict=True)):
+        if pred.shape[-2:] != reference.shape[-2:]:
             raise ValueError(
-                f"`preds[{position}]` is {tuple(one.shape)} but `target[{position}]` is {tuple(other.shape)}: "
+                f"`preds[{position}]` is {tuple(pred.shape)} but `target[{position}]` is {tuple(reference.shape)}: "
                 "crop or resize one of them (on purpose: nothing is resized for you)"
             )
 
 
 def group_by_size(preds: Sequence[Tensor], target: Sequence[Tensor]) -> list[list[int]]:
-    """Group the positions of pairs that can be stacked: same shapes, same dtypes; first seen first."""
+    """Group the positions of pairs that can be stacked, with equal shapes and dtypes, in order of appearance."""
     groups: dict[object, list[int]] = {}
-    for position, (one, other) in enumerate(zip(preds, target, strict=True)):
-        groups.setdefault((one.shape, one.dtype, other.shape, other.dtype), []).append(position)
+    for position, (pred, reference) in enumerate(zip(preds, target, strict=True)):
+        groups.setdefault((pred.shape, pred.dtype, reference.shape, reference.dtype), []).append(position)
     return list(groups.values())

@@ -1,4 +1,4 @@
-"""Frozen networks, shared process-wide: built once from (backbone, weights), copied once for each device and dtype."""
+"""Frozen networks, shared in the process: built once for (backbone, weights), copied once for each device and dtype."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ from torchmetrics_fmiqa.features.weights import (
 )
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# Below this side torchvision's AlexNet and SqueezeNet run out of pixels on the way down.
+# With a smaller side, torchvision's AlexNet and SqueezeNet have no pixels left at their last layers.
 _TORCHVISION_MINIMUM = 64
 
 
 class Network:
-    """A frozen network and the facts that the corridor needs about it. Get one from :func:`load_network`.
+    """A frozen network and its properties that a comparator needs. Get one from :func:`load_network`.
 
     Attributes:
-        name: how messages call it.
-        stages: module names that tap indices count.
-        mean: the network's own input mean, ``None`` where it is not known.
-        std: the network's own input standard deviation, likewise.
+        name: name for messages.
+        stages: names of the modules that tap indices refer to.
+        mean: input mean of the network, ``None`` if unknown.
+        std: input standard deviation of the network, ``None`` if unknown.
         transformer: whether it cuts the image into patches, so that tiles are its default.
         patch: patch size of a transformer.
         prefix: number of prefix tokens.
-        multiple: its input's sides must be multiples of this.
-        minimum: and no shorter than this.
-        side: the side of the square image that it was trained on.
-        parameters: number of its parameters, the head's too.
+        channels_last: whether its feature maps are ``(N, H, W, C)``.
+        multiple: divisor of the sides of its input.
+        minimum: smallest side of its input.
+        side: side of the square images that it was trained on.
+        parameters: number of its parameters, with the head's.
     """
 
     def __init__(self, backbone: str | UserModule, weights: str) -> None:
@@ -57,10 +58,10 @@ class Network:
         self.name = str(backbone)
         config = getattr(net, "pretrained_cfg", None) or {}
         torchvision = isinstance(backbone, str) and backbone.startswith(TORCHVISION)
-        own = (config.get("mean"), config.get("std"))
+        mean_std = (config.get("mean"), config.get("std"))
         self.mean: Sequence[float] | None
         self.std: Sequence[float] | None
-        self.mean, self.std = _IMAGENET if torchvision else own
+        self.mean, self.std = _IMAGENET if torchvision else mean_std
         self.transformer = hasattr(net, "patch_embed")
         size = getattr(getattr(net, "patch_embed", None), "patch_size", None)
         self.patch = (size, size) if isinstance(size, int) else size
@@ -80,11 +81,11 @@ class Network:
 
     @property
     def tile(self) -> int:
-        """The default side of a tile: 224 where the patches allow it, else what the network was trained on."""
+        """The default side of a tile: 224 if it is a multiple of the patch, else the side of the training images."""
         return 224 if 224 % self.multiple == 0 else self.side
 
     def on(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
-        """Return the copy of the network for a device and a dtype, made on first use and shared while in use."""
+        """Return the copy of the network for a device and dtype; it is made at first use and shared while in use."""
         parameter = next(self._master.parameters(), None)
         if device.type == "cpu" and (parameter is None or parameter.dtype == dtype):
             return self._master
@@ -96,7 +97,7 @@ class Network:
             return net
 
     def resolve(self, taps: str | Sequence[str | int]) -> tuple[str, ...]:
-        """Turn ``"all"``, indices (negative too) and module names into module names, in the order given.
+        """Convert ``"all"``, indices (negative ones too) and module names to module names, in the same order.
 
         Raises:
             ValueError: for unknown, out-of-range and repeated taps.
@@ -109,13 +110,13 @@ class Network:
             )
         if isinstance(taps, (str, int)) or not taps:
             raise ValueError(f"`taps` must be 'all' or a list of indices and module names, got {taps!r}")
-        names = tuple(self._resolve_one(tap) for tap in taps)
+        names = tuple(self._resolve_tap(tap) for tap in taps)
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"`taps` names {repeated[0]!r} more than once in {list(taps)!r}")
         return names
 
-    def _resolve_one(self, tap: str | int) -> str:
+    def _resolve_tap(self, tap: str | int) -> str:
         if isinstance(tap, bool) or not isinstance(tap, (str, int)):
             raise ValueError(f"a tap is an index or a module name, got {tap!r}")
         if isinstance(tap, int):
@@ -134,7 +135,7 @@ _networks_lock = threading.Lock()
 
 
 def load_network(backbone: str | UserModule, weights: str = PRETRAINED) -> Network:
-    """Return the network of a backbone and its weights: the one already in the process where there is one.
+    """Return the network of a backbone and weights, shared with all its users in the process.
 
     Args:
         backbone: ``"fmiqa/embedded"``, a timm model name, ``torchvision/NAME``, or a :class:`UserModule`.
@@ -154,13 +155,13 @@ def load_network(backbone: str | UserModule, weights: str = PRETRAINED) -> Netwo
 
 
 def network_identity(backbone: str | nn.Module | UserModule, weights: str) -> str:
-    """What makes two networks of one backbone the same: the content of a module or a file, else the words themselves.
+    """A text that is equal for equal networks of a backbone: the content of a module or file, else the weights field.
 
-    The embedded network's own weights are a file of this package, so that other weights in another version of it are
-    another recipe.
+    The pretrained weights of the embedded network are a file of this package, and are identified by its content. So
+    other weights in a later version are another recipe.
 
     Raises:
-        ValueError: if ``weights`` is a file that is not there.
+        ValueError: if ``weights`` is a file that does not exist.
     """
     if isinstance(backbone, UserModule):
         return backbone.identity

@@ -1,8 +1,8 @@
-"""The tile plan of any H x W: where the tiles lie and how many pixels each of their tokens stands for.
+"""Tiles of an image: plan their positions, cut them, weight their tokens by pixels, and paint maps.
 
-Everything is separable, so a plan is two :class:`Axis`. A pixel under several tiles is shared among them, padding
-counts for nothing, and a token weighs as much as the pixels of its cell: the score is then the mean over the image,
-and the mean of the map that :func:`paint` draws is that same score.
+A plan is separable: it is two :class:`Axis`, rows and columns. Overlapping tiles share their pixels, padding has no
+weight, and a token's weight is the area of its cell. So the score is the mean over the image, and it equals the mean of
+the map that :func:`paint` draws.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: ``even``: as few tiles as cover the axis, evenly spaced. ``published``: ZS-IQA's windows of 224 at stride 200.
+#: ``even``: the fewest tiles that cover the axis, evenly spaced. ``published``: ZS-IQA's windows of 224 at stride 200.
 Spacing = Literal["even", "published"]
 
 
@@ -24,10 +24,10 @@ class Axis:
 
     Args:
         length: pixels along the axis.
-        starts: where each tile begins.
-        tile: pixels that each tile takes from the image.
-        padded: pixels that each tile has once mirrored up to what the network needs.
-        shared: whether overlapping tiles share their pixels (else each tile counts in full).
+        starts: first pixel of each tile.
+        tile: pixels of the image in each tile.
+        padded: pixels of each tile after mirroring to the size that the network needs.
+        shared: whether overlapping tiles share their pixels; else each tile counts in full.
     """
 
     length: int
@@ -43,7 +43,7 @@ class Axis:
         return torch.tensor(self.shares(), device=like.device, dtype=like.dtype)
 
     def shares(self) -> list[list[float]]:
-        """For each tile, the share of each of its pixels that it stands for; all shares sum to ``length``."""
+        """For each tile the weight of each of its pixels; all weights sum to ``length``."""
         if not self.shared:
             return [[self.length / (len(self.starts) * self.tile)] * self.tile] * len(self.starts)
         cover = [0] * self.length
@@ -55,7 +55,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """Where the tiles of an image lie: rows outer, columns inner."""
+    """The tiles of an image, row by row."""
 
     rows: Axis
     cols: Axis
@@ -67,12 +67,12 @@ class TilePlan:
 
     @property
     def whole(self) -> bool:
-        """Whether the one tile is the image as it is."""
+        """Whether there is a single tile that is the image without padding."""
         return len(self.corners) == 1 and self.rows.padded == self.rows.length and self.cols.padded == self.cols.length
 
 
 def even_starts(length: int, tile: int) -> tuple[int, ...]:
-    """As few starts as let tiles of ``tile`` pixels cover ``length``, evenly spaced.
+    """The fewest, evenly spaced starts of tiles of ``tile`` pixels that cover ``length``.
 
     >>> even_starts(512, 224), even_starts(224, 224), even_starts(100, 224)
     ((0, 144, 288), (0,), (0,))
@@ -84,13 +84,13 @@ def even_starts(length: int, tile: int) -> tuple[int, ...]:
 
 
 def published_starts(length: int, tile: int = 224, stride: int = 200) -> tuple[int, ...]:
-    """Window starts of the published ZS-IQA code: near-duplicates at the end included.
+    """Window starts of the published ZS-IQA code, including near-duplicates at the end.
 
     >>> published_starts(512), published_starts(425), published_starts(224)
     ((0, 200, 288), (0, 200, 201), (0,))
 
     Raises:
-        ValueError: below one window, where the published code breaks.
+        ValueError: for a side shorter than a window, where the published code fails.
     """
     if length < tile:
         raise ValueError(f"the zsiqa protocol needs images of at least {tile}x{tile} pixels, got a side of {length}")
@@ -105,9 +105,9 @@ def plan_tiles(
     Args:
         height: rows of the image.
         width: columns of the image.
-        tile: side of a tile; ``None`` takes the image whole. A side shorter than a tile is taken whole too.
+        tile: side of a tile; ``None`` for a single tile, as is used for a side shorter than a tile.
         multiple: the network's patch or stride; tiles are mirrored up to a multiple of it.
-        minimum: the least side that the network can take.
+        minimum: the smallest side that the network supports.
         spacing: ``"even"`` or ``"published"``.
     """
 
@@ -115,7 +115,7 @@ def plan_tiles(
         if spacing == "published" and tile is not None:
             return Axis(length, published_starts(length, tile), tile, tile, shared=False)
         side = length if tile is None else min(tile, length)
-        # torch.compile does not know sym_max in all versions, nor torch.export max of a free side.
+        # Some versions of torch.compile lack sym_max, and torch.export does not support max of a dynamic side.
         least: int = (max if torch.compiler.is_dynamo_compiling() else torch.sym_max)(side, minimum)  # type: ignore[assignment]
         padded = -(-least // multiple) * multiple
         return Axis(length, even_starts(length, side), side, padded)
@@ -124,11 +124,10 @@ def plan_tiles(
 
 
 def mirror_index(length: int, padded: int, device: torch.device, shift: Tensor | int = 0) -> Tensor:
-    """Indices that extend ``length`` pixels to ``padded`` by mirroring, any number of times; one pixel replicates.
+    """Indices that extend ``length`` pixels to ``padded`` by repeated mirroring; a single pixel is replicated.
 
-    With ``shift`` they start that many pixels further on.
-
-    Indexing, not ``F.pad``: that cannot reflect more than the image holds and has no deterministic backward on CUDA.
+    With ``shift`` they start that many pixels later. Indices are used instead of ``F.pad``, which cannot reflect more
+    than the image and has no deterministic backward on CUDA.
 
     >>> mirror_index(3, 8, torch.device("cpu")).tolist()
     [0, 1, 2, 1, 0, 1, 2, 1]
@@ -141,11 +140,11 @@ def mirror_index(length: int, padded: int, device: torch.device, shift: Tensor |
 
 
 class EveryImage(list[tuple[int, int]]):
-    """The one tile of every image of a batch, however many there are: sizes are free while a program is exported."""
+    """Picks the single tile of every image, for any batch size: sizes are dynamic in ``torch.export``."""
 
 
 def cut(images: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
-    """Cut tiles ``(K, C, h, w)`` out of ``(N, C, H, W)``; ``picks`` are pairs (image, tile)."""
+    """Cut tiles ``(K, C, h, w)`` out of ``(N, C, H, W)``; ``picks`` are indices (image, tile)."""
     if isinstance(picks, EveryImage):
         for dim, axis in ((2, plan.rows), (3, plan.cols)):
             images = images.index_select(dim, mirror_index(axis.length, axis.padded, images.device))
@@ -164,9 +163,9 @@ def cut(images: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
 
 
 def cells(count: int, padded: int, real: int, like: Tensor) -> Tensor:
-    """Overlap in pixels of ``count`` equal cells over ``padded`` pixels with each of the first ``real`` pixels.
+    """Overlap ``(count, real)`` of ``count`` equal cells over ``padded`` pixels with each of the first ``real`` pixels.
 
-    ``(count, real)``. Each column sums to 1: a pixel is all there, spread over the cells that meet in it.
+    Each column sums to 1: a pixel is split among the cells that overlap it.
 
     >>> cells(2, 3, 3, torch.zeros(())).tolist()
     [[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]
@@ -178,24 +177,24 @@ def cells(count: int, padded: int, real: int, like: Tensor) -> Tensor:
 
 
 def position_weights(plan: TilePlan, grid: tuple[int, int], like: Tensor) -> Tensor:
-    """Share of the image that each position of each tile stands for, ``(tiles, h * w)``, summing to 1."""
+    """Weight of each position of each tile, its share of the image: ``(tiles, h * w)``, with sum 1."""
 
     def along(axis: Axis, count: int) -> Tensor:
         return axis.shares_like(like) @ cells(count, axis.padded, axis.tile, like).T / axis.length
 
     rows, cols = along(plan.rows, grid[0]), along(plan.cols, grid[1])
-    # Not einsum: of one tile it would fix the sides of a program that is exported.
+    # einsum would make the sides static in torch.export if there is a single tile.
     return (rows[:, None, :, None] * cols[:, None]).flatten(2).flatten(0, 1)
 
 
 def masked_weights(plan: TilePlan, grid: tuple[int, int], picks: list[tuple[int, int]], mask: Tensor) -> Tensor:
-    """Like :func:`position_weights`, for each pick, with every pixel weighed by ``mask`` ``(N, 1, H, W)``."""
+    """As :func:`position_weights`, for each pick, with pixels weighted by ``mask`` ``(N, 1, H, W)``."""
     shares = pixel_shares(plan, mask)
     height, width = plan.rows.tile, plan.cols.tile
-    every = isinstance(picks, EveryImage)
+    every_image = isinstance(picks, EveryImage)
     tiles = (
         mask[:, 0]
-        if every
+        if every_image
         else torch.stack(
             [mask[i, 0, y : y + height, x : x + width] * shares[t] for i, t in picks for y, x in [plan.corners[t]]]
         )
@@ -203,18 +202,18 @@ def masked_weights(plan: TilePlan, grid: tuple[int, int], picks: list[tuple[int,
     rows = cells(grid[0], plan.rows.padded, height, mask)
     cols = cells(grid[1], plan.cols.padded, width, mask)
     totals = mask.sum((1, 2, 3))
-    totals = totals if every else totals[torch.tensor([i for i, _ in picks], device=mask.device)]
+    totals = totals if every_image else totals[torch.tensor([i for i, _ in picks], device=mask.device)]
     return (rows @ tiles @ cols.T).flatten(1) / totals[:, None]
 
 
 def pixel_shares(plan: TilePlan, like: Tensor) -> Tensor:
-    """Share of each pixel of each tile, ``(tiles, h, w)``: what :meth:`Axis.shares` says, in two dimensions."""
+    """Weight of each pixel of each tile, ``(tiles, h, w)``: :meth:`Axis.shares` in two dimensions."""
     rows, cols = plan.rows.shares_like(like), plan.cols.shares_like(like)
     return torch.einsum("ah,bw->abhw", rows, cols).flatten(0, 1)
 
 
 def paint(values: Tensor, plan: TilePlan, grid: tuple[int, int]) -> Tensor:
-    """Spread position values ``(K, h * w)`` of tiles over their pixels, ``(K, height, width)``."""
+    """Paint the position values ``(K, h * w)`` of tiles on their pixels, ``(K, height, width)``."""
     rows = cells(grid[0], plan.rows.padded, plan.rows.tile, values)
     cols = cells(grid[1], plan.cols.padded, plan.cols.tile, values)
     painted: Tensor = rows.T @ values.unflatten(1, grid) @ cols
@@ -222,32 +221,32 @@ def paint(values: Tensor, plan: TilePlan, grid: tuple[int, int]) -> Tensor:
 
 
 def add_tiles(canvas: Tensor, painted: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
-    """Add painted tiles ``(K, h, w)`` to a canvas ``(N, H, W)`` at the places of their picks (image, tile)."""
+    """Add painted tiles ``(K, h, w)`` to a canvas ``(N, H, W)`` at the positions of their picks (image, tile)."""
     canvas = canvas.clone()
-    for tile, (image, number) in zip(painted, picks, strict=True):
-        y, x = plan.corners[number]
+    for tile, (image, index) in zip(painted, picks, strict=True):
+        y, x = plan.corners[index]
         canvas[image, y : y + plan.rows.tile, x : x + plan.cols.tile] += tile
     return canvas
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring images ``(N, 3, H, W)`` to ``size``, antialiased bicubic."""
+    """Resize images ``(N, 3, H, W)`` to ``size`` by antialiased bicubic interpolation."""
     if images.shape[-2:] == size:
         return images
     return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
 
 
 def shrink_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring a mask to the working size by area, so that a pixel's weight is the mean of what it covers."""
+    """Resize a mask to ``size`` by area: a pixel's weight is the mean of the pixels that it covers."""
     height, width = mask.shape[-2:]
     if (height, width) == size:
         return mask
     return cells(size[0], height, height, mask) @ mask @ cells(size[1], width, width, mask).T
 
 
-def stretch_map(drawn: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring a map ``(N, h, w)`` to ``size`` by area: its mean stays what it was."""
-    if drawn.shape[-2:] == size:
-        return drawn
-    rows, cols = (cells(count, length, length, drawn) for count, length in zip(drawn.shape[-2:], size, strict=True))
-    return rows.T @ drawn @ cols
+def stretch_map(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a map ``(N, h, w)`` to ``size`` by area, which keeps its mean."""
+    if values.shape[-2:] == size:
+        return values
+    rows, cols = (cells(count, length, length, values) for count, length in zip(values.shape[-2:], size, strict=True))
+    return rows.T @ values @ cols

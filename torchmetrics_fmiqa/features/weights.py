@@ -1,4 +1,4 @@
-"""Weights: where they come from, how they are read without running anybody's pickle, and what identifies them."""
+"""Weights of networks: parse their source, identify, read, load and check them, and check that a hub is reachable."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class WeightsUnavailableError(RuntimeError):
 
 
 def parse_weights(weights: str) -> tuple[str, str | int]:
-    """Split the ``weights`` field into its kind and argument: pretrained, random (with a seed) or file (with a path).
+    """Split the ``weights`` field into kind and argument: pretrained, random with a seed, or file with a path.
 
     >>> parse_weights("random:3")
     ('random', 3)
 
     Raises:
-        ValueError: if it is none of the three.
+        ValueError: for any other value.
     """
     if weights == PRETRAINED:
         return PRETRAINED, ""
@@ -53,7 +53,7 @@ def parse_weights(weights: str) -> tuple[str, str | int]:
 
 
 def weights_identity(weights: str) -> str:
-    """What makes two weights the same: the content of a file (not its path), else the words themselves."""
+    """A text that is equal for equal weights: for a file the digest of its content, else the field itself."""
     kind, argument = parse_weights(weights)
     if kind != "file":
         return weights
@@ -67,12 +67,12 @@ def _file_digest(path: str, size: int, modified: int) -> str:
 
 
 def read_state_dict(path: str) -> dict[str, Tensor]:
-    """Read a state dict from ``.safetensors``, or from a ``.pth`` that holds tensors alone (no pickled code is run).
+    """Read a state dict from ``.safetensors``, or from a ``.pth`` with only tensors; no pickled code is run.
 
-    A checkpoint's own wrapping (``state_dict``, ``model``, a ``module.`` prefix) is undone, as timm does.
+    The wrapping of a checkpoint (``state_dict``, ``model``, a ``module.`` prefix) is removed, as timm does.
 
     Raises:
-        ValueError: if the file is broken or would need code to be unpickled.
+        ValueError: if the file is broken, or unpickling it would run code.
     """
     from safetensors import SafetensorError
     from timm.models import load_state_dict
@@ -86,53 +86,53 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
             "save the state dict with safetensors.torch.save_file)"
         ) from error
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:  # timm would take none for "not given" and look for pretrained weights
+    if not tensors:  # timm would load pretrained weights instead of an empty state dict
         raise ValueError(f"{path!r} holds no tensors: give a state dict")
     return tensors
 
 
 def strict_load(network: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> None:
-    """Load a state dict, leaving out the classifier where it does not fit; any other mismatch is an error.
+    """Load a state dict. A classifier that does not fit is left out; any other mismatch is an error.
 
     Args:
-        network: what to load into.
+        network: the network to load into.
         state: the state dict.
         source: the file, for the message.
-        optional: prefix of the classifier, which no tap needs; ``None`` where there is none.
+        optional: prefix of the classifier, which no tap needs; ``None`` if there is none.
 
     Raises:
-        ValueError: naming the missing, the unexpected and the misshapen keys.
+        ValueError: naming the missing and unexpected keys, and those of another shape.
     """
-    own: dict[str, Any] = dict(network.state_dict())
-    misshapen = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
-    fitting = {name: value for name, value in state.items() if name in own and name not in misshapen}
+    expected: dict[str, Any] = dict(network.state_dict())
+    misshapen = {name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape}
+    fitting = {name: value for name, value in state.items() if name in expected and name not in misshapen}
     problems = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - own.keys()),
+        "missing": sorted(expected.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - expected.keys()),
         "of another shape": sorted(misshapen),
     }
     if optional is not None:
-        problems = {what: [name for name in names if not name.startswith(optional)] for what, names in problems.items()}
+        problems = {kind: [name for name in names if not name.startswith(optional)] for kind, names in problems.items()}
     if any(problems.values()):
         raise ValueError(f"{source!r} does not fit {type(network).__name__}: {describe_keys(problems)}")
     network.load_state_dict(fitting, strict=False)
 
 
 def check_finite(network: nn.Module, source: str, buffers: bool = True) -> None:
-    """Check that no weight of a network is NaN or infinite: every score would be.
+    """Check that no weight of a network is NaN or infinite, because every score would be NaN.
 
-    A buffer may hold infinities, as the masks of attention do.
+    Buffers may be infinite, such as attention masks.
 
     Args:
-        network: what to look at.
-        source: where its weights came from, for the message.
-        buffers: look for NaN in buffers too.
+        network: the network to check.
+        source: source of the weights, for the message.
+        buffers: check buffers for NaN too.
 
     Raises:
-        ValueError: naming the first weight that is.
+        ValueError: naming the first bad weight.
     """
-    kept: Iterator[tuple[str, Tensor]] = network.named_buffers() if buffers else iter(())
-    for name, value in (*network.named_parameters(), *kept):
+    checked_buffers: Iterator[tuple[str, Tensor]] = network.named_buffers() if buffers else iter(())
+    for name, value in (*network.named_parameters(), *checked_buffers):
         if is_lazy(value) or value.is_meta or not value.is_floating_point() or not value.numel():
             continue
         least, most = (float(end) for end in (value if value.itemsize > 1 else value.float()).detach().aminmax())
@@ -141,21 +141,21 @@ def check_finite(network: nn.Module, source: str, buffers: bool = True) -> None:
 
 
 def describe_keys(problems: Mapping[str, list[str]]) -> str:
-    """Name the first few keys of each kind of mismatch."""
+    """List the first keys of each kind of mismatch."""
 
     def few(names: list[str]) -> str:
         return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
-    return "; ".join(f"{what}: {few(names)}" for what, names in problems.items() if names)
+    return "; ".join(f"{kind}: {few(names)}" for kind, names in problems.items() if names)
 
 
 def check_reachable(repository: str) -> None:
     """Check that a Hugging Face repository is in the cache, or that the hub can be reached.
 
-    Anything unusual (a proxy, offline mode) is left to huggingface_hub itself.
+    Special cases (a proxy, offline mode) are left to huggingface_hub.
 
     Args:
-        repository: such as ``timm/vit_base_patch16_224.dino``.
+        repository: name of the repository, such as ``timm/vit_base_patch16_224.dino``.
 
     Raises:
         OSError: if it is not in the cache and the hub cannot be reached.
@@ -172,12 +172,12 @@ def check_reachable(repository: str) -> None:
 
 
 def check_host(url: str) -> None:
-    """Check that the host of an address has one, so that a download does not try for as long as the system lets it.
+    """Check that the host of a URL answers within 5 seconds: a download would wait for the system's timeout.
 
     Behind a proxy nothing is checked.
 
     Raises:
-        OSError: if its name cannot be resolved, or it does not answer.
+        OSError: if the host name cannot be resolved, or the host does not answer.
     """
     if urllib.request.getproxies():
         return

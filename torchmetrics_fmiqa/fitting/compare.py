@@ -1,28 +1,38 @@
-"""A trained score beside the single inputs and the untrained score, on one data set."""
+"""A trained score beside its inputs and the untrained score, and the tables that tell of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
 from torchmetrics_fmiqa.benchmark.analysis.preference import Choices, ChoiceScore, analyse_choices
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
-from torchmetrics_fmiqa.fitting.measure import Measured
-from torchmetrics_fmiqa.fitting.single_inputs import SINGLE, single_inputs
+from torchmetrics_fmiqa.data.tables import write_table
+from torchmetrics_fmiqa.fitting.cross_validation import Predictions
+from torchmetrics_fmiqa.fitting.measure import MeasuredSource
+from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.model import INPUTS, FixedHead, SpipsHead
 from torchmetrics_fmiqa.statistics import srcc
-from torchmetrics_fmiqa.statistics.inputs import FEWEST, Floats, Integers
+from torchmetrics_fmiqa.statistics.inputs import FEWEST, Floats
 
 #: What is trained, and the same parts with weights that nobody fitted.
 SPIPS, FIXED = "spips", "spips-fixed"
 
-#: Columns of agreement.csv, one row a set of opinions and metric.
+#: The mean of all taps' mean distances.
+FEATURE_DISTANCE = "feature_distance"
+
+#: Names of the single inputs of SPIPS: the plain distance of features, then those of the fusion.
+SINGLE = (FEATURE_DISTANCE, *(name for part in ("conventional", "low_level", "semantic") for name in INPUTS[part]))
+
+#: Columns of agreement.csv of SPIPS, one row a set of opinions and metric.
 AGREEMENT = (
     *("set", "tested", "metric", "n", "srcc", "srcc_low", "srcc_high", "krcc", "plcc", "plcc_raw", "rmse"),
     *("within_reference", "within_reference_low", "within_reference_high", "srcc_fold_mean", "srcc_fold_std"),
@@ -30,41 +40,32 @@ AGREEMENT = (
     "notes",
 )
 
-T = TypeVar("T")
+#: Columns of predictions.csv; those of a table that was fused lack the set and the score.
+PREDICTIONS = ("set", "ref", "dist", "fold", "opinion", "prediction", "score")
 
-_LEAD = ("low", "high", "p", "p_holm")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Told:
-    """What heads say of a set.
+class Comparing:
+    """The trained score's name, the inputs that are qualities (all others are distances), and the bootstrap."""
 
-    Args:
-        score: ``(n,)`` distances, lower is better; of choices ``(n, 2)``.
-        prediction: ``(n,)`` opinions in the set's own units; ``None`` where the head was not trained on the set.
-        fold: ``(n,)`` the fold of each row; ``None`` for a set that is tested on alone.
-    """
-
-    score: Floats
-    prediction: Floats | None = None
-    fold: Integers | None = None
+    fused: str
+    qualities: Sequence[str]
+    resamples: int
+    seed: int
 
 
 @dataclass(frozen=True)
 class Lead:
-    """How far SPIPS is ahead of the best single input.
+    """How far the trained score is ahead of the best single input, by SRCC or 2AFC score.
 
-    Args:
-        best: name of that input.
-        spips: agreement of SPIPS, SRCC or 2AFC score.
-        other: of the input.
-        low: lower limit of the difference's 95 % interval.
-        high: upper limit.
-        beyond_chance: 1 if SPIPS is ahead, -1 if it is behind, 0 if neither is settled.
+    The interval is that of the difference, 95 %. ``beyond_chance`` is 1 if the trained score is ahead, -1 if it is
+    behind, 0 if neither is settled.
     """
 
     best: str
-    spips: float
+    fused: float
     other: float
     low: float
     high: float
@@ -72,20 +73,20 @@ class Lead:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What was found on a set.
+class SetComparison:
+    """The trained score beside every single input on a set.
 
     Args:
-        measured: the set.
-        told: what heads say of it.
+        source: the set.
+        predictions: what heads predict for it.
         lead: over the best single input.
-        rows: of a set of opinions, those of agreement.csv: SPIPS first, then by falling SRCC.
+        rows: of a set of opinions, those of agreement.csv: the trained score first, then by falling SRCC.
         choices: of a set of choices, by falling score.
         ceilings: of choices, people themselves.
     """
 
-    measured: Measured
-    told: Told
+    source: MeasuredSource
+    predictions: Predictions
     lead: Lead
     rows: Sequence[dict[str, Any]] = ()
     choices: Sequence[ChoiceScore] = ()
@@ -94,141 +95,151 @@ class Compared:
     @property
     def tested(self) -> str:
         """How the set was tested, as tables have it."""
-        return "alone" if self.told.fold is None else "held out"
+        return "alone" if self.predictions.fold is None else "held out"
 
 
-def compare_set(measured: Measured, told: Told, head: SpipsHead, resamples: int, seed: int) -> Compared:
-    """Compare SPIPS with every single input on a set of opinions or choices.
-
-    Args:
-        measured: the set.
-        told: what heads say of it.
-        head: any of them, for its taps and parts.
-        resamples: of the bootstrap over references.
-        seed: of the bootstrap.
+def compare_set(
+    source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: Comparing
+) -> SetComparison:
+    """Compare the trained score with every single input ``(n,)``, of choices for each version.
 
     Raises:
         ValueError: for opinions that are fewer than 3, or all equal.
     """
-    columns = [_columns(one, head) for one in measured.set.measured]
-    if measured.set.kind == "choice":
-        distances = {SPIPS: told.score, **{n: np.stack([one[n] for one in columns], 1) for n in columns[0]}}
-        return _compared_choices(measured, told, distances, resamples, seed)
-    own = measured.set
-    predicted = told.prediction is not None
-    scores = {SPIPS: told.prediction if told.prediction is not None else told.score, **columns[0]}
-    types = measured.part if any(measured.part.tolist()) else None
-    table = ScoredTable(scores, {}, own.target, own.reference, own.image, types, std=measured.std)
-    # A prediction has the opinions' direction; nobody may turn it by what it correlates with.
-    qualities = [SPIPS] if predicted and own.higher_is_better else []
-    rows = agreement_rows(SPIPS, table, told.fold, own.higher_is_better, qualities, resamples, seed, _LEAD)
-    for row in rows:
-        row["spips_ahead"] = rows[0]["srcc"] - row["srcc"]
-    best = max((row for row in rows if row["metric"] in SINGLE), key=lambda row: _known(row["srcc"]))
-    ends = (best["spips_ahead_low"], best["spips_ahead_high"])
-    lead = Lead(best["metric"], rows[0]["srcc"], best["srcc"], *ends, best["spips_beats"])
-    return Compared(measured, told, lead, rows)
+    if source.set.kind == "choice":
+        return _compare_choices(source, predictions, inputs, how)
+    rows = _agreement_rows(source, predictions, inputs[0], how)
+    single = [row for row in rows[1:] if (how.fused, row["metric"]) != (SPIPS, FIXED)]
+    best = max(single, key=lambda row: -math.inf if math.isnan(row["srcc"]) else row["srcc"])
+    ends = (best[f"{how.fused}_ahead_low"], best[f"{how.fused}_ahead_high"])
+    lead = Lead(best["metric"], rows[0]["srcc"], best["srcc"], *ends, best[f"{how.fused}_beats"])
+    return SetComparison(source, predictions, lead, rows)
 
 
-def _columns(measured: Profiled, head: SpipsHead) -> dict[str, Floats]:
-    """The untrained score and the single inputs, all distances."""
+def _agreement_rows(
+    source: MeasuredSource, predictions: Predictions, inputs: Mapping[str, Floats], how: Comparing
+) -> list[dict[str, Any]]:
+    """A row for the trained score, then one for each input by falling SRCC: pooled over all images, and by fold."""
+    data, fused, better = source.set, how.fused, source.set.higher_is_better
+    score = predictions.score if predictions.opinion is None else predictions.opinion
+    types = source.part if any(source.part.tolist()) else None
+    scores = {fused: score, **inputs}
+    table = ScoredTable(scores, {}, data.target, data.reference.astype(str), data.image, types, std=source.std)
+    # A predicted opinion has the opinions' direction; nobody may turn it by what it correlates with.
+    qualities = [*how.qualities, fused] if predictions.opinion is not None and better else how.qualities
+    analysis = analyse(table, "better" if better else "worse", qualities, how.resamples, how.seed)
+    numbers = [] if predictions.fold is None else np.unique(predictions.fold).tolist()
+    rows_of = {number: predictions.fold == number for number in numbers}
+    # A fold in which fewer than 3 opinions differ has no correlation and does not count.
+    rows_of = {number: rows for number, rows in rows_of.items() if len(np.unique(data.target[rows])) >= FEWEST}
+    results = []
+    for row in analysis.rows():
+        name = row["metric"]
+        sign = 1 if (name in qualities) == better else -1
+        by_fold = {number: sign * srcc(scores[name][rows], data.target[rows]).value for number, rows in rows_of.items()}
+        values = list(by_fold.values())
+        mean, deviation = (float(np.mean(values)), float(np.std(values))) if values else (np.nan, np.nan)
+        row |= {"srcc_fold_mean": mean, "srcc_fold_std": deviation}
+        row |= {f"srcc_fold_{number}": value for number, value in by_fold.items()}
+        if analysis.comparison is not None:
+            place = tuple(map(analysis.comparison.metrics.index, (fused, name)))
+            for what in ("low", "high", "p", "p_holm"):
+                row[f"{fused}_ahead_{what}"] = float(getattr(analysis.comparison, what)[place])
+            row[f"{fused}_beats"] = int(analysis.comparison.beats[place])
+        results.append(row)
+    results.sort(key=lambda row: row["metric"] != fused)
+    return [row | {f"{fused}_ahead": results[0]["srcc"] - row["srcc"]} for row in results]
+
+
+def _compare_choices(
+    source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: Comparing
+) -> SetComparison:
+    data = source.set
+    distances = {name: np.stack([version[name] for version in inputs], 1) for name in inputs[0]}
+    distances[how.fused] = predictions.score
+
+    def analysed(names: Sequence[str]) -> tuple[tuple[ChoiceScore, ...], tuple[ChoiceScore, ...]]:
+        chosen = {name: distances[name] for name in names}
+        choices = Choices("two_afc", chosen, data.target, source.part, data.reference.astype(str))
+        return analyse_choices(choices, how.resamples, how.seed)
+
+    scores, ceilings = analysed([how.fused, *inputs[0]])
+    best = next(score for score in scores if score.metric not in (how.fused, FIXED))
+    # Differences are from the first of all, which need not be the trained score.
+    first, second = analysed([how.fused, best.metric])[0]
+    settled = int(second.p_holm < 0.05)
+    if first.metric == how.fused:
+        lead = Lead(best.metric, first.score, second.score, -second.behind_high, -second.behind_low, settled)
+    else:
+        lead = Lead(best.metric, second.score, first.score, second.behind_low, second.behind_high, -settled)
+    return SetComparison(source, predictions, lead, choices=scores, ceilings=ceilings)
+
+
+def spips_inputs(measured: Profiled, head: SpipsHead) -> dict[str, Floats]:
+    """The untrained score and the single inputs, all distances ``(n,)``."""
     fixed = FixedHead(head.low_level, head.semantic, head.parts)(measured).double().numpy()
     return {FIXED: fixed, **single_inputs(measured, len(head.low_level))}
 
 
-def _compared_choices(
-    measured: Measured, told: Told, distances: Mapping[str, Floats], resamples: int, seed: int
-) -> Compared:
-    def analysed(names: Sequence[str]) -> tuple[tuple[ChoiceScore, ...], tuple[ChoiceScore, ...]]:
-        own = measured.set
-        kept = {name: distances[name] for name in names}
-        return analyse_choices(Choices("two_afc", kept, own.target, measured.part, own.reference), resamples, seed)
-
-    scores, ceilings = analysed(list(distances))
-    best = next(one for one in scores if one.metric in SINGLE)
-    # Differences are told from the first of all, which need not be SPIPS.
-    first, second = analysed([SPIPS, best.metric])[0]
-    settled = int(second.p_holm < 0.05)
-    if first.metric == SPIPS:
-        lead = Lead(best.metric, first.score, second.score, -second.behind_high, -second.behind_low, settled)
-    else:
-        lead = Lead(best.metric, second.score, first.score, second.behind_low, second.behind_high, -settled)
-    return Compared(measured, told, lead, choices=scores, ceilings=ceilings)
+def single_inputs(measured: Profiled, low_level: int) -> dict[str, Floats]:
+    """Every input of SPIPS as a score ``(n,)`` of its own, with equal weights of the ``low_level`` and other taps."""
+    spread, whole, own = (part.double() for part in (measured.spread, measured.summary, measured.of_images))
+    columns = {
+        "conventional": own.unbind(1),
+        "low_level": spread[:, :low_level].mean(1).unbind(1),
+        "semantic": (*spread[:, low_level:].mean(1).unbind(1), whole[:, low_level:].mean(1)),
+    }
+    scores = {FEATURE_DISTANCE: spread[..., 0].mean(1).numpy()}
+    for part, values in columns.items():
+        scores |= {name: column.numpy() for name, column in zip(INPUTS[part], values, strict=True)}
+    return scores
 
 
-def agreement_table(found: Sequence[Compared]) -> list[dict[str, Any]]:
-    """The rows of agreement.csv."""
-    return [
-        {name: (row | {"set": one.measured.set.name, "tested": one.tested}).get(name, math.nan) for name in AGREEMENT}
-        for one in found
-        for row in one.rows
-    ]
-
-
-def choices_table(found: Sequence[Compared]) -> list[dict[str, Any]]:
-    """The rows of choices.csv, with a column for each part of any set."""
-    rows = [
-        {"set": one.measured.set.name, "tested": one.tested, **score.row("two_afc")}
-        for one in found
-        for score in (*one.choices, *one.ceilings)
-    ]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [{name: row.get(name, math.nan) for name in names} for row in rows]
-
-
-def _known(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
-
-
-def short_list(found: Sequence[T], names: Sequence[str]) -> list[T]:
-    """Of what was found of metrics, best first, the trained and the untrained score and the best input of each part."""
+def short_list(results: Sequence[T], names: Sequence[str]) -> list[T]:
+    """Of the results of metrics, best first: the trained and the untrained score, and the best input of each part."""
     best: dict[str, T] = {}
-    for one, name in zip(found, names, strict=True):
-        best.setdefault(next((part for part, own in INPUTS.items() if name in own), name), one)
+    for result, name in zip(results, names, strict=True):
+        best.setdefault(next((part for part, own in INPUTS.items() if name in own), name), result)
     first = [best.pop(name) for name in (SPIPS, FIXED)]
     return [*first, *best.values()]
 
 
-def agreement_rows(
-    fused: str,
-    table: ScoredTable,
-    fold: Integers | None,
-    better: bool,
-    qualities: Collection[str],
-    resamples: int,
-    seed: int,
-    ahead: Sequence[str] = ("low", "high", "p_holm"),
-) -> list[dict[str, Any]]:
-    """A row for the fused score, then one for each input by falling SRCC: pooled over all images, and by fold.
+def write_tables(out: Path, compared: Sequence[SetComparison], fusion: FusionHead) -> None:
+    """Write the tables of SPIPS: predictions.csv, agreement.csv, and choices.csv if a set has choices."""
+    predictions = [row for own in compared for row in predictions_table(own, fusion)]
+    write_table(out / "predictions.csv", predictions, PREDICTIONS)
+    agreement, choices = list[dict[str, Any]](), list[dict[str, Any]]()
+    for own in compared:
+        about = {"set": own.source.set.name, "tested": own.tested}
+        agreement += [dict.fromkeys(AGREEMENT, math.nan) | row | about for row in own.rows]
+        choices += [about | score.row("two_afc") for score in (*own.choices, *own.ceilings)]
+    write_table(out / "agreement.csv", agreement, AGREEMENT)
+    if choices:
+        names = dict.fromkeys(name for row in choices for name in row)
+        rows = [dict.fromkeys(names, math.nan) | row for row in choices]
+        write_table(out / "choices.csv", rows, list(names))
 
-    Args:
-        fused: name of the fused score.
-        table: the fused score and the inputs.
-        fold: ``(n,)`` the fold of each image, or ``None`` without folds. One in which fewer than 3 opinions differ has
-            no correlation and does not count.
-        better: whether a higher opinion is better.
-        qualities: the scores that are qualities; all others are distances.
-        resamples: of the bootstrap over references.
-        seed: of the bootstrap.
-        ahead: what is told of the fused score's lead over each, of the matrices of
-            :class:`~torchmetrics_fmiqa.statistics.Comparison`.
-    """
-    analysis = analyse(table, "better" if better else "worse", qualities, resamples, seed)
-    folds = [] if fold is None else [(one, fold == one) for one in np.unique(fold).tolist()]
-    folds = [(one, held) for one, held in folds if len(np.unique(table.opinion[held])) >= FEWEST]
-    rows = []
-    for row in analysis.rows():
-        name = row["metric"]
-        sign = 1 if (name in qualities) == better else -1
-        by_fold = [sign * srcc(table.scores[name][held], table.opinion[held]).value for _, held in folds]
-        mean, deviation = (float(np.mean(by_fold)), float(np.std(by_fold))) if by_fold else (np.nan, np.nan)
-        row |= {"srcc_fold_mean": mean, "srcc_fold_std": deviation}
-        row |= {f"srcc_fold_{one}": value for (one, _), value in zip(folds, by_fold, strict=True)}
-        if analysis.comparison is not None:
-            own = analysis.comparison.metrics.index(name)
-            first = analysis.comparison.metrics.index(fused)
-            for what in ahead:
-                row[f"{fused}_ahead_{what}"] = float(getattr(analysis.comparison, what)[first, own])
-            row[f"{fused}_beats"] = int(analysis.comparison.beats[first, own])
-        rows.append(row)
-    return sorted(rows, key=lambda row: row["metric"] != fused)
+
+def predictions_table(compared: SetComparison, fusion: FusionHead) -> list[dict[str, Any]]:
+    """A row an image; two of a choice, a version each, with the share of people who chose it."""
+    data, predictions = compared.source.set, compared.predictions
+    fold = ["test"] * len(data) if predictions.fold is None else predictions.fold.tolist()
+    known = (data.reference.tolist(), data.image.tolist(), fold, data.target.tolist())
+    if data.kind == "choice":
+        second = compared.source.second.tolist()
+        rows = [
+            (reference, image, number, share, "", score)
+            for reference, *images, number, judged, scores in zip(
+                *known[:2], second, *known[2:], predictions.score.tolist(), strict=True
+            )
+            for image, share, score in zip(images, (1 - judged, judged), scores, strict=True)
+        ]
+    else:
+        if predictions.opinion is not None:
+            opinions = predictions.opinion.tolist()
+        elif fusion.scale is not None:  # of a set that is tested on alone the quality
+            opinions = fusion.quality(torch.from_numpy(predictions.score)).tolist()
+        else:
+            opinions = [""] * len(data)
+        rows = list(zip(*known, opinions, predictions.score.tolist(), strict=True))
+    return [dict(zip(PREDICTIONS, (data.name, *row), strict=True)) for row in rows]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.distortions import GRADED
-from torchmetrics_fmiqa.data.folders import list_folder
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import RatedPair
 
@@ -26,48 +24,12 @@ _SEED = 0
 VERSIONS = sum(len(distortion.levels) for distortion in GRADED.values())
 
 
-@dataclass(frozen=True)
-class Photographs:
-    """A folder of photographs that are to be distorted.
-
-    Args:
-        name: what the set is called.
-        files: where they are.
-        root: the folder.
-    """
-
-    name: str
-    files: tuple[Path, ...]
-    root: Path
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def versions(self) -> Iterator[RatedPair]:
-        """Every photograph at every level of every distortion; the level is its number, from 1."""
-        for file in self.files:
-            for name, distortion in GRADED.items():
-                for number in range(1, len(distortion.levels) + 1):
-                    yield RatedPair(file, file, number, name, number)
-
-
-def read_photographs(folder: str | Path, name: str | None = None) -> Photographs:
-    """Find the photographs of a folder and the folders in it.
-
-    Args:
-        folder: the folder.
-        name: what the set is called; the folder's name by default.
-
-    Raises:
-        ValueError: if there is no such folder, or no image in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {str(folder)!r}")
-    found = list_folder(folder)
-    if found.problems:
-        raise ValueError(f"{found.problems[0].name!r}: {found.problems[0].reason}")
-    return Photographs(name or folder.absolute().name, tuple(sorted(found.images)), folder)
+def graded_versions(photographs: Iterable[Path]) -> Iterator[RatedPair]:
+    """Every photograph at every level of every distortion; the level is its number, from 1."""
+    for file in photographs:
+        for name, distortion in GRADED.items():
+            for number in range(1, len(distortion.levels) + 1):
+                yield RatedPair(file, file, 0.0, name, number)
 
 
 class GradedReading:

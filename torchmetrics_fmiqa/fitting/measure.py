@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.comparator.pooling import POOLED
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.data.pairs import Pair, Problem
-from torchmetrics_fmiqa.data.rated_csv import RatedPairs
+from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
 from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS, GradedReading
-from torchmetrics_fmiqa.fitting.measure_plan import Row, SetPlan
+from torchmetrics_fmiqa.fitting.sources import SetPlan
 from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
@@ -41,8 +41,8 @@ _NOTES = ("ref", "dist", "opinion", "type", "level", "std", "seconds")
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A data set that was measured.
+class MeasuredSource:
+    """A data set that was measured, and what a report says of it besides.
 
     Args:
         set: what was measured, and what is known of it.
@@ -70,7 +70,7 @@ class Measurement:
         reading: how images are read.
         cache: folder of all that was measured.
         device: where to measure.
-        batch: pairs between two saves; of photographs it is all versions of one, so that its features serve them all.
+        batch: pairs between two saves; of photographs it is all versions of one, whose features serve them all.
     """
 
     def __init__(
@@ -87,19 +87,17 @@ class Measurement:
         # Versions of one reference follow each other, so that its features serve more than one.
         ordered = sorted(pairs, key=lambda pair: (str(pair.ref), str(pair.dist), pair.type, pair.level or 0))
         self._place = {pair: place for place, pair in enumerate(ordered)}
-        # The place stands where a table of scores has the opinion: names change when a folder moves.
-        rated = tuple(replace(pair, opinion=float(place)) for pair, place in self._place.items())
         graded = plan.kind == "rank"
         self._run = _MeasuringRun(
-            RatedPairs(plan.name, rated, None, "unknown", root=plan.root),
+            RatedPairs(plan.name, tuple(ordered), None, "unknown", root=plan.root),
             panel,
             cache,
             GradedReading(reading) if graded else reading,
             device,
             VERSIONS if graded else batch,
         )
-        self._asked = self._run.inputs
-        digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()
+        self._run_inputs = self._run.inputs
+        digest = hashlib.sha256(json.dumps(self._run_inputs, sort_keys=True).encode()).hexdigest()
         self._run.folder = cache / digest[:16]
 
     def __len__(self) -> int:
@@ -112,40 +110,34 @@ class Measurement:
             ValueError: for a measurement that is not finite, naming the pair, and if no pair can be measured.
         """
         with one_writer(self._run.folder):
-            open_run_folder(self._run.folder, self._asked)
+            open_run_folder(self._run.folder, self._run_inputs)
             yield from self._run
 
     @cached_property
     def inputs(self) -> list[Any]:
         """What a head that learns from this depends on, in values that JSON has."""
         plan = self.plan
-        known = [(*map(self._place.__getitem__, row.pairs), row.target, row.part, row.std) for row in plan.rows]
-        digest = hashlib.sha256(repr((known, plan.higher_is_better)).encode()).hexdigest()
+        rows = [(*map(self._place.__getitem__, row.pairs), row.target, row.part, row.std) for row in plan.rows]
+        digest = hashlib.sha256(repr((rows, plan.higher_is_better)).encode()).hexdigest()
         return [plan.kind, self._run.folder.name, digest]
 
     @cached_property
     def references(self) -> dict[str, str]:
         """Names of the references by their content: one may lie beside each of its versions under a new name."""
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         for short, digest in zip(self._short, self._digests, strict=True):
-            found.setdefault(digest, short[0].ref)
-        return found
+            names.setdefault(digest, short[0].ref)
+        return names
 
     def stand_in(self) -> MeasuredSet:
         """The set with random numbers in place of what is measured, to be checked before the work."""
         taps, generator = self.panel.recipe.taps, torch.Generator().manual_seed(0)
         count = len(self.plan.rows)
+        size = 4 * len(taps) + len(CONVENTIONAL) + 2  # the token of the reference has two channels
+        versions = [0.1 + torch.rand(count, size, generator=generator) for _ in self.plan.rows[0].pairs]
+        return self._set(tuple(Profiled.from_flat(flat, taps, len(CONVENTIONAL)) for flat in versions), range(count))
 
-        def drawn(*shape: int) -> Tensor:
-            return 0.1 + torch.rand(count, *shape, generator=generator)
-
-        versions = tuple(
-            Profiled(drawn(len(taps), 3), drawn(len(taps)), drawn(2), drawn(len(CONVENTIONAL)), taps)
-            for _ in range(2 if self.plan.kind == "choice" else 1)
-        )
-        return self._set(versions, range(count))
-
-    def result(self) -> Measured:
+    def result(self) -> MeasuredSource:
         """What was measured, once all of it was.
 
         Raises:
@@ -154,11 +146,15 @@ class Measurement:
         from pyarrow import parquet
 
         table = parquet.read_table(self._run.path)
-        row_of = {int(place): row for row, place in enumerate(table.column("opinion").to_pylist())}
+        keys = table.select([name for name in ("ref", "dist", "type", "level") if name in table.column_names])
+        row_of = {
+            (key["ref"], key["dist"], key.get("type") or "", key.get("level")): row
+            for row, key in enumerate(keys.to_pylist())
+        }
         names = [name for name in table.column_names if name not in _NOTES]
         flat = torch.from_numpy(np.stack([table.column(name).to_numpy() for name in names], 1)).float()
-        places = [[row_of.get(self._place[pair]) for pair in row.pairs] for row in self.plan.rows]
-        kept = [index for index, found in enumerate(places) if None not in found]
+        places = [[row_of.get(self._identity(pair)) for pair in row.pairs] for row in self.plan.rows]
+        kept = [index for index, sides in enumerate(places) if None not in sides]
         if not kept:
             raise ValueError(f"nothing of {self.plan.name} is left: no choice has both of its images measured")
         versions = tuple(
@@ -166,31 +162,37 @@ class Measurement:
             for side in range(len(places[0]))
         )
         rows = [self.plan.rows[index] for index in kept]
-        return Measured(
+        deviations = [row.std for row in rows]
+        return MeasuredSource(
             self._set(versions, kept),
             np.array([row.part for row in rows]),
             np.array([self._short[index][-1].dist for index in kept]),
-            _deviations(rows),
+            None if None in deviations else np.array(deviations, dtype=np.float64),
             (*self.plan.missing, *self._run.unscored()),
         )
 
     def _set(self, versions: tuple[Profiled, ...], rows: Sequence[int]) -> MeasuredSet:
         plan = self.plan
-        taken = [(plan.rows[index], self._short[index][0], self.references[self._digests[index]]) for index in rows]
-        image, series = [short.dist for _, short, _ in taken], None
+        planned, image = [plan.rows[index] for index in rows], [self._short[index][0].dist for index in rows]
+        series = None
         if plan.kind == "rank":
-            series = np.array([f"{short.dist} {row.part}" for row, short, _ in taken])
-            image = [f"{short.dist} {row.part} {row.target:g}" for row, short, _ in taken]
+            series = np.array([f"{name} {row.part}" for row, name in zip(planned, image, strict=True)])
+            image = [f"{name} {row.target:g}" for row, name in zip(planned, series, strict=True)]
         return MeasuredSet(
             plan.name,
             plan.kind,
             versions,
-            np.array([row.target for row, _, _ in taken], dtype=np.float64),
-            np.array([reference for _, _, reference in taken]),
+            np.array([row.target for row in planned], dtype=np.float64),
+            np.array([self.references[self._digests[index]] for index in rows]),
             np.array(image),
             plan.higher_is_better,
             series,
         )
+
+    def _identity(self, pair: RatedPair) -> tuple[str, str, str, float | None]:
+        """What tells the rows of a table of measurements apart."""
+        short = self._run.short[self._place[pair]]
+        return short.ref, short.dist, pair.type, pair.level
 
     @cached_property
     def _short(self) -> list[list[Pair]]:
@@ -200,8 +202,8 @@ class Measurement:
     @cached_property
     def _digests(self) -> list[str]:
         """The content of each row's reference."""
-        known = digests(row.pairs[0].ref for row in self.plan.rows)
-        return [known[row.pairs[0].ref] for row in self.plan.rows]
+        digest_of = digests(row.pairs[0].ref for row in self.plan.rows)
+        return [digest_of[row.pairs[0].ref] for row in self.plan.rows]
 
 
 class _MeasuringRun(PairRun):
@@ -221,28 +223,19 @@ class _MeasuringRun(PairRun):
         return rows
 
 
-def _deviations(rows: Sequence[Row]) -> Floats | None:
-    """Standard deviations of the opinions, where all are known."""
-    known = [row.std for row in rows if row.std is not None]
-    return np.array(known, dtype=np.float64) if len(known) == len(rows) else None
-
-
 def check_apart(measurements: Sequence[Measurement]) -> None:
     """Check that no reference is in two sets: what one holds out, the other would train on.
-
-    Args:
-        measurements: of the sets that are mixed or tested on.
 
     Raises:
         ValueError: for a reference that is in two sets, of which not both are ranks.
     """
-    seen: dict[str, Measurement] = {}
-    for one in measurements:
-        for digest, name in one.references.items():
-            other = seen.setdefault(digest, one)
-            if other is not one and not one.plan.kind == other.plan.kind == "rank":
+    owner: dict[str, Measurement] = {}
+    for own in measurements:
+        for digest, name in own.references.items():
+            other = owner.setdefault(digest, own)
+            if other is not own and not own.plan.kind == other.plan.kind == "rank":
                 raise ValueError(
-                    f"the reference {name!r} of {one.plan.name} is {other.references[digest]!r} of {other.plan.name} "
+                    f"the reference {name!r} of {own.plan.name} is {other.references[digest]!r} of {other.plan.name} "
                     "too, so that one set would train on what the other is tested on: leave one of them out"
                 )
 
@@ -255,9 +248,6 @@ class SpipsPanel:
     Args:
         recipe: what to measure with.
         precision: as in :class:`~torchmetrics_fmiqa.FeatureComparator`.
-
-    Raises:
-        ValueError: for a precision that does not exist.
 
     >>> from torchmetrics_fmiqa.recipes import Recipe
     >>> recipe = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1]))
@@ -296,17 +286,7 @@ class SpipsPanel:
     def score(
         self, preds: Tensor, target: Tensor, cache: ReferenceCache | None = None, ids: Sequence[Hashable] | None = None
     ) -> dict[str, Tensor]:
-        """Measure pairs of one size.
-
-        Args:
-            preds: ``(N, 3, H, W)`` float32 in [0, 1].
-            target: likewise.
-            cache: where features of references are kept from call to call.
-            ids: names of the references, for the cache.
-
-        Returns:
-            ``(N,)`` by column.
-        """
+        """Measure pairs of one size: ``(N,)`` by column. The cache keeps features of references by their ids."""
         if cache is None or ids is None:
             measured = self._measure(preds, target, None)
         else:
@@ -323,5 +303,5 @@ class SpipsPanel:
         return dict(zip(self.columns, measured.flat().unbind(1), strict=True))
 
     def _measure(self, preds: Tensor, target: Tensor, references: References | None) -> Profiled:
-        found: Profiled = self.comparator(preds, target, references=references)[0]
-        return found
+        measured: Profiled = self.comparator(preds, target, references=references)[0]
+        return measured

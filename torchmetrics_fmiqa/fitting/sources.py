@@ -1,29 +1,106 @@
-"""The data sets that a head is trained on: tables of pairs, data sets in their published layout, and photographs."""
+"""The data sets that a head learns from or is tested on, before anything is measured: tables, folders, photographs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torchmetrics_fmiqa.data.datasets import DATASETS, check_option, read_dataset, reader_takes
-from torchmetrics_fmiqa.data.rated_csv import JndPairs, OpinionIs, read_rated_csv
-from torchmetrics_fmiqa.fitting.graded_photographs import read_photographs
-from torchmetrics_fmiqa.fitting.measure_plan import SetPlan, plan_set
+from torchmetrics_fmiqa.data.folders import list_folder
+from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.data.rated_csv import JndPairs, OpinionIs, RatedPair, RatedPairs, Triplets, read_rated_csv
+from torchmetrics_fmiqa.fitting.dataset import Kind
+from torchmetrics_fmiqa.fitting.graded_photographs import graded_versions
 from torchmetrics_fmiqa.yaml_text import read_fields
 
 
-def read_sets(
-    pairs: Sequence[str] = (),
-    data: Sequence[str] = (),
-    graded: Sequence[str] = (),
-    test: Sequence[str] = (),
-    data_option: Sequence[str] = (),
-    opinion: str | None = None,
-    opinion_is: OpinionIs | None = None,
-) -> tuple[list[SetPlan], list[SetPlan]]:
-    """Read data sets, and plan what is measured of them.
+@dataclass(frozen=True)
+class Row:
+    """A row of a :class:`~torchmetrics_fmiqa.fitting.dataset.MeasuredSet` to be.
+
+    Args:
+        pairs: what is measured for it: a pair, or both versions of a choice.
+        target: an opinion, the share of people who found the second version closer, or a severity.
+        part: the type of distortion, or the part of the data set.
+        std: standard deviation of the opinions, where it is known.
+    """
+
+    pairs: tuple[RatedPair, ...]
+    target: float
+    part: str = ""
+    std: float | None = None
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """A data set to be measured.
+
+    Args:
+        name: of the data set.
+        kind: what the targets are.
+        rows: its rows.
+        root: folder from which files are named.
+        higher_is_better: direction of opinions.
+        missing: files that are not there.
+    """
+
+    name: str
+    kind: Kind
+    rows: tuple[Row, ...]
+    root: Path | None = None
+    higher_is_better: bool = True
+    missing: tuple[Problem, ...] = ()
+
+
+def read_photographs(folder: str | Path, name: str | None = None) -> SetPlan:
+    """Find the photographs of a folder and the folders in it; the set is called as the folder by default.
+
+    Raises:
+        ValueError: if there is no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {str(folder)!r}")
+    listed = list_folder(folder)
+    if listed.problems:
+        raise ValueError(f"{listed.problems[0].name!r}: {listed.problems[0].reason}")
+    versions = graded_versions(sorted(listed.images))
+    rows = tuple(Row((version,), float(version.level or 0), version.type) for version in versions)
+    return SetPlan(name or folder.absolute().name, "rank", rows, folder)
+
+
+def plan_set(source: RatedPairs | Triplets, root: Path | None = None) -> SetPlan:
+    """Plan what is measured of a data set; files are named from the root where the source does not say.
+
+    Raises:
+        ValueError: for opinions whose direction nobody tells.
+    """
+    if isinstance(source, Triplets):
+        choices = tuple(
+            Row(
+                (RatedPair(triplet.ref, triplet.p0, 0.0), RatedPair(triplet.ref, triplet.p1, 0.0)),
+                triplet.judge,
+                triplet.type or "all",
+            )
+            for triplet in source.triplets
+        )
+        return SetPlan(source.name, "choice", choices, root, missing=source.missing)
+    if source.higher_is_better is None:
+        raise ValueError(
+            f"nothing says whether a higher opinion of {source.name} is better or worse: give --opinion-is"
+        )
+    # Types say nothing of what is measured: they stay with the row.
+    rated = tuple(
+        Row((RatedPair(pair.ref, pair.dist, 0.0),), pair.opinion, pair.type, pair.std) for pair in source.pairs
+    )
+    return SetPlan(source.name, "opinion", rated, source.root or root, source.higher_is_better, source.missing)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where data sets are, as the command line has it.
 
     Args:
         pairs: tables of pairs, each ``TABLE.csv`` or ``NAME=TABLE.csv``.
@@ -33,9 +110,19 @@ def read_sets(
         data_option: ``KEY=VALUE`` for the readers of ``data``; each takes those that it knows.
         opinion: the tables' column of opinions.
         opinion_is: what a higher opinion in the tables means; ``None`` asks the column's name.
+    """
 
-    Returns:
-        The sets to train on, and those to test on.
+    pairs: Sequence[str] = ()
+    data: Sequence[str] = ()
+    graded: Sequence[str] = ()
+    test: Sequence[str] = ()
+    data_option: Sequence[str] = ()
+    opinion: str | None = None
+    opinion_is: OpinionIs | None = None
+
+
+def read_sets(given: SourceOptions) -> tuple[list[SetPlan], list[SetPlan]]:
+    """Read data sets, and plan what is measured of them: the sets to train on, and those to test on.
 
     Raises:
         ValueError: for what the readers raise, opinions whose direction nobody tells, options that would do nothing,
@@ -44,21 +131,21 @@ def read_sets(
 
     def table(text: str) -> SetPlan:
         name, path = _named(text)
-        return plan_set(read_rated_csv(path, None, opinion, opinion_is, name))
+        return plan_set(read_rated_csv(path, None, given.opinion, given.opinion_is, name))
 
-    tables, folders = [text for text in test if not _is_folder(text)], [text for text in test if _is_folder(text)]
-    if not (pairs or tables):
-        for option, said in (("--opinion", opinion), ("--opinion-is", opinion_is)):
-            if said is not None:
+    tables = [text for text in given.test if not _is_folder(text)]
+    folders = [text for text in given.test if _is_folder(text)]
+    if not (given.pairs or tables):
+        for option, value in (("--opinion", given.opinion), ("--opinion-is", given.opinion_is)):
+            if value is not None:
                 raise ValueError(f"`{option}` is for tables of pairs, and there is none: leave it out")
-    options = read_fields("--data-option", data_option)
-    trained = [table(text) for text in pairs]
-    trained += _datasets(data, options)
-    for text in graded:
+    trained = [table(text) for text in given.pairs]
+    trained += _datasets(given.data, read_fields("--data-option", given.data_option))
+    for text in given.graded:
         name, path = _named(text)
-        trained.append(plan_set(read_photographs(path, name)))
+        trained.append(read_photographs(path, name))
     tested = [*(table(text) for text in tables), *_datasets(folders, {}, "--test")]
-    names = [one.name for one in (*trained, *tested)]
+    names = [plan.name for plan in (*trained, *tested)]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(
@@ -69,7 +156,7 @@ def read_sets(
 
 def _datasets(texts: Sequence[str], options: dict[str, Any], option: str = "--data") -> list[SetPlan]:
     """Data sets in their published layout; each reader gets the options that it takes."""
-    found, used = [], set[str]()
+    plans, used = [], set[str]()
     for text in texts:
         label, name, folder = _labelled(text, option)
         takes = reader_takes(name)
@@ -83,12 +170,12 @@ def _datasets(texts: Sequence[str], options: dict[str, Any], option: str = "--da
                 f"{name} tells whether people saw a difference: a head is trained and tested on opinions, choices "
                 "(bapps_2afc) or graded photographs"
             )
-        found.append(plan_set(replace(source, name=label or source.name), Path(folder)))
+        plans.append(plan_set(replace(source, name=label or source.name), Path(folder)))
     unknown = sorted(set(options) - used)
     if unknown:
         whose = " or ".join(_labelled(text, option)[1] for text in texts)
         raise ValueError(f"`--data-option {unknown[0]}` means nothing to {whose or 'tables: give --data'}")
-    return found
+    return plans
 
 
 def _named(text: str) -> tuple[str | None, Path]:

@@ -1,45 +1,32 @@
-"""The LightningModule that trains a head on numbers that were taken before."""
+"""The training loop of a head: AdamW, early stopping, a log, and a checkpoint after each epoch."""
 
 from __future__ import annotations
 
+import copy
+import csv
+import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
-from torchmetrics_fmiqa.fitting.dataset import Examples, deal, ordered_pairs
+from torchmetrics_fmiqa.benchmark.progress import Progress
+from torchmetrics_fmiqa.features.building import built_in_the_open
+from torchmetrics_fmiqa.fitting.config import HeadTraining, SpipsTraining
+from torchmetrics_fmiqa.fitting.dataset import Examples, epoch_batches, ordered_pairs
 from torchmetrics_fmiqa.fitting.losses import choice_loss, opinion_loss, ranking_loss
+from torchmetrics_fmiqa.safe_write import make_folder
 from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.model import SpipsHead
 from torchmetrics_fmiqa.statistics import srcc, two_afc
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
 
-if TYPE_CHECKING:
-    from torchmetrics_fmiqa.fitting.config import SpipsTraining
 
-
-import copy
-import logging
-import os
-import signal
-import threading
-import warnings
-from collections.abc import Callable
-from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
-
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-
-from torchmetrics_fmiqa.features.building import built_in_the_open
-
-
-class HeadModule(LightningModule):
+class HeadTrainer:
     """Trains a head, in place, on sets held in memory.
 
     Args:
@@ -54,285 +41,170 @@ class HeadModule(LightningModule):
         head: SpipsHead | FusionHead,
         learned: Sequence[Examples],
         inner: Sequence[Examples],
-        training: SpipsTraining,
+        training: HeadTraining,
     ) -> None:
-        super().__init__()
-        self.head, self.learned, self.inner, self.options = head, learned, inner, training
+        self.head, self.learned, self.inner, self.training = head, learned, inner, training
+        #: Epochs that are done.
+        self.epoch = 0
+        self.best_epoch, self.best_value = 0, -np.inf
+        self.best_weights: dict[str, Tensor] = {}
         # How sure people are of a choice, for a difference of scores; of the training, not of the head.
-        self.log_sharpness = nn.Parameter(torch.zeros(()))
-        self._batches = torch.Generator().manual_seed(training.seed)
-        self._pairs = [_pairs(one) for one in inner]
-        self._losses: list[list[Tensor]] = [[] for _ in learned]
-        self._found: list[float] = []
-        self.validation = np.nan
+        self.log_sharpness = torch.zeros((), requires_grad=True)
+        self.optimizer = self._new_optimizer()
+        losses, values = (
+            [f"{what}/{data.name}" for data in sets] for what, sets in (("loss", learned), ("validation", inner))
+        )
+        self._log: list[list[Any]] = [["epoch", *losses, *values, "validation"]]
+        self._generator = torch.Generator().manual_seed(training.seed)
+        self._pairs = [
+            None if data.series is None else ordered_pairs(data.target.double().numpy(), data.series.numpy())
+            for data in inner
+        ]
 
-    def train_dataloader(self) -> _Epoch:
-        """Batches of an epoch: the place of a set, and rows of it."""
-        return _Epoch(self.learned, self.options, self._batches)
+    def run(self, folder: Path | None, progress: Progress) -> tuple[int, float]:
+        """Train until nothing gets better, and leave the head with the weights of its best epoch.
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note how batches go on."""
-        checkpoint["batches"] = self._batches.get_state()
+        Args:
+            folder: gets ``log.csv`` and, after each epoch, ``last.ckpt``, from which an interrupted training goes on;
+                ``None`` writes nothing.
+            progress: is told each epoch.
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Deal as if nothing had been."""
-        self._batches.set_state(checkpoint["batches"])
+        Returns:
+            The best epoch, counted from 1, and its agreement on the inner validation.
 
-    def val_dataloader(self) -> range:
-        """Places of the sets to stop early by: each is one batch."""
-        return range(len(self.inner))
+        Raises:
+            ValueError: if no epoch gave an agreement, and for a ``last.ckpt`` that cannot be read.
+        """
+        with ExitStack() as stack:
+            log = self._resume(folder, stack) if folder is not None else None
+            while self.epoch < self.training.epochs and self.epoch - self.best_epoch < self.training.patience:
+                self._log.append([self.epoch + 1, *self.train_epoch(), *self.validate()])
+                self.epoch += 1
+                value = self._log[-1][-1]
+                if value > self.best_value:
+                    self.best_epoch, self.best_value = self.epoch, value
+                    self.best_weights = copy.deepcopy(self.head.state_dict())
+                if folder is not None and log is not None:
+                    # In one stroke: an interruption while writing must not cost the checkpoint before.
+                    torch.save(self.state_dict(), folder / "last.ckpt.new")
+                    os.replace(folder / "last.ckpt.new", folder / "last.ckpt")
+                    csv.writer(log).writerow(self._log[-1])
+                    log.flush()
+                progress.status(
+                    f"epoch {self.epoch} of at most {self.training.epochs}: {value:.4f}, best {self.best_value:.4f}"
+                )
+        if not self.best_epoch:
+            rate = self.training.learning_rate
+            raise ValueError(f"training failed: no epoch gave a score, with a learning rate of {rate}")
+        self.head.load_state_dict(self.best_weights)
+        return self.best_epoch, self.best_value
 
-    def training_step(self, batch: tuple[int, Tensor], batch_idx: int) -> Tensor:
-        """The loss of a batch, by the kind of its set."""
-        place, rows = batch
-        part = self.learned[place].rows(rows)
-        scores = [self.head(one) for one in part.inputs]
-        if part.kind == "opinion":
-            loss = opinion_loss(scores[0], part.target)
-        elif part.kind == "rank":
-            loss = ranking_loss(scores[0], part.target, part.series)
-        else:
-            sharpness = self.log_sharpness.exp()
-            loss = choice_loss(sharpness * scores[0], sharpness * scores[1], part.target)
-        self._losses[place].append(loss.detach())
-        return loss
+    def train_epoch(self) -> list[float]:
+        """Learn from every row once; the mean loss of each set."""
+        losses: list[list[Tensor]] = [[] for _ in self.learned]
+        # No DataLoader: it would draw from the caller's random numbers.
+        for place, rows in epoch_batches(self.learned, self.training.batch, self._generator):
+            self.optimizer.zero_grad()
+            loss = self.loss(self.learned[place].rows(rows))
+            loss.backward()
+            self.optimizer.step()
+            losses[place].append(loss.detach())
+        return [torch.stack(own).mean().item() for own in losses]
 
-    def validation_step(self, place: int, batch_idx: int) -> None:
-        """How well the head agrees with one set."""
-        part = self.inner[place]
-        scores = [self.head(one).double().numpy() for one in part.inputs]
-        found = agreement(part, scores, self._pairs[place])
-        self.log(f"validation/{part.name}", found, batch_size=1)
-        self._found.append(found)
+    def loss(self, batch: Examples) -> Tensor:
+        """The loss of rows of one set, by its kind."""
+        scores = [self.head(inputs) for inputs in batch.inputs]
+        if batch.kind == "opinion":
+            return opinion_loss(scores[0], batch.target)
+        if batch.kind == "rank":
+            return ranking_loss(scores[0], batch.target, batch.series)
+        sharpness = self.log_sharpness.exp()
+        return choice_loss(sharpness * scores[0], sharpness * scores[1], batch.target)
 
-    def on_validation_epoch_end(self) -> None:
-        """Take the mean over sets; log it, and the mean losses: to log those of each step would cost as much as it."""
-        self.validation = float(np.mean(self._found))
-        self._found.clear()
-        self.log("validation", self.validation)
-        for part, losses in zip(self.learned, self._losses, strict=True):
-            self.log(f"loss/{part.name}", torch.stack(losses).mean())
-            losses.clear()
+    @torch.no_grad()
+    def validate(self) -> list[float]:
+        """How well the head agrees with each set that is kept to stop by, then the mean."""
+        values = []
+        for data, pairs in zip(self.inner, self._pairs, strict=True):
+            scores = [self.head(inputs).double().numpy() for inputs in data.inputs]
+            values.append(agreement(data, scores, pairs))
+        return [*values, float(np.mean(values))]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def state_dict(self) -> dict[str, Any]:
+        """All that it takes to go on."""
+        return {
+            "epoch": self.epoch,
+            "head": self.head.state_dict(),
+            "log_sharpness": self.log_sharpness.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+            "best": [self.best_epoch, float(self.best_value), dict(self.best_weights)],
+            "log": self._log,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as if nothing had been."""
+        self.head.load_state_dict(state["head"])
+        self.log_sharpness.data.copy_(state["log_sharpness"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"])
+        self.epoch, self._log = state["epoch"], state["log"]
+        self.best_epoch, self.best_value, self.best_weights = state["best"]
+
+    def _resume(self, folder: Path, stack: ExitStack) -> IO[str]:
+        """Take up what a folder holds; the open log, with the epochs that are done."""
+        make_folder(folder)
+        last = folder / "last.ckpt"
+        if last.is_file():
+            try:
+                self.load_state_dict(torch.load(last, weights_only=True, map_location="cpu"))
+            except Exception as error:  # a damaged file fails in many ways
+                raise ValueError(f"{last} cannot be read, delete it to train anew: {error}") from None
+        log = stack.enter_context((folder / "log.csv").open("w", newline="", encoding="utf-8"))
+        csv.writer(log).writerows(self._log)
+        return log
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
         """AdamW. Decay draws each parameter to where it says nothing: taps to equal weights, the gate to 1/2.
 
-        That of the network is as :class:`~torchmetrics_fmiqa.fitting.fit_table.Training` has it, biases too. The
-        sharpness has none: 1 is as good as any other.
+        That of the network includes biases. The sharpness has none: 1 is as good as any other.
         """
-        options = self.options
-        named = [(name, one) for name, one in self.head.named_parameters() if one.requires_grad]
+        training = self.training
+        gate_decay = training.gate_decay if isinstance(training, SpipsTraining) else 0.0
+        gate, others = list[Tensor](), list[Tensor]()
+        for name, weight in self.head.named_parameters():
+            if weight.requires_grad:
+                (gate if name.startswith("gate.") else others).append(weight)
         groups = [
-            {"params": [one for name, one in named if not _of_gate(name)], "weight_decay": options.weight_decay},
-            {"params": [one for name, one in named if _of_gate(name)], "weight_decay": options.gate_decay},
+            {"params": others, "weight_decay": training.weight_decay},
+            {"params": gate, "weight_decay": gate_decay},
             {"params": [self.log_sharpness], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
+        return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
 
 
-class _Epoch:
-    """Batches that are dealt anew each time; no DataLoader, which would draw from the caller's random numbers."""
+def agreement(data: Examples, scores: Sequence[Floats], pairs: Integers | None) -> float:
+    """SRCC of scores ``(n,)`` with opinions, their 2AFC score on choices, or the share of pairs of ranks in order.
 
-    def __init__(self, learned: Sequence[Examples], options: SpipsTraining, generator: torch.Generator) -> None:
-        self.learned, self.options, self.generator = learned, options, generator
-        self.count = len(self._deal(torch.Generator()))
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        yield from self._deal(self.generator)
-
-    def _deal(self, generator: torch.Generator) -> list[tuple[int, Tensor]]:
-        return deal(self.learned, self.options.batch, self.options.balance, generator)
-
-
-def agreement(part: Examples, scores: Sequence[Floats], pairs: Integers | None) -> float:
-    """How well scores agree with what is known: SRCC of opinions, 2AFC score of choices, share of pairs in order.
-
-    Args:
-        part: what is known.
-        scores: ``(n,)``, higher is worse; for choices of both versions.
-        pairs: of ranks, ``(P, 2)`` as by :func:`~torchmetrics_fmiqa.fitting.dataset.ordered_pairs`.
-
-    Returns:
-        At most 1; NaN if a score is not finite, or all are equal and there is no SRCC.
+    Scores are higher for worse images. NaN if one is not finite, or all are equal and there is no SRCC.
     """
-    if not all(np.isfinite(one).all() for one in scores):
-        return np.nan
-    if part.kind == "choice":
-        return two_afc(scores[0], scores[1], part.target.numpy())
+    if not all(np.isfinite(version).all() for version in scores):
+        return float("nan")
+    if data.kind == "choice":
+        return two_afc(scores[0], scores[1], data.target.numpy())
     if pairs is None:
-        return srcc(scores[0], part.target.numpy()).value
+        return srcc(scores[0], data.target.numpy()).value
     ahead = scores[0][pairs[:, 0]] - scores[0][pairs[:, 1]]
     return float(np.mean((ahead > 0) + (ahead == 0) / 2))
 
 
-def _pairs(one: Examples) -> Integers | None:
-    return None if one.series is None else ordered_pairs(one.target.double().numpy(), one.series.numpy())
-
-
-def _of_gate(name: str) -> bool:
-    return name.startswith("gate.")
-
-
-#: What Lightning warns of that does not hold here: a head is trained on the CPU, whatever else there is; and what it
-#: makes of a newer torch is no concern of the caller's.
-_ADVICE = (".*available but not used.*", ".*isinstance.treespec, LeafSpec.*")
-
-
-def run(module: HeadModule, folder: Path | None, tell: Callable[[str], None] | None) -> tuple[int, float]:
-    """Train a module's head, and leave it with the weights of its best epoch.
-
-    Args:
-        module: what is trained.
-        folder: gets logs and, after each epoch, ``last.ckpt``, from which a run that was interrupted goes on; ``None``
-            writes nothing.
-        tell: is told each epoch. It takes the place of Lightning's own progress bar, which would fight with the
-            caller's for the console.
-
-    Returns:
-        The best epoch, counted from 1, and its agreement on the inner validation.
-
-    Raises:
-        ValueError: if no epoch gave an agreement, and for a ``last.ckpt`` that cannot be read.
-    """
-    options = module.options
-    last = None if folder is None else folder / "last.ckpt"
-    best = BestEpoch(options.patience, options.epochs, last, tell)
-    with _quiet(), _interruptible(), _brisk():
-        trainer = Trainer(
-            accelerator="cpu",
-            devices=1,
-            # The settings of a cluster's job are for the job, not for a head.
-            plugins=[LightningEnvironment()],
-            max_epochs=options.epochs,
-            callbacks=[best],
-            logger=False if folder is None else _loggers(folder),
-            log_every_n_steps=1,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-        )
-        trainer.fit(module, ckpt_path=None if last is None or not last.is_file() else _readable(last))
-    if not best.epoch:
-        raise ValueError(f"training failed: no epoch gave a score, with a learning rate of {options.learning_rate}")
-    module.head.load_state_dict(best.weights)
-    return best.epoch, best.value
-
-
-class BestEpoch(Callback):
-    """Keeps the weights of the best epoch, stops where there was none for long, and saves what it takes to go on.
-
-    One callback for what Lightning has two for, so that the state of both is in each checkpoint.
-    """
-
-    def __init__(self, patience: int, epochs: int, last: Path | None, tell: Callable[[str], None] | None) -> None:
-        self.patience, self.epochs, self.last, self.tell = patience, epochs, last, tell
-        self.value, self.epoch, self.weights = -np.inf, 0, dict[str, torch.Tensor]()
-
-    def on_train_start(self, trainer: Trainer, module: HeadModule) -> None:  # type: ignore[override]
-        """A run that was interrupted after its last epoch has nothing left to do."""
-        self._stop(trainer, trainer.current_epoch)
-
-    def on_train_epoch_end(self, trainer: Trainer, module: HeadModule) -> None:  # type: ignore[override]
-        """After the validation."""
-        epoch = trainer.current_epoch + 1
-        if module.validation > self.value:
-            self.value, self.epoch = module.validation, epoch
-            self.weights = copy.deepcopy(module.head.state_dict())
-        self._stop(trainer, epoch)
-        if self.last is not None:
-            # In one stroke: an interruption while writing must not cost the checkpoint before.
-            trainer.save_checkpoint(f"{self.last}.new")
-            os.replace(f"{self.last}.new", self.last)
-        if self.tell is not None:
-            self.tell(f"epoch {epoch} of at most {self.epochs}: {module.validation:.4f}, best {self.value:.4f}")
-
-    def state_dict(self) -> dict[str, Any]:
-        """What goes into a checkpoint."""
-        return {"value": self.value, "epoch": self.epoch, "weights": dict(self.weights)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.value, self.epoch, self.weights = (state_dict[name] for name in ("value", "epoch", "weights"))
-
-    def _stop(self, trainer: Trainer, epoch: int) -> None:
-        if epoch - self.epoch >= self.patience:
-            trainer.should_stop = True
-
-
-def _loggers(folder: Path) -> list[Logger]:
-    """A table of each run, so that one that goes on keeps those before; for TensorBoard too where that is installed."""
-    table = CSVLogger(folder, name="logs", flush_logs_every_n_steps=1)
-    if find_spec("tensorboard") is None:
-        return [table]
-    return [table, TensorBoardLogger(folder, name="logs", version=table.version, default_hp_metric=False)]
-
-
-def _readable(last: Path) -> Path:
-    """A checkpoint, after a look that it holds tensors and numbers alone: Lightning would run what else is in it."""
-    try:
-        torch.load(last, weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise ValueError(f"{last} cannot be read, delete it to train anew: {error}") from None
-    return last
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep off the console what Lightning tells of machines and other products; its warnings pass, but for advice."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in _ADVICE:
-                warnings.filterwarnings("ignore", message)
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl+C be a KeyboardInterrupt: Lightning ends the process, and leaves it deaf to the next."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if not isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        raise KeyboardInterrupt from None
-    finally:
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def _brisk() -> Iterator[None]:
-    """Undo what Lightning sets for forked processes: a search for a GPU's driver library at each step of an optimizer.
-
-    For a head that search is a quarter of all time.
-    """
-    name = "PYTORCH_NVML_BASED_CUDA_CHECK"
-    before = os.environ.pop(name, None)
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ[name] = before
-
-
-@contextmanager
-def apart() -> Iterator[None]:
+def isolated() -> Iterator[None]:
     """Train in the open, and leave the caller's threads, random numbers and modes as they were.
 
     Whoever calls may be in inference mode, under autocast, with another default device: nothing of it reaches a head.
     """
     threads = torch.get_num_threads()
-    strict = torch.get_deterministic_debug_mode()
     # So small a network is quicker on one thread, and sums do not depend on how many there are.
     torch.set_num_threads(1)
     try:
@@ -345,4 +217,3 @@ def apart() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_deterministic_debug_mode(strict)  # a Trainer sets its own

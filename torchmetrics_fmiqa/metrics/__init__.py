@@ -1,4 +1,4 @@
-"""Metrics: torchmetrics' own contract over the corridor; no arithmetic of their own."""
+"""Subclasses of ``torchmetrics.Metric``; the arithmetic is in ``comparator``, ``spips_model`` and ``statistics``."""
 
 from __future__ import annotations
 

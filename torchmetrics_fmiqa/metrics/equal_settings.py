@@ -1,4 +1,4 @@
-"""States are joined only where the settings that fix their numbers are equal: over ranks, and when metrics merge."""
+"""Check that metrics have equal settings before their states are joined, over ranks or in a merge."""
 
 from __future__ import annotations
 
@@ -15,49 +15,51 @@ Settings = Mapping[str, Any]
 
 
 def check_equal_settings(settings: Mapping[str, Settings], fix: str) -> None:
-    """Check that all have one set of settings.
+    """Check that all owners have equal settings.
 
     Args:
-        settings: the settings by whose they are.
-        fix: what to do about it, for the message.
+        settings: owner -> settings.
+        fix: advice for the message.
 
     Raises:
-        ValueError: naming the first that differ, and where.
+        ValueError: naming the settings that differ between the first two owners that do.
     """
-    owners: dict[str, list[str]] = {}
-    for owner, one in settings.items():
-        owners.setdefault(_text(one), []).append(owner)
-    if len(owners) < 2:
+    owners_by_text: dict[str, list[str]] = {}
+    for owner, owned in settings.items():
+        owners_by_text.setdefault(_text(owned), []).append(owner)
+    if len(owners_by_text) < 2:
         return
-    (first, one), (second, other) = [(", ".join(names), json.loads(text)) for text, names in owners.items()][:2]
-    shown = ((name, _value(one, name), _value(other, name)) for name in {**one, **other})
-    differences = {name: f"{name} is {a} on {first} and {b} on {second}" for name, a, b in shown if a != b}
-    if "metric" in differences:  # all else differs because of that
+    (first, ours), (second, theirs) = [(", ".join(names), json.loads(text)) for text, names in owners_by_text.items()][
+        :2
+    ]
+    values = ((name, _value(ours, name), _value(theirs, name)) for name in {**ours, **theirs})
+    differences = {name: f"{name} is {a} on {first} and {b} on {second}" for name, a, b in values if a != b}
+    if "metric" in differences:  # the other differences follow from it
         differences = {"metric": differences["metric"]}
     raise ValueError(f"metrics that measure differently cannot be joined: {'; '.join(differences.values())}. {fix}")
 
 
 def check_equal_on_all_ranks(settings: Settings, gather: Callable[[Tensor], Sequence[Tensor]], device: Any) -> None:
-    """Check that all ranks have equal settings. Every rank must call it, and every rank raises.
+    """Check that all ranks have equal settings. Every rank must call this, and every rank raises.
 
-    Costs one gather of a single number; only where the settings differ a second one, for the message.
+    It gathers a single number. Only if the settings differ it gathers their text too, for the message.
 
     Args:
-        settings: this rank's.
-        gather: gives the tensors of all ranks.
-        device: where the tensors live.
+        settings: settings of this rank.
+        gather: callable that returns the tensors of all ranks.
+        device: device of the tensors.
 
     Raises:
-        ValueError: naming the first that differ, and the ranks.
+        ValueError: naming the settings that differ, and the ranks.
     """
     text = _text(settings).encode()
     number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big", signed=True)
-    numbers = [int(one) for one in gather(torch.tensor(number, device=device))]
+    numbers = [int(value) for value in gather(torch.tensor(number, device=device))]
     if len(set(numbers)) < 2:
         return
     texts = gather(torch.tensor(list(text), dtype=torch.uint8, device=device))
-    found = {f"rank {rank}": json.loads(bytes(one.tolist())) for rank, one in enumerate(texts)}
-    check_equal_settings(found, "Build the same metric on every rank.")
+    by_rank = {f"rank {rank}": json.loads(bytes(codes.tolist())) for rank, codes in enumerate(texts)}
+    check_equal_settings(by_rank, "Build the same metric on every rank.")
 
 
 def _text(settings: Settings) -> str:

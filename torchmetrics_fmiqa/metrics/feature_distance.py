@@ -1,4 +1,4 @@
-"""FeatureDistance: the corridor as a ``torchmetrics.Metric``."""
+"""FeatureDistance: perceptual distance by a frozen network, as a ``torchmetrics.Metric``."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from torchmetrics_fmiqa.features.image_checks import DataRange
 from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric
 from torchmetrics_fmiqa.metrics.metric_fields import MetricFields, split_fields
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, as_recipe
+from torchmetrics_fmiqa.recipes.cite import cite
 from torchmetrics_fmiqa.reduction import Reduction
 
 
 class FeatureDistance(PairMetric):
-    r"""Perceptual distance between images: how far apart a frozen network's *intermediate* features are.
+    r"""Perceptual distance between images: the distance of a frozen network's *intermediate* features.
 
-    The zero-shot full-reference measure of ZS-IQA (Ghildyal, Barman and Zadtootaghaj, ICASSP 2025), done right by
-    default: the network's own input normalisation, cosine over channels at every stage, evenly spaced tiles of any
-    resolution, mean over taps and pixels. **Lower is better; 0 for equal images.** With ``pooling="information"``, as
-    the default recipe has it, places are weighed by the target: swapping preds and target gives another number.
+    This is the zero-shot full-reference measure of ZS-IQA (Ghildyal, Barman and Zadtootaghaj, ICASSP 2025), with
+    corrected defaults: the network's own input normalisation, cosine over channels at every stage, evenly spaced tiles
+    of any resolution, mean over taps and pixels. **Lower is better; 0 for equal images.** With
+    ``pooling="information"``, as in the default recipe, positions are weighted by the target: then swapping preds and
+    target changes the score.
 
     As input to ``forward`` and ``update`` the metric accepts
 
     - ``preds``: images under test, ``(N, 3, H, W)``, floating point in ``data_range`` (they may leave it a little, as
       the output of a network does), uint8 or uint16; or a list of ``(3, H, W)``, each of its own size
-    - ``target``: the pristine references, likewise, within ``data_range``
+    - ``target``: the pristine references, in the same form, within ``data_range``
     - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0, for distances with maps
-    - ``sample_ids``: optional ``(N,)`` whole numbers of at least 0. A sample is counted once however often it comes,
-      over all ranks: the padding of a ``DistributedSampler`` then does no harm
+    - ``sample_ids``: optional ``(N,)`` integers of at least 0. A repeated sample is counted once, over all ranks: so
+      the padding of a ``DistributedSampler`` does no harm
 
     As output of ``forward`` and ``compute`` the metric returns
 
-    - a 0-dim tensor, or with ``reduction="none"`` the ``(N,)`` values: in the order of ``sample_ids`` where they were
-      given, else as they came, rank by rank
-    - with ``per_layer`` a dict of these by tap, with several distances by distance, with both by ``"distance/tap"``;
-      of distances that are joined the joint one by tap, and each of them by ``"distance/tap"``
+    - a 0-dim tensor, or with ``reduction="none"`` the ``(N,)`` values: in the order of ``sample_ids`` if given, else of
+      the updates, rank by rank
+    - with ``per_layer`` a dict of these by tap; with several distances a dict by distance; with both a dict by
+      ``"distance/tap"``. Joined distances give the joint one by tap, and each of them by ``"distance/tap"``
 
-    The backbone is no submodule: it is in no ``state_dict`` and no checkpoint, is not trained, averaged or moved, and
+    The backbone is not a submodule: it is in no ``state_dict`` or checkpoint, is not trained, averaged or moved, and
     copies of the metric share it.
 
     Args:
@@ -49,18 +51,18 @@ class FeatureDistance(PairMetric):
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         per_layer: return each tap's distance instead of the score.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
-        crop_border: pixels to cut off each side first, super-resolution's convention.
+        crop_border: pixels to cut off each side first, as is usual in super-resolution.
         precision: ``"float32"``; ``"bfloat16"`` and ``"float16"`` are faster and wrong at small distances.
-        tile_batch: tiles a side of the pair that go through the network at once; less takes less memory.
-        validate: look at the values of images too (on a GPU this waits for the device).
-        nan_strategy: what to do with predictions that hold NaN or infinite values. ``"error"`` raises before anything
-            is counted (where ``validate`` looks), ``"warn"`` leaves those images out and says how many, ``"ignore"``
-            leaves them out. The references must be finite.
+        tile_batch: tiles of preds, and as many of target, in a forward pass; fewer need less memory.
+        validate: check the values of images too (on a GPU this waits for the device).
+        nan_strategy: treatment of predictions with NaN or infinite values. ``"error"`` raises before anything is
+            counted (if ``validate`` is set), ``"warn"`` leaves those images out with a warning, ``"ignore"`` leaves
+            them out silently. The references must be finite.
         kwargs: fields of the recipe to override (``backbone=``, ``weights=``, ``distance=`` ...) and options of
             ``torchmetrics.Metric``.
 
     Raises:
-        ValueError: for arguments, images or weights that do not fit, naming the value and the fix.
+        ValueError: for invalid arguments, images or weights; the message names the value and the fix.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> import torch
@@ -99,8 +101,16 @@ class FeatureDistance(PairMetric):
             widths |= dict.fromkeys(self.recipe.joint.names, *widths.values())
         self._add_columns(self.recipe.digest, widths)
 
+    def cite(self) -> str:
+        """Return one line to quote a result with: package, version, recipe, digest, distance and direction.
+
+        >>> FeatureDistance(distance="l2").cite().split(", ")[2:]
+        ['distance l2', 'lower is closer']
+        """
+        return cite(self.recipe)
+
     def settings(self) -> dict[str, Any]:
-        """What fixes the metric's number, by name, as plain values."""
+        """The settings that determine the metric's value, as plain values by name."""
         return {**super().settings(), "per_layer": self.per_layer}
 
     def _columns(self, result: Distances) -> dict[str, Tensor]:

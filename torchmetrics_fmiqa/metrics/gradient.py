@@ -1,4 +1,4 @@
-"""A metric has no gradient: the warning for those who take its result for a loss."""
+"""Warn if a metric is used as a loss: its result has no gradient."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torchmetrics_fmiqa.misuse import WarnOnce
 
 
 def warn_of_lost_gradient(warn: WarnOnce, *images: Any, **others: Any) -> None:
-    """Warn once where the arguments of ``forward`` ask for a gradient, which the result will not have.
+    """Warn once if the arguments of ``forward`` require a gradient, which the result will not have.
 
     Args:
-        warn: who warns.
-        images: arguments of ``forward``: tensors, or lists of them.
-        others: those by keyword.
+        warn: callable that warns once.
+        images: positional arguments of ``forward``: tensors, or lists of them.
+        others: keyword arguments of ``forward``.
     """
     if torch.is_grad_enabled() and any(_requires_grad(side) for side in (*images, *others.values())):
         warn(

@@ -1,4 +1,4 @@
-"""HumanAgreement: how well scores follow human opinion, as a ``torchmetrics.Metric``."""
+"""HumanAgreement: the agreement of scores with human opinion, as a ``torchmetrics.Metric``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torchmetrics_fmiqa.metrics.float64_state import StatefulMetric, whole_numbe
 from torchmetrics_fmiqa.statistics import agreement
 
 _RESULTS = ("srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within_reference")
-# Stands for an image without a reference or type.
+# Id of an image without a reference or type.
 _NO_ID = -1
 
 
@@ -25,24 +25,24 @@ class HumanAgreement(StatefulMetric):
 
     As input to ``forward`` and ``update`` the metric accepts
 
-    - ``scores``: what a quality metric said, ``(N,)``
-    - ``opinion``: what people said of the same images, ``(N,)``, finite
-    - ``reference``: optional ``(N,)`` whole numbers of at least 0, the reference of each image
-    - ``type``: optional ``(N,)`` whole numbers of at least 0, the type of each image's distortion
+    - ``scores``: scores of a quality metric, ``(N,)``
+    - ``opinion``: human opinions of the same images, ``(N,)``, finite
+    - ``reference``: optional ``(N,)`` integers of at least 0, the reference of each image
+    - ``type``: optional ``(N,)`` integers of at least 0, the type of each image's distortion
 
-    Ids are given with every update or with none.
+    Either all updates have ids or none.
 
     As output of ``forward`` and ``compute`` the metric returns a dict of 0-dim float64 tensors
 
     - ``srcc``, ``krcc``: Spearman's and Kendall's (tau-b) rank correlation
     - ``plcc``, ``rmse``, ``outlier_ratio``: after a logistic fit with 4 parameters
-    - ``plcc_raw``: Pearson's correlation of the scores as they are
+    - ``plcc_raw``: Pearson's correlation of the raw scores
     - ``within_reference``: mean over references of the SRCC within each; NaN without references
     - ``worst_type``: the lowest SRCC among the types; NaN without types
 
-    Of the correlations higher is better. What cannot be computed is NaN, with a warning that says why: fewer than 3
-    images, constant scores, a fit that failed. For intervals, tests and tables of many metrics see
-    :mod:`torchmetrics_fmiqa.statistics`, which computes all this.
+    For correlations higher is better. A value that cannot be computed is NaN, with a warning: for fewer than 3 images,
+    constant scores, or a failed fit. For intervals, tests and tables of many metrics see
+    :mod:`torchmetrics_fmiqa.statistics`.
 
     Args:
         scores_higher_is_better: direction of the scores; distances are ``False``.
@@ -50,15 +50,15 @@ class HumanAgreement(StatefulMetric):
         kwargs: options of ``torchmetrics.Metric``.
 
     Raises:
-        ValueError: for columns that differ in length or are no numbers, opinions that are not finite, or ids that are
-            no whole numbers of at least 0 or were left out of some updates.
+        ValueError: for columns that differ in length or are not numbers, opinions that are not finite, and ids that are
+            not integers of at least 0 or are missing from some updates.
 
     >>> from torchmetrics_fmiqa import HumanAgreement
     >>> metric = HumanAgreement(scores_higher_is_better=False)
     >>> distances, mos = torch.tensor([0.1, 0.2, 0.4, 0.3, 0.6, 0.5]), torch.tensor([5.0, 4.5, 3.0, 3.5, 1.0, 2.0])
     >>> metric.update(distances, mos, reference=torch.tensor([0, 0, 0, 1, 1, 1]))
-    >>> found = metric.compute()
-    >>> round(float(found["srcc"]), 3), round(float(found["within_reference"]), 3)
+    >>> result = metric.compute()
+    >>> round(float(result["srcc"]), 3), round(float(result["within_reference"]), 3)
     (1.0, 1.0)
     """
 
@@ -82,7 +82,7 @@ class HumanAgreement(StatefulMetric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def settings(self) -> dict[str, Any]:
-        """What fixes the metric's number, by name, as plain values."""
+        """The settings that determine the metric's value, as plain values by name."""
         return {
             "metric": type(self).__qualname__,
             "scores_higher_is_better": self.scores_higher_is_better,
@@ -97,27 +97,28 @@ class HumanAgreement(StatefulMetric):
         type: Tensor | Sequence[int] | None = None,
     ) -> None:
         """Add a batch of scored images."""
-        said = self._column(opinion, "opinion", None)
+        opinions = self._column(opinion, "opinion", None)
         added = {
-            "scores": self._column(scores, "scores", len(said)),
-            "opinion": said,
-            "reference": self._ids(reference, "reference", len(said)),
-            "type_ids": self._ids(type, "type", len(said)),
+            "scores": self._column(scores, "scores", len(opinions)),
+            "opinion": opinions,
+            "reference": self._ids(reference, "reference", len(opinions)),
+            "type_ids": self._ids(type, "type", len(opinions)),
         }
-        if not bool(said.isfinite().all()):
-            raise ValueError(f"`opinion` must be finite, got {float(said[~said.isfinite()][0])}: leave such images out")
+        if not bool(opinions.isfinite().all()):
+            bad = float(opinions[~opinions.isfinite()][0])
+            raise ValueError(f"`opinion` must be finite, got {bad}: leave such images out")
         for name, values in added.items():
             setattr(self, name, [*getattr(self, name), values])
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the agreement over all images seen, see the class."""
+        """Return the agreement over all images of the updates, see the class."""
         scores, opinion = self._joined("scores"), self._joined("opinion")
         reference, types = self._joined("reference"), self._joined("type_ids")
         for name, ids in (("reference", reference), ("type", types)):
             missing = int((ids == _NO_ID).sum())
             if 0 < missing < len(ids):
                 raise ValueError(f"`{name}` was given for {len(ids) - missing} of {len(ids)} images: give all or none")
-        found = dict.fromkeys((*_RESULTS, "worst_type"), math.nan)
+        values = dict.fromkeys((*_RESULTS, "worst_type"), math.nan)
         reason = f"{len(opinion)} images are fewer than 3" if len(opinion) < 3 else ""
         if not reason and bool((opinion == opinion[0]).all()):
             reason = "all opinions are equal"
@@ -131,26 +132,28 @@ class HumanAgreement(StatefulMetric):
                 opinion_higher_is_better=self.opinion_higher_is_better,
                 resamples=0,
             )[0]
-            found.update({name: getattr(result, name) for name in _RESULTS})
-            found["worst_type"] = result.by_type.get(result.worst_type, math.nan)
+            values.update({name: getattr(result, name) for name in _RESULTS})
+            values["worst_type"] = result.by_type.get(result.worst_type, math.nan)
             reason = "; ".join(result.notes) if math.isnan(result.srcc + result.plcc) else ""
         if reason:
             rank_zero_warn(f"HumanAgreement is NaN where it has no value: {reason}")
-        return {name: torch.tensor(value, dtype=self._state_dtype, device=self.device) for name, value in found.items()}
+        return {
+            name: torch.tensor(value, dtype=self._state_dtype, device=self.device) for name, value in values.items()
+        }
 
     @property
     def _integer_lists(self) -> tuple[str, ...]:
         return ("reference", "type_ids")
 
     def _column(self, values: Tensor | Sequence[float], name: str, count: int | None) -> Tensor:
-        # By way of numpy, which reads a list in float64.
+        # numpy reads a list as float64, torch would read float32.
         try:
             column = (values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))).detach()
-        except (TypeError, ValueError, RuntimeError):  # words, None, lists of several lengths
+        except (TypeError, ValueError, RuntimeError):  # strings, None, lists of different lengths
             raise ValueError(f"`{name}` must be numbers, one for each image, got {shown(values)}") from None
         if column.is_complex() or column.dtype == torch.bool or column.ndim != 1 or count not in (None, len(column)):
-            wanted = "one column (N,)" if count is None else f"{count} numbers, one for each opinion"
-            raise ValueError(f"`{name}` must be {wanted}, got {column.dtype} of shape {tuple(column.shape)}")
+            expected = "one column (N,)" if count is None else f"{count} numbers, one for each opinion"
+            raise ValueError(f"`{name}` must be {expected}, got {column.dtype} of shape {tuple(column.shape)}")
         return column.to(self._state_dtype).to(self.device)
 
     def _ids(self, values: Tensor | Sequence[int] | None, name: str, count: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a metric takes beside its own arguments: fields of the recipe, and options of ``torchmetrics.Metric``."""
+"""Keyword arguments of metrics: fields of the recipe, and options of ``torchmetrics.Metric``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 
 
 class MetricFields(RecipeFields, total=False):
-    """Fields of a :class:`~torchmetrics_fmiqa.Recipe` and options of ``torchmetrics.Metric``; each is told there."""
+    """Fields of a :class:`~torchmetrics_fmiqa.Recipe` and options of ``torchmetrics.Metric``, documented there."""
 
     compute_on_cpu: bool
     dist_sync_on_step: bool
@@ -23,7 +23,7 @@ class MetricFields(RecipeFields, total=False):
 _OPTIONS = MetricFields.__annotations__.keys() - RecipeFields.__annotations__.keys()
 
 
-def split_fields(given: MetricFields) -> tuple[dict[str, Any], RecipeFields]:
-    """Part what was given into the options of ``torchmetrics.Metric`` and the fields of the recipe."""
-    options = {name: value for name, value in given.items() if name in _OPTIONS}
-    return options, {name: value for name, value in given.items() if name not in _OPTIONS}  # type: ignore[return-value]
+def split_fields(kwargs: MetricFields) -> tuple[dict[str, Any], RecipeFields]:
+    """Split keyword arguments into the options of ``torchmetrics.Metric`` and the fields of the recipe."""
+    options = {name: value for name, value in kwargs.items() if name in _OPTIONS}
+    return options, {name: value for name, value in kwargs.items() if name not in _OPTIONS}  # type: ignore[return-value]

@@ -24,12 +24,12 @@ _NAME = "spips"
 
 
 class ScenePerceivedImagePerceptualScore(PairMetric):
-    r"""SPIPS: one score from the semantics of a scene, its low-level features, and PSNR, SSIM and MS-SSIM.
+    r"""SPIPS: a score from semantic features, low-level features, and maps of PSNR, SSIM and MS-SSIM.
 
-    After "SPIPS" (Lao and Yu, arXiv 2504.17234, 2025): early features of a frozen network are a low-level stream, late
-    ones a semantic stream; both are joined with maps of conventional measures, and a small network gives the score. No
-    code and no constants were published: what is ours is told in :mod:`torchmetrics_fmiqa.spips_model`. Without a
-    ``head`` fixed weights join the parts, which nobody trained; ``fmiqa fit`` trains a head.
+    This follows "SPIPS" (Lao and Yu, arXiv 2504.17234, 2025). Early features of a frozen network are a low-level
+    stream, late ones a semantic stream. A small network fuses both with maps of conventional measures to a score. The
+    paper has no code and no constants; :mod:`torchmetrics_fmiqa.spips_model` documents our choices. Without a ``head``
+    fixed, untrained weights fuse the parts; ``fmiqa fit`` trains a head.
 
     **Lower is better; 0 for equal images**, above 0 for all others. With ``output="quality"`` higher is better: 100 for
     equal images, 0 for the worst opinion that the head was trained with.
@@ -38,42 +38,42 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
 
     - ``preds``: images under test, ``(N, 3, H, W)``, floating point in ``data_range`` (they may leave it a little, as
       the output of a network does), uint8 or uint16; or a list of ``(3, H, W)``, each of its own size
-    - ``target``: the pristine references, likewise, within ``data_range``
-    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0. It weighs patches and pixels; the scene as a
-      whole is that of each tile that it touches, since one token stands for a tile
-    - ``sample_ids``: optional ``(N,)`` whole numbers of at least 0. A sample is counted once however often it comes,
-      over all ranks
+    - ``target``: the pristine references, in the same form, within ``data_range``
+    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0. It weights patches and pixels. A tile that it
+      touches counts fully for the global token, because a single token represents a tile
+    - ``sample_ids``: optional ``(N,)`` integers of at least 0. A repeated sample is counted once, over all ranks
 
     As output of ``forward`` and ``compute`` the metric returns a 0-dim tensor, or with ``reduction="none"`` the
-    ``(N,)`` values: in the order of ``sample_ids`` where they were given, else as they came, rank by rank.
+    ``(N,)`` values: in the order of ``sample_ids`` if given, else of the updates, rank by rank.
 
-    In a :class:`FeatureMetricCollection` it shares the forward pass of other metrics with its backbone. Neither the
-    backbone nor the head is a submodule: both are frozen, in no ``state_dict`` and no checkpoint.
+    In a :class:`FeatureMetricCollection` it shares the forward pass of other metrics with the same backbone. Backbone
+    and head are not submodules: they are frozen, and in no ``state_dict`` or checkpoint.
 
     Args:
-        recipe: what to measure with: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a
             :class:`~torchmetrics_fmiqa.spips_model.recipe.SpipsRecipe`. Its distance is l2, cosine or angular. ``None``
-            takes what the head's file was trained for, and without a file ``"default"``.
-        head: a ``.safetensors`` file that ``fmiqa fit`` made for this recipe, a
+            takes the recipe that the head's file was trained for, and without a file ``"default"``.
+        head: a ``.safetensors`` file that ``fmiqa fit`` wrote for this recipe, a
             :class:`~torchmetrics_fmiqa.spips_model.model.SpipsHead`, or ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
         semantic: taps of the semantic stream; ``None`` for the rest.
-        parts: which of ``"semantic"``, ``"low_level"`` and ``"conventional"`` the fixed weights use; ``None`` for all,
-            or for those that the head was trained with.
+        parts: the parts of ``"semantic"``, ``"low_level"`` and ``"conventional"`` that the fixed weights use; ``None``
+            for all, or for those that the head was trained with. Fixed weights use the conventional part only if it is
+            given alone.
         output: ``"distance"`` or ``"quality"``, which needs a head that was fitted to opinions.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first.
         precision: ``"float32"``; ``"bfloat16"`` and ``"float16"`` are faster and wrong at small distances.
-        tile_batch: tiles a side of the pair that go through the network at once.
-        validate: look at the values of images too (on a GPU this waits for the device).
-        nan_strategy: what to do with predictions that hold NaN or infinite values: ``"error"``, or ``"warn"`` or
-            ``"ignore"`` to leave them out.
+        tile_batch: tiles of preds, and as many of target, in a forward pass.
+        validate: check the values of images too (on a GPU this waits for the device).
+        nan_strategy: treatment of predictions with NaN or infinite values: ``"error"``, or ``"warn"`` or ``"ignore"``
+            to leave them out.
         kwargs: fields of the recipe to override (``backbone=``, ``weights=``, ``distance=`` ...) and options of
             ``torchmetrics.Metric``.
 
     Raises:
-        ValueError: for arguments, images, weights or a head that do not fit, naming the value and the fix.
+        ValueError: for invalid arguments, images, weights or heads; the message names the value and the fix.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> import torch
@@ -114,13 +114,13 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         self.output = output
         if output == "quality":
             self.scorer.check_quality()
-            # torchmetrics keeps constants from being set: this one follows from an argument.
+            # torchmetrics forbids setting this attribute, which here depends on an argument.
             self.__dict__["higher_is_better"] = True
         self.comparator = self.scorer.comparator
         self._add_columns(f"{self.scorer.identity} {output}", {_NAME: 1})
 
     def settings(self) -> dict[str, Any]:
-        """What fixes the metric's number, by name, as plain values."""
+        """The settings that determine the metric's value, as plain values by name."""
         return {**super().settings(), "head": self.scorer.identity, "output": self.output}
 
     def scores_of(self, result: Profiled) -> Tensor:

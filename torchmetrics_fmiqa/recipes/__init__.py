@@ -1,4 +1,4 @@
-"""Recipes: what fixes a number, the table of named ones, and what a door makes of what it is given."""
+"""Recipes: all settings that determine a score, the named recipes, and the conversion of arguments to recipes."""
 
 from torchmetrics_fmiqa.recipes.fields import Taps, distance_name
 from torchmetrics_fmiqa.recipes.load import as_recipe

@@ -1,4 +1,4 @@
-"""What a recipe starts from where only a backbone is named."""
+"""Defaults of recipe fields that depend on the backbone."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 from torchmetrics_fmiqa.features.embedded import EMBEDDED
 from torchmetrics_fmiqa.recipes.fields import Taps
 
-# Raw [0, 1] input: better than its own for ViT-Tiny, and all that is known of the published transformers
-# (docs/findings.md).
+# Raw [0, 1] input. It is better than ViT-Tiny's own normalisation. For the published transformers it is the only one
+# that was measured (docs/findings.md).
 _RAW = {"normalization": "none"}
 
 
 def joint(cosine: float) -> dict[str, Any]:
-    """Cosine and symmetric KL by weights that let both count the same, and places by what there is to see in them."""
+    """Cosine joined with symmetric KL, with weights that balance them, and pooling by information."""
     return {"distance": {"cosine": cosine, "symmetric_kl": 1}, "combine": "mean", "pooling": "information"}
 
 
 _OWN: dict[str, dict[str, Any]] = {
-    # Chosen by benchmarks/choose_defaults.py (docs/findings.md). Any field of a recipe may stand here; `make embedded`
-    # brings what hangs on it up to date.
+    # Chosen by benchmarks/choose_defaults.py (docs/findings.md). Any recipe field is possible; `make embedded` updates
+    # all that depends on it.
     EMBEDDED: {"taps": (1,), **joint(75)},
     "vit_base_patch32_clip_quickgelu_224.openai": _RAW,
     "vit_base_patch32_clip_224.laion2b": _RAW,
@@ -31,7 +31,7 @@ _OWN: dict[str, dict[str, Any]] = {
 
 
 def own_fields(backbone: Any) -> dict[str, Any]:
-    """Fields of a recipe in which a backbone departs from what recipes start from otherwise."""
+    """Fields in which a backbone's defaults differ from those of a recipe."""
     return dict(_OWN.get(backbone, {})) if isinstance(backbone, str) else {}
 
 
@@ -40,7 +40,7 @@ _CONVNEXT_BASE_BLOCKS = tuple(f"stages.{s}.blocks.{b}" for s, n in enumerate((3,
 
 
 def published_taps(backbone: str) -> Taps:
-    """The blocks of a backbone that its published scores were made from."""
+    """The taps of a backbone in the published ZS-IQA scores."""
     if backbone.startswith("resnet50_clip"):
         return ("stem.pool", "stages.0", "stages.1", "stages.2", "stages.3")
     return _CONVNEXT_BASE_BLOCKS if backbone.startswith("convnext_base") else "all"

@@ -1,4 +1,4 @@
-"""What is known of the named recipes: what they cost, and how well they agree with people."""
+"""Measured cost of the named recipes, and their agreement with people."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 
 class Agreement(NamedTuple):
-    """Agreement with people on a data set, images at a long side of at most 960.
+    """Agreement with people on a data set, with images shrunk to a longer side of at most 960.
 
     Args:
         srcc: Spearman's rank correlation over all images, in [-1, 1].
         low: lower end of its 95 % interval, by bootstrap over references.
-        high: upper end.
+        high: upper end of the interval.
         within: mean of the correlation within each reference.
     """
 
@@ -25,18 +25,18 @@ class Agreement(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """Measured figures of a recipe; ``None`` where nobody measured.
+    """Measured figures of a recipe; ``None`` if not measured.
 
     Args:
-        gmacs: thousand millions of multiplications for a pair of 512 x 512.
+        gmacs: 10^9 multiply-accumulate operations for a pair of 512 x 512.
         people: agreement by data set: ``live58``, 58 images of LIVE Release 2 (blur, JPEG, noise; 5 references);
             ``live_dev``, 149 of it (blur, JPEG; 17 references); ``sr4kiqa``, 133 super-resolved images of SR4KIQA
             (7 references of 4K); ``srij``, 228 of SRIJ (12 references, grey).
-        tid2013: SRCC on the 3,000 images of TID2013, of the scores that ZS-IQA published for the network and the
-            distance: by its own protocol, whichever the recipe's.
+        tid2013: SRCC on the 3,000 images of TID2013, of the published ZS-IQA scores for the network and the distance.
+            These follow the ZS-IQA protocol, whatever the recipe's.
         live: the same on the 779 images of LIVE Release 2.
-        memory: 10^6 bytes of features that live at once for each megapixel of a pair of 512 x 512, beside the weights;
-            counted from shapes.
+        memory: peak size of the features, in 10^6 bytes for each megapixel of a pair of 512 x 512, without the weights;
+            computed from shapes.
     """
 
     gmacs: float
@@ -49,8 +49,8 @@ class Facts:
 #: Data sets of ``people``, and the folders of ``FMIQA_ASSETS/iqa`` that they were measured on.
 SETS = {"live58": "live58", "live_dev": "live_dev", "sr4kiqa": "sr4kiqa_dev", "srij": "srij_dev"}
 
-#: By recipe. Costs are from ``benchmarks/recipe_costs.py``; ``people`` from
-#: ``python -m train.embedded.evaluate``, which prints it; ``tid2013`` and ``live`` from docs/published.
+#: Recipe -> facts. Costs are from ``benchmarks/recipe_costs.py``; ``people`` from
+#: ``python -m train.embedded.evaluate``; ``tid2013`` and ``live`` from docs/published.
 FACTS: dict[str, Facts] = {
     "embedded": Facts(
         2.6,

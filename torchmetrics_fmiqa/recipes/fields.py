@@ -1,4 +1,4 @@
-"""What the fields of a recipe may hold."""
+"""Types and checks of the fields of a recipe."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Resolution = Literal["auto", "tile", "native", "resize"]
 Protocol = Literal["fmiqa", "zsiqa"]
 Pooling = Literal["mean", "information"]
 Taps = str | Sequence[str | int]
-# Images in [0, 1] divided by less have no digits left: 1/65535 is the least that a network was trained with.
+# Images in [0, 1] divided by less would lose all digits; 1/65535 is the least that a network was trained with.
 _LEAST_STD = 1e-6
 
 Normalization = str | tuple[Sequence[float], Sequence[float]]
 
 
 def distance_name(distance: Any) -> str:
-    """Name of a distance as it stands in columns and states."""
+    """Name of a distance in columns and states."""
     return distance if isinstance(distance, str) else getattr(distance, "__name__", type(distance).__name__)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse a value that is none of the choices."""
+    """Raise a ValueError for a value that is none of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {shown(value)}")
 
 
 def checked_taps(taps: Any) -> str | tuple[str | int, ...]:
-    """Return the taps, a list of them as a tuple, indices as ``int``."""
+    """Return the taps, with a list as a tuple and indices as ``int``."""
     taps = as_python(taps)
     if isinstance(taps, str):
         return taps
@@ -51,22 +51,24 @@ def _checked_tap(tap: Any, name: str) -> str | int:
     return tap
 
 
-def checked_tap_weights(given: Any) -> dict[str | int, float] | None:
-    """Return the weights of the taps as numbers."""
-    if given is None:
+def checked_tap_weights(tap_weights: Any) -> dict[str | int, float] | None:
+    """Return the weights of the taps as floats."""
+    if tap_weights is None:
         return None
-    if not isinstance(given, Mapping):
+    if not isinstance(tap_weights, Mapping):
         raise ValueError(
-            f"`tap_weights` must map each tap (index or name) to its weight, got {shown(given)}: "
+            f"`tap_weights` must map each tap (index or name) to its weight, got {shown(tap_weights)}: "
             "weights bind by name, not by position"
         )
-    taps = [_checked_tap(key, "tap_weights") for key in given]
+    taps = [_checked_tap(key, "tap_weights") for key in tap_weights]
     try:
-        weights = dict(zip(taps, map(float, given.values()), strict=True))
+        weights = dict(zip(taps, map(float, tap_weights.values()), strict=True))
     except (TypeError, ValueError, OverflowError, RuntimeError):
         weights = {}
     if not all(0 <= weight < math.inf for weight in weights.values()) or not 0 < sum(weights.values()) < math.inf:
-        raise ValueError(f"`tap_weights` must be finite numbers, at least 0 and not all 0, got {shown(dict(given))}")
+        raise ValueError(
+            f"`tap_weights` must be finite numbers, at least 0 and not all 0, got {shown(dict(tap_weights))}"
+        )
     return weights
 
 
@@ -75,19 +77,19 @@ def checked_pixels(name: str, value: Any) -> int | None:
     return None if value is None else whole_number(value, name, 1, "None or a whole number of pixels")
 
 
-def checked_normalization(given: Any) -> Normalization:
-    """Return the normalisation, a pair as two tuples of numbers."""
-    if isinstance(given, str):
-        check_choice("normalization", given, ("model", "none"))
-        return given
+def checked_normalization(normalization: Any) -> Normalization:
+    """Return the normalisation, with a pair as two tuples of numbers."""
+    if isinstance(normalization, str):
+        check_choice("normalization", normalization, ("model", "none"))
+        return normalization
     try:
-        mean, std = (tuple(float(value) for value in values) for values in given)
+        mean, std = (tuple(float(value) for value in values) for values in normalization)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         mean, std = (), ()
     if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean)) or not all(map(_can_divide, std)):
         raise ValueError(
             "`normalization` must be 'model', 'none' or (mean, std) with three finite values each and std above "
-            f"{_LEAST_STD:g}, got {shown(given)}"
+            f"{_LEAST_STD:g}, got {shown(normalization)}"
         )
     return mean, std
 
@@ -97,45 +99,46 @@ def _can_divide(std: float) -> bool:
 
 
 def checked_distance(
-    given: Any, protocol: Protocol
+    distance: Any, protocol: Protocol
 ) -> str | Distance | tuple[str | Distance, ...] | dict[str | Distance, float]:
-    """Return the distance, several of them as a tuple, or their weights; each must be one that the protocol takes."""
-    if isinstance(given, Mapping):
-        return _checked_weights(given, protocol)
-    single = isinstance(given, str) or callable(given)
-    distances = (given,) if single else tuple(given) if isinstance(given, Sequence) else (None,)
-    if not all(isinstance(distance, str) or callable(distance) for distance in distances):
-        raise ValueError(f"`distance` must be a name, a callable or a list of them, got {shown(given)}")
-    names = [distance_name(distance) for distance in distances]
+    """Return the distance, a tuple of distances, or a mapping to weights; all must belong to the protocol."""
+    if isinstance(distance, Mapping):
+        return _checked_weights(distance, protocol)
+    single = isinstance(distance, str) or callable(distance)
+    distances = (distance,) if single else tuple(distance) if isinstance(distance, Sequence) else (None,)
+    if not all(isinstance(each, str) or callable(each) for each in distances):
+        raise ValueError(f"`distance` must be a name, a callable or a list of them, got {shown(distance)}")
+    names = [distance_name(each) for each in distances]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"`distance` must name one or more different distances, got {shown(names)}")
     known = [*POINTWISE, *DISTRIBUTION] if protocol == "fmiqa" else [*zsiqa.PER_TAP, *zsiqa.STACKED]
-    for distance in distances:
-        if isinstance(distance, str) and distance not in known:
+    for each in distances:
+        if isinstance(each, str) and each not in known:
             raise ValueError(
-                f"`distance` {shown(distance)} is not known to the {protocol} protocol, which has {', '.join(known)}"
+                f"`distance` {shown(each)} is not known to the {protocol} protocol, which has {', '.join(known)}"
                 "; or give a callable (N, T, C), (N, T, C) -> (N,)"
             )
-        if not isinstance(distance, str) and protocol == "zsiqa":
+        if not isinstance(each, str) and protocol == "zsiqa":
             raise ValueError("the zsiqa protocol takes its published distances by name, no callables")
-    return given if single else distances
+    return distance if single else distances
 
 
-def _checked_weights(given: Mapping[Any, Any], protocol: Protocol) -> dict[str | Distance, float]:
-    """Return the weights of distances that are joined, by name of the distance, whatever order they came in."""
+def _checked_weights(distances: Mapping[Any, Any], protocol: Protocol) -> dict[str | Distance, float]:
+    """Return the weights of distances to join, sorted by the name of the distance."""
     if protocol != "fmiqa":
         raise ValueError(
-            f"`distance` {shown(dict(given))} joins distances, which the {protocol} protocol does not: name one of "
+            f"`distance` {shown(dict(distances))} joins distances, which the {protocol} protocol does not: name one of "
             "its published distances, or leave out the protocol"
         )
-    if len(given) < 2:
-        alone = f"distance={distance_name(next(iter(given)))!r}" if given else "distance='cosine'"
+    if len(distances) < 2:
+        single = f"distance={distance_name(next(iter(distances)))!r}" if distances else "distance='cosine'"
         raise ValueError(
-            f"`distance` joins two or more distances by their weights, got {shown(dict(given))}: take {alone} for one"
+            f"`distance` joins two or more distances by their weights, got {shown(dict(distances))}: "
+            f"take {single} for one"
         )
-    checked_distance(list(given), protocol)
+    checked_distance(list(distances), protocol)
     weights = {}
-    for distance, weight in given.items():
+    for distance, weight in distances.items():
         try:
             number = math.nan if isinstance(weight, (bool, str)) else float(weight)
         except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -147,26 +150,28 @@ def _checked_weights(given: Mapping[Any, Any], protocol: Protocol) -> dict[str |
             )
         weights[distance] = number
     if sum(weights.values()) == math.inf:
-        raise ValueError(f"`distance` {shown(dict(given))} has weights without a finite sum: only proportions count")
+        raise ValueError(
+            f"`distance` {shown(dict(distances))} has weights without a finite sum: only proportions count"
+        )
     return dict(sorted(weights.items(), key=lambda item: distance_name(item[0])))
 
 
-def checked_combine(given: Any, distance: Any) -> Combine | None:
-    """Return how distances are joined: ``None`` where they are not, and ``"mean"`` where nothing is said."""
+def checked_combine(combine: Any, distance: Any) -> Combine | None:
+    """Return how distances are joined: ``None`` if they are not, and ``"mean"`` by default."""
     joined = isinstance(distance, Mapping)
-    if given is None:
+    if combine is None:
         return "mean" if joined else None
-    check_choice("combine", given, get_args(Combine))
+    check_choice("combine", combine, get_args(Combine))
     if not joined:
         raise ValueError(
-            f"`combine={given!r}` joins several distances by their weights: give distance={{'cosine': 1, "
+            f"`combine={combine!r}` joins several distances by their weights: give distance={{'cosine': 1, "
             f"'symmetric_kl': 1}} with it or leave it out; got distance={shown(distance)}"
         )
-    return given  # type: ignore[no-any-return]
+    return combine  # type: ignore[no-any-return]
 
 
 def callable_identity(distance: Distance) -> str:
-    """Digest of a user's distance: its code where it has some, else its pickled content."""
+    """Name and digest of a user's distance, from its code if it has some, else from its pickled content."""
     try:
         content = content_of(distance)
     except Exception as error:
@@ -185,8 +190,8 @@ def plain_value(value: Any) -> Any:
     return distance_name(value) if callable(value) else value
 
 
-# What other packages call things.
-_ELSEWHERE = {
+# Arguments of other packages, and what to use here.
+_FOREIGN_NAMES = {
     "normalize": "give the range of the images as `data_range`, such as (-1, 1)",
     "net": "name the network as `backbone`, or a recipe that has it",
     "net_type": "name the network as `backbone`, or a recipe that has it",
@@ -194,12 +199,12 @@ _ELSEWHERE = {
 
 
 def check_names(overrides: Iterable[str], names: Sequence[str]) -> None:
-    """Raise a ValueError that names the first override that is no field of a recipe, and the nearest one."""
+    """Raise a ValueError for the first override that is not a field of a recipe, with the nearest field."""
     for name in overrides:
         if name in names:
             continue
-        if name in _ELSEWHERE:
-            raise ValueError(f"there is no `{name}` here: {_ELSEWHERE[name]}")
+        if name in _FOREIGN_NAMES:
+            raise ValueError(f"there is no `{name}` here: {_FOREIGN_NAMES[name]}")
         near = difflib.get_close_matches(name, names, 1)
         hint = f": did you mean `{near[0]}`?" if near else ""
         raise ValueError(f"a recipe has no field `{name}`{hint} (fields: {', '.join(names)})")

@@ -1,4 +1,4 @@
-"""What a metric, a loss or a command is given as a recipe."""
+"""Convert the recipe argument of a metric, a loss or a command to a recipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchmetrics_fmiqa.recipes.yaml_form import is_yaml_path
 
 
 def as_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Unpack[RecipeFields]) -> Recipe:
-    """Return the recipe that was asked for: a name, a YAML file or a recipe, with fields overridden.
+    """Return the recipe of a name, a YAML file or a recipe, with fields overridden.
 
     >>> as_recipe("vit-tiny", distance="l2").distance
     'l2'

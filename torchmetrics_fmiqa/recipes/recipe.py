@@ -1,4 +1,4 @@
-"""A recipe: all that fixes a number, in one frozen object."""
+"""Recipe: all settings that determine a score, in a frozen dataclass."""
 
 from __future__ import annotations
 
@@ -44,51 +44,50 @@ from torchmetrics_fmiqa.recipes.fields import (
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.recipes.yaml_form import read_fields
 
-# Part of every digest: raise it when the same fields start to mean another number.
+# Part of every digest: increase it when the same fields give another score than before.
 _VERSION = 1
 
-# Fields that belong to a backbone; another backbone starts from its own.
+# Fields that belong to a backbone; with another backbone they start from its defaults.
 _BACKBONE_BOUND = ("weights", "taps", "tap_weights", "normalization", "resolution", "tile", "max_side", "pooling")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that fixes a score. Equal recipes give equal numbers on any machine.
+    """All settings that determine a score. Equal recipes give equal scores on any machine.
 
     Args:
         backbone: ``"fmiqa/embedded"`` (part of this package), a timm model name, ``torchvision/NAME``, or a
             ``torch.nn.Module`` (copied and frozen).
-        weights: ``"pretrained"`` (the name's own, downloaded once through its hub), the path of a ``.safetensors`` or
-            ``.pth`` file, or ``"random:SEED"``. Not used for a module, which has its own.
+        weights: ``"pretrained"`` (those of the model name, downloaded once through its hub), the path of a
+            ``.safetensors`` or ``.pth`` file, or ``"random:SEED"``. Not used for a module, which has its own.
         taps: where features are read: ``"all"`` stages, or a list of stage indices (negative ones count from the end)
             and module names.
         tap_weights: weight of each tap by its index or name, ``None`` for equal weights.
         distance: a name, a callable ``(N, T, C), (N, T, C) -> (N,)``, a list of them (each gives a score), or a mapping
-            of them to weights (joined into one score). Names are ``l2``, ``cosine``, ``angular``, ``jensen_shannon``
-            and ``symmetric_kl``, which have maps, ``wasserstein`` and ``sliced_wasserstein``, which have none; under
-            the ``zsiqa`` protocol ``l2``, ``cos``, ``jsd``, ``skld``, ``wsd`` and ``swd``.
+            of them to weights (joined to a single score). Names with maps are ``l2``, ``cosine``, ``angular``,
+            ``jensen_shannon`` and ``symmetric_kl``; names without are ``wasserstein`` and ``sliced_wasserstein``. The
+            ``zsiqa`` protocol has ``l2``, ``cos``, ``jsd``, ``skld``, ``wsd`` and ``swd``.
         tokens: ``"patch"`` positions, ``"prefix"`` tokens (CLS, registers) or ``"all"``.
         normalization: ``"model"`` for the network's own input mean and standard deviation, ``"none"`` for raw [0, 1],
             or a pair ``(mean, std)`` of three values each.
-        resolution: ``"tile"`` (evenly spaced tiles that cover the image), ``"native"`` (the whole image, mirrored up
-            to the network's patch or stride), ``"resize"`` (the whole image squeezed to a tile) or ``"auto"``: tile
-            for transformers, whose cost is quadratic in pixels, native for convolutional networks.
-        tile: side of a tile in pixels, ``None`` for the network's own (224 nearly always).
+        resolution: ``"tile"`` (evenly spaced tiles that cover the image), ``"native"`` (the full image, mirrored up to
+            a multiple of the network's patch or stride), ``"resize"`` (the image resized to a tile) or ``"auto"``:
+            tile for transformers, whose cost is quadratic in pixels, native for convolutional networks.
+        tile: side of a tile in pixels, ``None`` for the network's input size (mostly 224).
         max_side: shrink images whose longer side exceeds this (antialiased bicubic) before anything else.
         clamp_preds: clamp predictions to their range first.
         protocol: ``"fmiqa"``, or ``"zsiqa"`` for the published sums, windows and distances (:meth:`zsiqa`).
-        pooling: how positions make one number: their ``"mean"``, or weighed by the ``"information"`` of the target
-            there (:func:`~torchmetrics_fmiqa.comparator.preprocess.information`): an even sky counts less than a face.
-            Distances without a map weigh whole tiles so. With ``"information"`` the score is not symmetric: swap
-            preds and target, and other places count.
-        clamp_target: clamp references to their range first, where they may leave it: reflectance slightly above 1, or
-            the overshoot of a resize.
+        pooling: how positions are averaged: plain ``"mean"``, or weighted by the ``"information"`` of the target at the
+            position (:func:`~torchmetrics_fmiqa.comparator.preprocess.information`): a uniform sky counts less than a
+            face. Distances without a map weight tiles instead. With ``"information"`` the score is not symmetric in
+            preds and target.
+        clamp_target: clamp references to their range first; for references that may leave it, such as reflectance
+            slightly above 1 or the overshoot of a resize.
         combine: how a mapping of distances is joined at each tap, ``"mean"`` (the default for a mapping) or
-            ``"geometric"``, see :class:`~torchmetrics_fmiqa.distances.joint.Joint`. Of the weights only their
-            proportions count.
+            ``"geometric"``, see :class:`~torchmetrics_fmiqa.distances.joint.Joint`. Weights count in proportion.
 
     Raises:
-        ValueError: for a value that no field takes, naming the field and what it takes.
+        ValueError: for an invalid value; the message names the field and its valid values.
 
     >>> recipe = Recipe("vit_tiny_patch16_224", weights="random:0", distance="l2")
     >>> recipe.replace(taps=[0, 5, -1]).taps
@@ -103,7 +102,7 @@ class Recipe:
     weights: str | Path = PRETRAINED
     taps: Taps = "all"
     tap_weights: Mapping[str | int, float] | None = None
-    # The mapping first: a parser of configurations (jsonargparse) takes any other for the arguments of a callable.
+    # The mapping comes before the callable, because jsonargparse reads a mapping as the arguments of a callable.
     distance: str | Mapping[str | Distance, float] | Sequence[str | Distance] | Distance = "cosine"
     tokens: TokenChoice = "patch"
     normalization: Normalization = "model"
@@ -159,13 +158,13 @@ class Recipe:
 
     @property
     def distances(self) -> tuple[str | Distance, ...]:
-        """The distances as a tuple, whether one was given or several, joined or not."""
+        """The distances as a tuple, in every form of the field."""
         several = isinstance(self.distance, (Sequence, Mapping)) and not isinstance(self.distance, str)
         return tuple(self.distance) if several else (self.distance,)  # type: ignore[arg-type, return-value]
 
     @cached_property
     def joint(self) -> Joint | None:
-        """How the distances are joined into one, ``None`` where each is a score of its own."""
+        """How the distances are joined to a single score; ``None`` if each gives a score."""
         if not isinstance(self.distance, Mapping):
             return None
         total = sum(self.distance.values())
@@ -174,27 +173,28 @@ class Recipe:
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Names of the scores that the recipe gives: of each distance, or of the joint one."""
+        """Names of the scores: of each distance, or of the joint one."""
         return tuple(map(distance_name, self.distances)) if self.joint is None else (self.joint.name,)
 
     @property
     def trunk(self) -> tuple[Any, ...]:
-        """What two recipes must share for one forward pass to serve both."""
+        """The fields that two recipes must share to share a forward pass."""
         weights = "" if isinstance(self.backbone, UserModule) else network_identity(self.backbone, str(self.weights))
         reading = (self.normalization, self.resolution, self.tile, self.max_side, self.clamp_preds, self.protocol)
         return (self.backbone, weights, *reading, self.pooling, self.clamp_target)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The fields as plain values that are equal for equal recipes: a file counts by its content, not its path.
+        """The fields as plain values that are equal for equal recipes: a file is identified by its content.
 
         Raises:
-            ValueError: if ``weights`` is a file that is not there.
+            ValueError: if ``weights`` is a file that does not exist.
         """
         fields = {**self.plain(), "version": _VERSION}
-        for later, before in (("pooling", "mean"), ("clamp_target", False), ("combine", None)):
-            if fields[later] == before:  # a field that came later: recipes of before keep their digests
-                del fields[later]
+        # These fields were added later. Without their defaults, older recipes keep their digests.
+        for name, default in (("pooling", "mean"), ("clamp_target", False), ("combine", None)):
+            if fields[name] == default:
+                del fields[name]
         if isinstance(self.backbone, UserModule):
             fields["backbone"] = self.backbone.identity
         else:
@@ -209,12 +209,12 @@ class Recipe:
         """Twelve hexadecimal digits that are equal for equal recipes.
 
         Raises:
-            ValueError: if ``weights`` is a file that is not there.
+            ValueError: if ``weights`` is a file that does not exist.
         """
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
 
     def plain(self) -> dict[str, Any]:
-        """The fields as plain lists, numbers and strings; without the backbone where that is a module."""
+        """The fields as plain lists, numbers and strings, without a backbone that is a module."""
         return {
             field.name: plain_value(getattr(self, field.name))
             for field in dataclasses.fields(self)
@@ -222,23 +222,24 @@ class Recipe:
         }
 
     def replace(self, **overrides: Unpack[RecipeFields]) -> Recipe:
-        """Return a copy with other fields. Another ``backbone`` resets whatever belongs to a backbone to its defaults.
+        """Return a copy with other fields.
 
-        A ``distance`` that is not joined resets ``combine``.
+        Another ``backbone`` resets the fields that belong to a backbone to its defaults. A ``distance`` that is not
+        joined resets ``combine``.
 
         >>> Recipe("resnet18", weights="random:0", distance="l2").replace(backbone="vgg11")
         Recipe(backbone='vgg11', distance='l2')
 
         Raises:
-            ValueError: for a name that is no field, with the nearest one.
+            ValueError: for a name that is not a field; the message has the nearest one.
         """
         fields: dict[str, Any] = dict(overrides)
         check_names(fields, [field.name for field in dataclasses.fields(self)])
         if "backbone" in fields:
-            own = own_fields(self.backbone)
-            brought = {field.name: field.default for field in dataclasses.fields(self) if field.name in own}
-            gone = {name: value for name, value in brought.items() if getattr(self, name) == own[name]}
-            defaults = {**gone, **backbone_defaults(fields["backbone"])}
+            old = own_fields(self.backbone)
+            general = {field.name: field.default for field in dataclasses.fields(self) if field.name in old}
+            reset = {name: default for name, default in general.items() if getattr(self, name) == old[name]}
+            defaults = {**reset, **backbone_defaults(fields["backbone"])}
             if "distance" in fields:
                 defaults.pop("combine", None)
             fields = {**defaults, **fields}
@@ -250,7 +251,7 @@ class Recipe:
         """Return the recipe as YAML, with the fields that differ from the backbone's defaults.
 
         Raises:
-            ValueError: if the backbone is a module or a distance is a callable, which YAML cannot hold.
+            ValueError: if the backbone is a module or a distance is a callable.
         """
         import yaml
 
@@ -258,8 +259,8 @@ class Recipe:
             raise ValueError("a recipe with a module as backbone has no YAML form: give a timm or torchvision name")
         if any(not isinstance(distance, str) for distance in self.distances):
             raise ValueError("a recipe with a callable as distance has no YAML form: give the name of a distance")
-        start = {field.name: field.default for field in dataclasses.fields(self)} | backbone_defaults(self.backbone)
-        fields = {name: value for name, value in self.plain().items() if getattr(self, name) != start[name]}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)} | backbone_defaults(self.backbone)
+        fields = {name: value for name, value in self.plain().items() if getattr(self, name) != defaults[name]}
         if self.tap_weights is not None:
             fields["tap_weights"] = dict(self.tap_weights)
         return str(yaml.safe_dump(fields, sort_keys=False))
@@ -268,10 +269,10 @@ class Recipe:
     def from_yaml(cls, source: str | Path) -> Recipe:
         """Read a recipe from a YAML file or text. ``recipe: NAME`` in it starts from a named recipe.
 
-        A relative path in ``weights`` counts from the file's folder.
+        A path in ``weights`` is relative to the file's folder.
 
         Raises:
-            ValueError: for unknown fields, or a text that is no YAML mapping.
+            ValueError: for unknown fields, or a text that is not a YAML mapping.
         """
         fields = read_fields(source)
         start = named(fields.pop("recipe")) if "recipe" in fields else Recipe("placeholder")
@@ -283,14 +284,14 @@ class Recipe:
     def zsiqa(cls, backbone: str, distance: str = "l2", weights: str | None = None) -> Recipe:
         """Return the published ZS-IQA protocol (ICASSP 2025) for a backbone, quirks included.
 
-        Raw [0, 1] input, windows of 224 at stride 200, every block, all tokens, plain sums over taps and a plain mean
-        over windows. For parity with published scores; for use, take a plain recipe.
+        It has raw [0, 1] input, windows of 224 at stride 200, every block, all tokens, a plain sum over taps and a
+        plain mean over windows. It is for parity with published scores; otherwise use an ordinary recipe.
 
         Args:
             backbone: a timm ViT, CLIP ResNet or ConvNeXt.
-            distance: ``l2``, ``cos``, ``wsd``, ``jsd``, ``skld``, ``swd`` over the blocks, or ``embed_cos``: for CLIP
-                models the cosine of the image embedding, for others the mean cosine of the tokens after the final
-                norm, as published (which is why its "embedding" is not one for DINO). ``embed`` is short for it.
+            distance: ``l2``, ``cos``, ``wsd``, ``jsd``, ``skld``, ``swd`` over the blocks, or ``embed_cos``. The
+                latter, short ``embed``, is as published: the cosine of the image embedding for CLIP models, and for
+                others the mean cosine of the tokens after the final norm, which is not an embedding.
             weights: as in :class:`Recipe`, ``None`` for ``"pretrained"``.
 
         Raises:
@@ -315,15 +316,15 @@ class Recipe:
         )
 
     def __repr__(self) -> str:
-        shown = [
+        arguments = [
             f"{field.name}={getattr(self, field.name)!r}"
             for field in dataclasses.fields(self)
             if field.name == "backbone" or getattr(self, field.name) != field.default
         ]
-        return f"Recipe({', '.join(shown)})"
+        return f"Recipe({', '.join(arguments)})"
 
 
-#: The named recipes; the registry fills it.
+#: The named recipes; the registry fills this.
 NAMED: dict[str, Recipe] = {}
 
 
@@ -331,7 +332,7 @@ def named(name: str) -> Recipe:
     """Return the recipe of that name.
 
     Raises:
-        ValueError: if there is none, with the nearest names.
+        ValueError: for an unknown name; the message has the nearest names.
     """
     if not isinstance(name, str) or name not in NAMED:
         near = difflib.get_close_matches(str(name), NAMED, 3)
@@ -343,6 +344,6 @@ def named(name: str) -> Recipe:
 
 
 def backbone_defaults(backbone: Any) -> dict[str, Any]:
-    """What the fields that belong to a backbone start from where it is named."""
+    """Defaults of the fields that belong to a backbone."""
     general = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in _BACKBONE_BOUND}
     return general | own_fields(backbone)

@@ -1,4 +1,4 @@
-"""The fields of a recipe as keyword arguments, so that signatures and editors show them."""
+"""The fields of a recipe as typed keyword arguments, so that signatures and editors show them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RecipeFields(TypedDict, total=False):
-    """Fields of a :class:`~torchmetrics_fmiqa.Recipe`, which says what each is; those that are left out stay."""
+    """Fields of a :class:`~torchmetrics_fmiqa.Recipe` to override, documented there."""
 
     backbone: str | nn.Module | UserModule
     weights: str | Path

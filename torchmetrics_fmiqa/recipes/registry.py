@@ -17,11 +17,11 @@ class NamedRecipe:
 
     Args:
         recipe: the recipe.
-        parameters: parameters of its backbone in millions.
+        parameters: millions of parameters of its backbone.
         licence: licence of its pretrained weights.
-        note: what it is, in a few words.
-        megabytes: what its weights take on disk, in 10^6 bytes.
-        facts: what it costs, and how well it agrees with people.
+        note: a short description.
+        megabytes: size of its weights on disk, in 10^6 bytes.
+        facts: its cost, and its agreement with people.
     """
 
     recipe: Recipe
@@ -32,7 +32,7 @@ class NamedRecipe:
     facts: Facts
 
 
-# Weights are published in single precision; our own are stored in half.
+# Published weights have float32, our own have float16.
 _BYTES, _OUR_BYTES = 4, 2
 
 _ROWS = (
@@ -52,13 +52,13 @@ _ROWS = (
     ("squeezenet", "torchvision/squeezenet1_1", 1.2, "bsd-3-clause", "LPIPS-squeeze's trunk"),
     ("vgg16", "torchvision/vgg16", 138.4, "bsd-3-clause", "LPIPS-vgg's trunk"),
 )
-# Where a named recipe departs from what its backbone starts from: chosen by benchmarks/choose_defaults.py with the
-# weights that it names (docs/findings.md).
+# Fields in which a named recipe differs from its backbone's defaults. They were chosen by benchmarks/choose_defaults.py
+# with the pretrained weights (docs/findings.md).
 _CHOSEN: dict[str, dict[str, Any]] = {
     "vit-tiny": {"taps": (0, 1, 2, 3), "pooling": "information"},
     "squeezenet": {"taps": ("features.6",), **joint(90)},
 }
-# Those that ZS-IQA was published for.
+# Recipes whose backbones have published ZS-IQA scores.
 _PUBLISHED = (
     "clip-vit-b32",
     "clip-rn50",
@@ -83,10 +83,10 @@ def _table() -> dict[str, NamedRecipe]:
     }
     table = {"default": table["embedded"], "accurate": table["dino-vit-b16"], **table}
     for name in _PUBLISHED:
-        like = table[name]
-        recipe = Recipe.zsiqa(str(like.recipe.backbone))
+        base = table[name]
+        recipe = Recipe.zsiqa(str(base.recipe.backbone))
         title = f"zsiqa-{name}"
-        table[title] = entry(title, recipe, like.parameters, like.licence, "published ZS-IQA protocol, l2")
+        table[title] = entry(title, recipe, base.parameters, base.licence, "published ZS-IQA protocol, l2")
     return table
 
 

@@ -1,4 +1,4 @@
-"""The fields of a recipe in a YAML file or text."""
+"""Read the fields of a recipe from a YAML file or text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torchmetrics_fmiqa.yaml_text import read_yaml
 
 
 def is_yaml_path(source: str | Path) -> bool:
-    """Whether this is the path of a YAML file, rather than a name or a text."""
+    """Whether ``source`` is the path of a YAML file, not a name or a YAML text."""
     return isinstance(source, Path) or ("\n" not in source and source.endswith((".yaml", ".yml")))
 
 
 def read_fields(source: str | Path) -> dict[str, Any]:
-    """The fields that a YAML file or text gives. A relative path in ``weights`` counts from the file's folder.
+    """Read the fields of a YAML file or text. A path in ``weights`` is relative to the file's folder.
 
     Raises:
-        ValueError: for a text that is no YAML mapping.
+        ValueError: for a text that is not a YAML mapping.
     """
     path = Path(source) if is_yaml_path(source) else None
     name = "the recipe" if path is None else f"the recipe {str(path)!r}"

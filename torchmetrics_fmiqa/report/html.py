@@ -6,12 +6,27 @@ import base64
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from torchmetrics_fmiqa.report.document import Name, Report, Text
 
-_TEMPLATES = Path(__file__).parent / "templates"
+#: Folder of the pages' templates, styles and scripts.
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def environment() -> Any:
+    """Where templates are read from: all that they are given is escaped, and nothing may be missing."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def render_html(report: Report) -> str:
@@ -29,20 +44,12 @@ def render_html(report: Report) -> str:
     >>> "<b>&lt;near&gt;</b> is best." in page, "<near>" in page, "://" in page
     (True, False, False)
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(words=_words, breakable=_breakable)
-    script = Markup((_TEMPLATES / "script.js").read_text(encoding="utf-8"))
-    page = environment.get_template("report.html.j2").render(
+    page_environment = environment()
+    page_environment.filters.update(words=_words, breakable=_breakable)
+    script = Markup((TEMPLATES / "script.js").read_text(encoding="utf-8"))
+    page: str = page_environment.get_template("report.html.j2").render(
         report=report,
-        style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )

@@ -1,4 +1,4 @@
-"""Heads on disk: one ``.safetensors`` file each, whose metadata says what it is and what it was made for."""
+"""Save and load heads as ``.safetensors`` files, whose metadata has the head's fields and recipe."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _FIELDS = {
     _FUSION: (*_COMMON, "names", "anchored"),
     _SPIPS: (*_COMMON, "low_level", "semantic", "channels", "parts", "recipe", "yaml"),
 }
-_CALLED = {_FUSION: "fusion head", _SPIPS: "SPIPS head"}
-# Raise it when the same fields start to mean another number.
+_NAMES = {_FUSION: "fusion head", _SPIPS: "SPIPS head"}
+# Increase it when the same fields give other scores than before.
 _VERSION = 1
 
 
@@ -32,7 +32,7 @@ def save_head(head: FusionHead, path: str | Path) -> None:
     """Write a fusion head to ``path``.
 
     Raises:
-        ValueError: for a path that does not end in ``.safetensors``, and for what the system refuses to write.
+        ValueError: for a path that does not end in ``.safetensors``, and if the system refuses to write it.
 
     >>> from tempfile import mkdtemp
     >>> path = Path(mkdtemp()) / "head.safetensors"
@@ -44,21 +44,21 @@ def save_head(head: FusionHead, path: str | Path) -> None:
     ...
     ValueError: ...head.safetensors was made for 'recipe 1', not for 'recipe 2': train a head for that
     """
-    about = {"names": head.names, "anchored": head.anchored}
-    _write(head, head, about, path, _FUSION)
+    fields = {"names": head.names, "anchored": head.anchored}
+    _write(head, head, fields, path, _FUSION)
 
 
 def save_spips(head: SpipsHead, path: str | Path, recipe: SpipsRecipe) -> None:
-    """Write a SPIPS head to ``path``: its weights, and which recipe it was trained for. No backbone.
+    """Write a SPIPS head to ``path``: its weights, and the recipe that it was trained for, without a backbone.
 
     Args:
-        head: trained for ``recipe``.
-        path: ends in ``.safetensors``.
-        recipe: what measures its inputs; its digest binds, its words are for people.
+        head: a head trained for ``recipe``.
+        path: a file name that ends in ``.safetensors``.
+        recipe: recipe that measures the inputs. Loading checks its digest; its text is for people.
 
     Raises:
-        ValueError: for another ending, for a head that was made for another recipe, and for what the system refuses to
-            write.
+        ValueError: for another ending, for a head that was made for another recipe, and if the system refuses to write
+            the file.
 
     >>> from tempfile import mkdtemp
     >>> recipe = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1]))
@@ -74,7 +74,7 @@ def save_spips(head: SpipsHead, path: str | Path, recipe: SpipsRecipe) -> None:
     """
     if head.made_for != recipe.digest:
         raise ValueError(f"this head was made for {head.made_for!r}, and cannot be saved for {recipe.digest!r}")
-    about = {
+    fields = {
         "low_level": head.low_level,
         "semantic": head.semantic,
         "channels": head.channels,
@@ -82,7 +82,7 @@ def save_spips(head: SpipsHead, path: str | Path, recipe: SpipsRecipe) -> None:
         "recipe": repr(recipe.recipe),
         "yaml": _yaml(recipe),
     }
-    _write(head, head.fusion, about, path, _SPIPS)
+    _write(head, head.fusion, fields, path, _SPIPS)
 
 
 def load_head(path: str | Path, names: Sequence[str] | None = None, made_for: str | None = None) -> FusionHead:
@@ -90,21 +90,21 @@ def load_head(path: str | Path, names: Sequence[str] | None = None, made_for: st
 
     Args:
         path: the file.
-        names: the inputs that it will be given, in order; ``None`` takes what it has.
-        made_for: what will compute them; ``None`` does not ask.
+        names: expected inputs, in order; ``None`` for no check.
+        made_for: expected source of the inputs; ``None`` for no check.
 
     Raises:
-        ValueError: for a file that is not there or no such head, for one of a newer version, and for a head with other
-            inputs or made for something else, naming what differs.
+        ValueError: for a file that does not exist, is no fusion head or has another version, and for a head with other
+            inputs or another source.
     """
-    about, tensors = _read(path, _FUSION)
-    if names is not None and list(names) != about["names"]:
-        raise ValueError(f"{path} takes the inputs {', '.join(about['names'])}; got {', '.join(names)}")
-    if made_for is not None and made_for != about["made_for"]:
-        raise ValueError(f"{path} was made for {about['made_for']!r}, not for {made_for!r}: train a head for that")
-    hidden = about["hidden"]
-    head = FusionHead(about["names"], hidden, not hidden, about["anchored"], made_for=about["made_for"])
-    _fill(head, head, about, tensors, path)
+    fields, tensors = _read(path, _FUSION)
+    if names is not None and list(names) != fields["names"]:
+        raise ValueError(f"{path} takes the inputs {', '.join(fields['names'])}; got {', '.join(names)}")
+    if made_for is not None and made_for != fields["made_for"]:
+        raise ValueError(f"{path} was made for {fields['made_for']!r}, not for {made_for!r}: train a head for that")
+    hidden = fields["hidden"]
+    head = FusionHead(fields["names"], hidden, not hidden, fields["anchored"], made_for=fields["made_for"])
+    _fill(head, head, fields, tensors, path)
     return head
 
 
@@ -113,63 +113,63 @@ def load_spips(path: str | Path, recipe: SpipsRecipe) -> SpipsHead:
 
     Args:
         path: the file.
-        recipe: what will measure its inputs.
+        recipe: recipe that will measure the inputs.
 
     Raises:
-        ValueError: for a file that is not there or no such head, for one of a newer version, and for a head that was
+        ValueError: for a file that does not exist, is no SPIPS head or has another version, and for a head that was
             trained for another recipe: another backbone, weights, distance, input normalisation, size or split.
     """
-    about, tensors = _read(path, _SPIPS)
-    if about["made_for"] != recipe.digest:
+    fields, tensors = _read(path, _SPIPS)
+    if fields["made_for"] != recipe.digest:
         raise ValueError(
-            f"{path} was trained for {_told(about)}, not for {_told(_about_recipe(recipe))}: "
+            f"{path} was trained for {_description(fields)}, not for {_description(_recipe_fields(recipe))}: "
             "give the recipe it was trained with, or train a head for this one"
         )
-    hidden = about["hidden"]
-    streams = (about["low_level"], about["semantic"], about["channels"], about["parts"])
-    head = SpipsHead(*streams, hidden, not hidden, made_for=about["made_for"])
-    _fill(head, head.fusion, about, tensors, path)
+    hidden = fields["hidden"]
+    streams = (fields["low_level"], fields["semantic"], fields["channels"], fields["parts"])
+    head = SpipsHead(*streams, hidden, not hidden, made_for=fields["made_for"])
+    _fill(head, head.fusion, fields, tensors, path)
     return head
 
 
 def recipe_of(path: str | Path) -> tuple[Recipe, tuple[Sequence[str], Sequence[str]]]:
-    """What a SPIPS head was trained for, as its file tells it: the recipe, and the low-level and the semantic taps.
+    """The recipe, the low-level taps and the semantic taps that the SPIPS head of a file was trained for.
 
     Raises:
-        ValueError: for a file that is not there or no such head, and for a recipe that a file cannot hold.
+        ValueError: for a file that does not exist or is no SPIPS head, and for a recipe that a file cannot hold.
     """
-    about, _ = _read(path, _SPIPS)
-    if about["yaml"] is None:
-        raise ValueError(f"{path} was trained for {about['recipe']}, which a file cannot hold: give it as `recipe`")
-    return Recipe.from_yaml(about["yaml"] + "\n"), (about["low_level"], about["semantic"])
+    fields, _ = _read(path, _SPIPS)
+    if fields["yaml"] is None:
+        raise ValueError(f"{path} was trained for {fields['recipe']}, which a file cannot hold: give it as `recipe`")
+    return Recipe.from_yaml(fields["yaml"] + "\n"), (fields["low_level"], fields["semantic"])
 
 
 def _yaml(recipe: SpipsRecipe) -> str | None:
     try:
         return recipe.recipe.to_yaml()
     except ValueError:
-        return None  # a module or a callable has no text
+        return None  # a module or a callable cannot be written as YAML
 
 
-def _about_recipe(recipe: SpipsRecipe) -> dict[str, Any]:
+def _recipe_fields(recipe: SpipsRecipe) -> dict[str, Any]:
     streams = {"low_level": recipe.low_level, "semantic": recipe.semantic}
     return {"recipe": repr(recipe.recipe), "made_for": recipe.digest, **streams}
 
 
-def _told(about: dict[str, Any]) -> str:
-    split = "+".join(str(len(about[stream])) for stream in ("low_level", "semantic"))
-    return f"{about['recipe']} ({split} taps, digest {about['made_for']})"
+def _description(fields: dict[str, Any]) -> str:
+    split = "+".join(str(len(fields[stream])) for stream in ("low_level", "semantic"))
+    return f"{fields['recipe']} ({split} taps, digest {fields['made_for']})"
 
 
-def _write(head: nn.Module, fusion: FusionHead, about: dict[str, Any], path: str | Path, key: str) -> None:
+def _write(head: nn.Module, fusion: FusionHead, fields: dict[str, Any], path: str | Path, key: str) -> None:
     from safetensors.torch import save
 
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"a head is saved as .safetensors, got {str(path)!r}")
     opinion = None if fusion.scale is None else dataclasses.asdict(fusion.scale)
-    about |= {"version": _VERSION, "hidden": fusion.hidden, "made_for": fusion.made_for, "opinion": opinion}
+    fields |= {"version": _VERSION, "hidden": fusion.hidden, "made_for": fusion.made_for, "opinion": opinion}
     tensors = {name: value.detach().contiguous().cpu() for name, value in head.state_dict().items()}
-    write_bytes(path, save(tensors, {key: json.dumps(about, sort_keys=True)}))
+    write_bytes(path, save(tensors, {key: json.dumps(fields, sort_keys=True)}))
 
 
 def _read(path: str | Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -183,39 +183,39 @@ def _read(path: str | Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]
     except SafetensorError as error:
         raise ValueError(f"{path} is no .safetensors file: {error}") from None
     if key not in metadata:
-        others = [called for other, called in _CALLED.items() if other in metadata]
-        found = f"a {others[0]}" if others else "tensors"
-        raise ValueError(f"{path} holds {found}, but no {_CALLED[key]}: give a file that `fmiqa fit` made for this")
+        other_heads = [name for other_key, name in _NAMES.items() if other_key in metadata]
+        content = f"a {other_heads[0]}" if other_heads else "tensors"
+        raise ValueError(f"{path} holds {content}, but no {_NAMES[key]}: give a file that `fmiqa fit` made for this")
     try:
-        about: dict[str, Any] = json.loads(metadata[key])
-        version = about["version"]
-        missing = [name for name in _FIELDS[key] if name not in about]
+        fields: dict[str, Any] = json.loads(metadata[key])
+        version = fields["version"]
+        missing = [name for name in _FIELDS[key] if name not in fields]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path} is damaged: its metadata cannot be read; train it anew") from None
     if version != _VERSION:
         raise ValueError(f"{path} is a head of version {version}, this package reads {_VERSION}: train it anew")
     if missing:
         raise ValueError(f"{path} is damaged: its metadata lacks {missing[0]!r}; train it anew")
-    return about, tensors
+    return fields, tensors
 
 
 def _fill(
-    head: nn.Module, fusion: FusionHead, about: dict[str, Any], tensors: dict[str, Tensor], path: str | Path
+    head: nn.Module, fusion: FusionHead, fields: dict[str, Any], tensors: dict[str, Tensor], path: str | Path
 ) -> None:
-    """Give a head the weights and the scale of a file, and freeze it."""
+    """Load the weights and the scale of a file into a head, and freeze it."""
     try:
         head.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"{path} does not hold what its metadata says: {error}") from None
     for name, value in head.state_dict().items():
         # The curve of a head that was not fitted to opinions is NaN.
-        if not value.isfinite().all() and not (name.endswith("curve") and about["opinion"] is None):
+        if not value.isfinite().all() and not (name.endswith("curve") and fields["opinion"] is None):
             raise ValueError(f"{path} is damaged: {name!r} is not finite; train it anew")
-    if about["opinion"] is not None:
+    if fields["opinion"] is not None:
         try:
-            fusion.scale = OpinionScale(**about["opinion"])
+            fusion.scale = OpinionScale(**fields["opinion"])
         except TypeError:
             raise ValueError(
-                f"{path} is damaged: {about['opinion']!r} is no scale of opinions; train it anew"
+                f"{path} is damaged: {fields['opinion']!r} is no scale of opinions; train it anew"
             ) from None
     head.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""FusionHead: named numbers about a pair of images, in; one score, out."""
+"""FusionHead: a multilayer perceptron that fuses named numbers about a pair of images into a score."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from torchmetrics_fmiqa.features.building import OwnRandomNumbers
 
-# Inputs are compressed by asinh(STEEPNESS * value / median): straight near 0, logarithmic far above it.
+# Inputs are compressed by asinh(STEEPNESS * value / median): linear near 0, logarithmic far above it.
 _STEEPNESS = 30.0
-# An input whose spread is below this share of its size is rounding, not information.
+# A spread below this share of an input's size is rounding error, not information.
 _CONSTANT = 1e-6
 
 
@@ -24,11 +24,11 @@ class OpinionScale:
     """The opinions that a head was trained with.
 
     Args:
-        mean: of the training opinions.
-        std: their standard deviation.
-        worst: the worst of them; quality 0.
-        best: the best of them; quality 100.
-        higher_is_better: their direction.
+        mean: mean of the training opinions.
+        std: standard deviation of the training opinions.
+        worst: worst training opinion; it has quality 0.
+        best: best training opinion; it has quality 100.
+        higher_is_better: direction of the opinions.
     """
 
     mean: float
@@ -39,10 +39,10 @@ class OpinionScale:
 
 
 class FusionHead(nn.Module):
-    """Fuse named inputs into one score, higher is worse, by a multilayer perceptron.
+    """Fuse named inputs into a score, higher is worse, by a multilayer perceptron.
 
-    SPIPS (Lao and Yu, arXiv 2504.17234) joins semantic, low-level and conventional terms by a multilayer perceptron and
-    publishes no more of it. **All that follows is our choice:**
+    SPIPS (Lao and Yu, arXiv 2504.17234) fuses semantic, low-level and conventional terms by a multilayer perceptron;
+    the paper has no details. **All that follows is our choice:**
 
     - Each input is compressed, ``asinh(30 x / median|x|)`` with the median over the training data, then standardised.
       Distances are skewed: most are small, a few are a hundred times larger. The factor 30 was chosen by inner
@@ -50,22 +50,22 @@ class FusionHead(nn.Module):
     - Two hidden layers of 32 and 16 with GELU, which did better than ReLU and SiLU there.
     - With ``anchored=True`` all inputs are distances that are 0 for equal images, and so is the score:
       ``softplus(f(x)) * (1 - exp(-m(x)))``, where ``m`` is the mean of ``|compressed x| / std`` over the inputs. It is
-      0 only where all inputs are, never negative, and nearly ``softplus(f(x))`` for images that differ visibly.
-      ``softplus(f(x)) - softplus(f(0))``, the obvious form, turns negative wherever the network takes an image for
-      better than its reference, and cutting that off at 0 would leave no gradient there.
-    - :meth:`quality` is a curve with two parameters that are fitted to the training opinions
+      0 only if all inputs are 0, never negative, and nearly ``softplus(f(x))`` for images that differ visibly. The
+      obvious form ``softplus(f(x)) - softplus(f(0))`` is negative where the network rates an image above its
+      reference, and clipping at 0 would leave no gradient there.
+    - :meth:`quality` is a curve with two parameters, fitted to the training opinions
       (:mod:`torchmetrics_fmiqa.fitting.calibration`).
 
     Args:
-        names: of the inputs, in the order of columns.
+        names: names of the inputs, in the order of columns.
         hidden: widths of the hidden layers.
-        linear: no hidden layer at all: a weighted sum of the compressed inputs, for the ablation.
+        linear: no hidden layer: a weighted sum of the compressed inputs, for the ablation.
         anchored: whether equal images must have the score 0, see above.
-        seed: of the initial weights.
-        made_for: what computes the inputs, such as a recipe's digest; a saved head is refused to anything else.
+        seed: seed of the initial weights.
+        made_for: source of the inputs, such as a recipe's digest; a saved head does not load for another source.
 
     Raises:
-        ValueError: for no names, for names that come twice, and for widths below 1.
+        ValueError: for no names, for repeated names, and for widths below 1.
 
     >>> inputs = torch.rand(50, 2, generator=torch.Generator().manual_seed(0))
     >>> head = FusionHead(["dinov1_l2", "psnr"])
@@ -96,9 +96,9 @@ class FusionHead(nn.Module):
         self.names = tuple(names)
         if not self.names or isinstance(names, str):
             raise ValueError(f"`names` must list the inputs, got {names!r}")
-        twice = [name for name in dict.fromkeys(self.names) if self.names.count(name) > 1]
-        if twice:
-            raise ValueError(f"the input {twice[0]!r} is named twice: inputs bind by name")
+        repeated = [name for name in dict.fromkeys(self.names) if self.names.count(name) > 1]
+        if repeated:
+            raise ValueError(f"the input {repeated[0]!r} is named twice: inputs bind by name")
         if any(width < 1 for width in hidden):
             raise ValueError(f"`hidden` must be widths of at least 1, got {tuple(hidden)}")
         self.hidden = () if linear else tuple(hidden)
@@ -113,9 +113,9 @@ class FusionHead(nn.Module):
         self.register_buffer("curve", torch.full((2,), torch.nan))
         widths = (count, *self.hidden)
         layers: list[nn.Module] = []
-        with OwnRandomNumbers(seed):  # whoever builds a head keeps theirs
-            for before, after in pairwise(widths):
-                layers += [nn.Linear(before, after), nn.GELU()]
+        with OwnRandomNumbers(seed):  # leaves the global random state untouched
+            for width_in, width_out in pairwise(widths):
+                layers += [nn.Linear(width_in, width_out), nn.GELU()]
             layers.append(nn.Linear(widths[-1], 1))
         self.network = nn.Sequential(*layers)
 
@@ -125,10 +125,10 @@ class FusionHead(nn.Module):
         return not self.hidden
 
     def gather(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Put named inputs ``(N,)`` in order, ``(N, F)``; names that the head does not know are left aside.
+        """Stack named inputs ``(N,)`` in the head's order, ``(N, F)``; unknown names are ignored.
 
         Raises:
-            ValueError: for an input that is missing.
+            ValueError: for a missing input.
         """
         missing = [name for name in self.names if name not in values]
         if missing:
@@ -137,28 +137,28 @@ class FusionHead(nn.Module):
 
     @torch.no_grad()
     def fit_inputs(self, inputs: Tensor) -> None:
-        """Take the inputs' sizes and spreads from the training data.
+        """Set the normalisation of the inputs from the training data.
 
         Args:
-            inputs: ``(N, F)`` of the training images.
+            inputs: ``(N, F)`` inputs of the training pairs.
 
         Raises:
-            ValueError: for another shape, for values that are not finite, and for an input that is constant, naming it.
+            ValueError: for another shape, and for an input that is not finite or constant.
         """
         self._check(inputs)
         inputs = inputs.to(self.mean)
-        for place, name in enumerate(self.names):
-            one = inputs[:, place]
-            bad = (~one.isfinite()).nonzero()
+        for index, name in enumerate(self.names):
+            values = inputs[:, index]
+            bad = (~values.isfinite()).nonzero()
             if len(bad):
                 raise ValueError(
-                    f"the input {name!r} is {one[bad[0]].item()} in row {bad[0].item()}: it must be finite"
+                    f"the input {name!r} is {values[bad[0]].item()} in row {bad[0].item()}: it must be finite"
                 )
-            if one.max() - one.min() <= _CONSTANT * one.abs().max():
+            if values.max() - values.min() <= _CONSTANT * values.abs().max():
                 raise ValueError(
-                    f"the input {name!r} is constant ({one[0].item():g}) in the training data: leave it out"
+                    f"the input {name!r} is constant ({values[0].item():g}) in the training data: leave it out"
                 )
-            self.knee[place] = one[one != 0].abs().median() / _STEEPNESS
+            self.knee[index] = values[values != 0].abs().median() / _STEEPNESS
         compressed = self._compressed(inputs)
         self.mean.copy_(compressed.mean(0))
         self.std.copy_(compressed.std(0))
@@ -196,7 +196,7 @@ class FusionHead(nn.Module):
             ValueError: for a head that was not fitted to opinions.
         """
         quality = self.quality(score)
-        scale = cast(OpinionScale, self.scale)  # what has a quality has a scale
+        scale = cast(OpinionScale, self.scale)  # quality() has checked that it is not None
         return scale.worst + (scale.best - scale.worst) * quality / 100
 
     def _compressed(self, inputs: Tensor) -> Tensor:

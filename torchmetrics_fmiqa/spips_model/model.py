@@ -1,4 +1,4 @@
-"""SpipsHead: the two streams of deep features and the conventional maps of a pair, in; one score, out."""
+"""The heads of SPIPS: SpipsHead with trained weights and FixedHead with fixed ones; both give a score for each pair."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
 
-# What varies by less than this share of its size is rounding, not information.
+# A variation below this share of the size is rounding error, not information.
 _CONSTANT = 1e-6
 
 #: The parts of SPIPS; each can be switched off.
 PARTS = ("semantic", "low_level", "conventional")
 
-#: Names of the inputs of the fusion, by part.
+#: Part -> names of its inputs of the fusion.
 INPUTS: dict[str, tuple[str, ...]] = {
     "semantic": (*(f"semantic_{pooled}" for pooled in POOLED), "semantic_whole"),
     "low_level": tuple(f"low_level_{pooled}" for pooled in POOLED),
@@ -27,20 +27,20 @@ INPUTS: dict[str, tuple[str, ...]] = {
 
 
 class SpipsHead(nn.Module):
-    """What SPIPS learns: a weight for each tap, a gate, and the fusion. The backbone is no part of it.
+    """The trained part of SPIPS: a weight for each tap, a gate, and the fusion. It has no backbone.
 
-    SPIPS (Lao and Yu, arXiv 2504.17234, 2025) takes early layers for low-level perception and late ones for semantics,
-    joins both with the conventional maps, and a multilayer perceptron gives the score. Neither layers nor weights nor
-    widths are published. **All that follows is our choice:**
+    SPIPS (Lao and Yu, arXiv 2504.17234, 2025) uses early layers for low-level perception and late ones for semantics. A
+    multilayer perceptron fuses both with the conventional maps to a score. The paper gives no layers, weights or
+    widths. **All that follows is our choice:**
 
-    - Each tap's distances over the patches are pooled first (mean, spread, 95th percentile), each tap is divided by
-      its own median over the training data, and a softmax of learned weights joins the taps of a stream. So all that a
-      head is given can be measured once, before any training.
-    - The semantic stream also has the distance of the scene as a whole: of the CLS token, or of the mean patch token
-      where a network has none, joined over the same taps by the same weights.
-    - A gate ``g = sigmoid(w r + b)`` sees the reference (that token at the last tap, standardised): the semantic
-      stream counts ``2 g``-fold, the low-level one ``2 (1 - g)``-fold. It starts at 1/2, where it does nothing, and is
-      there only with both streams.
+    - The distances of each tap are pooled over the patches first: mean, spread, 95th percentile. Each tap is divided by
+      its median over the training data. A softmax of learned weights averages the taps of a stream. So all inputs can
+      be measured once, before any training.
+    - The semantic stream also has a distance of the global token: the CLS token, or the mean patch token of a network
+      without one. It is averaged over the same taps by the same weights.
+    - A gate ``g = sigmoid(w r + b)`` sees the reference (its standardised global token at the last tap). The semantic
+      stream is multiplied by ``2 g``, the low-level one by ``2 (1 - g)``. The gate starts at 1/2, where it has no
+      effect. It exists only with both streams.
     - The sixteen numbers go into an anchored :class:`~torchmetrics_fmiqa.spips_model.fusion_head.FusionHead`: 0 for
       equal images, above 0 for all others, higher is worse.
 
@@ -48,14 +48,14 @@ class SpipsHead(nn.Module):
         low_level: names of the low-level taps.
         semantic: names of the semantic taps.
         channels: size of the token that the gate sees.
-        parts: which of :data:`PARTS` are used.
+        parts: the parts of :data:`PARTS` to use.
         hidden: widths of the fusion's hidden layers.
         linear: no hidden layer in the fusion, for the ablation.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         made_for: digest of the :class:`~torchmetrics_fmiqa.spips_model.recipe.SpipsRecipe` that measures its inputs.
 
     Raises:
-        ValueError: for parts that do not exist, or none.
+        ValueError: for unknown parts, or none.
 
     >>> head = SpipsHead(["blocks.0"], ["blocks.1", "blocks.2"], channels=192)
     >>> equal = Profiled(torch.zeros(2, 3, 3), torch.zeros(2, 3), torch.rand(2, 192), torch.zeros(2, 9), head.taps)
@@ -101,61 +101,65 @@ class SpipsHead(nn.Module):
 
     @property
     def gated(self) -> bool:
-        """Whether there are two streams to weigh."""
+        """Whether the head has both streams, and so a gate."""
         return {"low_level", "semantic"} <= set(self.parts)
 
     @torch.no_grad()
     def fit_inputs(self, measured: Profiled) -> None:
-        """Take the sizes and spreads of all inputs from the training data.
+        """Set the normalisation of all inputs from the training data.
 
         Args:
-            measured: of the training pairs.
+            measured: measurements of the training pairs.
 
         Raises:
-            ValueError: for measurements of other taps, for inputs that are not finite, and for an input that is
-                constant, naming it.
+            ValueError: for measurements of other taps, and for an input that is not finite or constant.
         """
         self._check(measured)
-        means, wholes = measured.spread[..., 0], measured.summary
-        for place, tap in enumerate(self.taps):
-            if ("low_level" if place < len(self.low_level) else "semantic") not in self.parts:
+        patch_means, global_distances = measured.spread[..., 0], measured.summary
+        for index, tap in enumerate(self.taps):
+            if ("low_level" if index < len(self.low_level) else "semantic") not in self.parts:
                 continue
-            for values, size in ((means[:, place], self.tap_size), (wholes[:, place], self.whole_size)):
+            for values, size in (
+                (patch_means[:, index], self.tap_size),
+                (global_distances[:, index], self.whole_size),
+            ):
                 if not values.isfinite().all():
                     raise ValueError(f"a distance at the tap {tap!r} is not finite: leave out that pair")
                 positive = values[values > 0]
                 if not len(positive):
                     raise ValueError(f"all distances at the tap {tap!r} are 0: the training pairs do not differ there")
-                size[place] = positive.median()
+                size[index] = positive.median()
         self.reference_mean.copy_(measured.reference.mean(0))
         spread = measured.reference.std(0, correction=0)
-        # A channel that all references share, but for rounding, tells nothing of them.
-        told = spread > _CONSTANT * measured.reference.abs().amax(0)
-        self.reference_std.copy_(torch.where(told, spread, 1))
+        # A channel that is equal for all references, up to rounding, has no information.
+        varies = spread > _CONSTANT * measured.reference.abs().amax(0)
+        self.reference_std.copy_(torch.where(varies, spread, 1))
         self.fusion.fit_inputs(self.inputs(measured))
 
     def inputs(self, measured: Profiled) -> Tensor:
-        """What the fusion is given, ``(N, F)``, in the order of its names."""
+        """The inputs of the fusion, ``(N, F)``, in the order of its names."""
         self._check(measured)
         dtype = self.tap_size.dtype
-        spread, whole = measured.spread.to(dtype) / self.tap_size[:, None], measured.summary.to(dtype) / self.whole_size
-        split, found = len(self.low_level), {}
+        patches = measured.spread.to(dtype) / self.tap_size[:, None]
+        global_distances = measured.summary.to(dtype) / self.whole_size
+        split, inputs = len(self.low_level), {}
         if "semantic" in self.parts:
             weights = self.semantic_weights.softmax(0)
-            pooled = (spread[:, split:] * weights[:, None]).sum(1)
-            found["semantic"] = torch.cat([pooled, (whole[:, split:] * weights).sum(1, keepdim=True)], 1)
+            pooled = (patches[:, split:] * weights[:, None]).sum(1)
+            global_distance = (global_distances[:, split:] * weights).sum(1, keepdim=True)
+            inputs["semantic"] = torch.cat([pooled, global_distance], 1)
         if "low_level" in self.parts:
-            found["low_level"] = (spread[:, :split] * self.low_level_weights.softmax(0)[:, None]).sum(1)
+            inputs["low_level"] = (patches[:, :split] * self.low_level_weights.softmax(0)[:, None]).sum(1)
         if "conventional" in self.parts:
-            found["conventional"] = measured.of_images.to(dtype)
+            inputs["conventional"] = measured.of_images.to(dtype)
         if self.gated:
             share = self.share(measured)[:, None]
-            found["semantic"] = found["semantic"] * (2 * share)
-            found["low_level"] = found["low_level"] * (2 - 2 * share)
-        return torch.cat([found[part] for part in self.parts], 1)
+            inputs["semantic"] = inputs["semantic"] * (2 * share)
+            inputs["low_level"] = inputs["low_level"] * (2 - 2 * share)
+        return torch.cat([inputs[part] for part in self.parts], 1)
 
     def share(self, measured: Profiled) -> Tensor:
-        """How much the semantic stream counts for each reference, ``(N,)`` in [0, 1]; 1/2 without two streams."""
+        """Weight of the semantic stream for each reference, ``(N,)`` in [0, 1]; 1/2 without a gate."""
         if not self.gated:
             return measured.reference.new_full((len(measured.reference),), 0.5)
         reference = measured.reference.to(self.reference_mean.dtype)
@@ -190,39 +194,38 @@ def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
     """The parts in the order of :data:`PARTS`.
 
     Raises:
-        ValueError: for parts that do not exist or come twice, or none.
+        ValueError: for unknown or repeated parts, or none.
     """
-    given = (parts,) if isinstance(parts, str) else tuple(parts)
-    if not given or len(set(given)) < len(given) or not set(given) <= set(PARTS):
+    names = (parts,) if isinstance(parts, str) else tuple(parts)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(PARTS):
         raise ValueError(f"`parts` must be one or more of {', '.join(PARTS)}, each once; got {parts!r}")
-    return tuple(part for part in PARTS if part in given)
+    return tuple(part for part in PARTS if part in names)
 
 
 _MS_SSIM = CONVENTIONAL.index("ms_ssim_mean")
-# At 1 the score agreed with people less than its streams alone did (docs/findings.md 1 has the sets; two looks).
-_SHARE_OF_MS_SSIM = 0.25
 
 
 class FixedHead:
-    """The mean of the low-level stream, the semantic stream, the scene as a whole, and a quarter of the map of MS-SSIM.
+    """SPIPS with fixed weights: the mean distance over the taps of both streams.
 
-    Each stream is the mean of its taps' mean distances, the scene as a whole that of the semantic taps' distances of
-    the CLS token (or of the mean patch token). Of the conventional maps only MS-SSIM takes part: those of PSNR and SSIM
-    are several times larger than all else, and would drown it. The choice is ours: the paper has no such score.
+    Each tap's distance is the mean over patches, as in :class:`~torchmetrics_fmiqa.FeatureDistance`. The global token
+    is not used, since divergences cannot compare one token, and neither is MS-SSIM, unless the conventional part is
+    given alone: with any weight of it the score agreed with people less (docs/spips.md). The choice is ours: the paper
+    has no such score.
 
     Args:
         low_level: names of the low-level taps.
         semantic: names of the semantic taps.
-        parts: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` are used.
+        parts: the parts of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` to use.
 
     Raises:
-        ValueError: for parts that do not exist, or none.
+        ValueError: for unknown parts, or none.
 
     >>> head = FixedHead(["blocks.0"], ["blocks.1"])
-    >>> spread, summary = torch.full((1, 2, 3), 0.4), torch.full((1, 2), 0.2)
+    >>> spread, summary = torch.tensor([[[0.4] * 3, [0.6] * 3]]), torch.zeros(1, 2)
     >>> measured = Profiled(spread, summary, torch.zeros(1, 8), torch.zeros(1, 9), ("blocks.0", "blocks.1"))
-    >>> head(measured)  # (0.4 + 0.4 + 0.2 + 0) / 3.25
-    tensor([0.3077])
+    >>> head(measured)
+    tensor([0.5000])
     """
 
     def __init__(self, low_level: Sequence[str], semantic: Sequence[str], parts: Sequence[str] = PARTS) -> None:
@@ -238,13 +241,6 @@ class FixedHead:
         if measured.labels != (*self.low_level, *self.semantic):
             taps = ", ".join((*self.low_level, *self.semantic))
             raise ValueError(f"this head takes the taps {taps}; got {', '.join(measured.labels)}")
-        split, terms = len(self.low_level), []
-        if "semantic" in self.parts:
-            terms += [measured.spread[:, split:, 0].mean(1), measured.summary[:, split:].mean(1)]
-        if "low_level" in self.parts:
-            terms.append(measured.spread[:, :split, 0].mean(1))
-        weight = float(len(terms))
-        if "conventional" in self.parts:
-            terms.append(measured.of_images[:, _MS_SSIM] * _SHARE_OF_MS_SSIM)
-            weight += _SHARE_OF_MS_SSIM
-        return torch.stack(terms, 1).sum(1) / weight
+        streams = measured.spread[..., 0].split([len(self.low_level), len(self.semantic)], 1)
+        used = [stream for name, stream in zip(("low_level", "semantic"), streams, strict=True) if name in self.parts]
+        return torch.cat(used, 1).mean(1) if used else measured.of_images[:, _MS_SSIM]

@@ -1,4 +1,4 @@
-"""SpipsRecipe: what SPIPS measures with, and where the backbone's taps split into two streams."""
+"""SpipsRecipe: the recipe that SPIPS measures with, and the split of its taps into two streams."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from typing_extensions import Unpack
 from torchmetrics_fmiqa.comparator.tap_statistics import Profile
 from torchmetrics_fmiqa.features.network import Network, load_network
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
-from torchmetrics_fmiqa.recipes.backbone_defaults import own_fields
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.spips_model.quality_maps import conventional
 
-# Part of every digest: raise it when the same fields start to mean other inputs of a head.
+# Part of every digest: increase it when the same fields give a head other inputs than before.
 _VERSION = 1
 
-# Named recipes that have one tap, or several distances, where SPIPS takes two streams of taps by one distance.
-_EMBEDDED = {"taps": (0, 1), "distance": "cosine"}
+# SPIPS needs two streams of taps; changes to named recipes that have one tap, or early ones alone.
+_EMBEDDED = {"taps": (0, 1)}
 _NAMED: dict[str, dict[str, Any]] = {
     "default": _EMBEDDED,
     "embedded": _EMBEDDED,
@@ -33,19 +32,19 @@ _NAMED: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class SpipsRecipe:
-    """All that fixes what a SPIPS head is given.
+    """Everything that determines the inputs of a SPIPS head.
 
     Args:
-        recipe: the backbone, and how it is read: weights, normalisation, resolution, one distance of
-            l2, cosine and angular.
-        low_level: taps of the low-level stream; ``None`` for those of the recipe that are not in ``semantic``, and
-            without that for the first half of them, the larger one.
-        semantic: taps of the semantic stream; ``None`` for those of the recipe that are not in ``low_level``. They also
-            give the distance of the scene as a whole; the last of them gives what a gate sees of the reference.
+        recipe: backbone, weights, normalisation, resolution policy, and a distance: l2, cosine or angular, or
+            one that joins some of them with divergences.
+        low_level: taps of the low-level stream. ``None`` takes the recipe's taps that are not in ``semantic``; if that
+            is ``None`` too, the first half of the recipe's taps, rounded up.
+        semantic: taps of the semantic stream. ``None`` takes the recipe's taps that are not in ``low_level``. They also
+            give the distance of the global token, and the last of them gives the token that the gate sees.
 
     Raises:
-        ValueError: for taps that the backbone does not have, a stream without taps, a tap in both streams, and a
-            distance of another kind: it compares what stands for the whole scene too, one token.
+        ValueError: for taps that the backbone does not have, a stream without taps, a tap in both streams, and any
+            other distance: it must be able to compare a single global token.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
 
     >>> streams = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 6, 10, 11]))
@@ -59,24 +58,21 @@ class SpipsRecipe:
 
     def __post_init__(self) -> None:
         network = load_network(self.recipe.backbone, self.recipe.weights)  # type: ignore[arg-type]
-        known = network.resolve(self.recipe.taps)
+        all_taps = network.resolve(self.recipe.taps)
         low = self._resolved("low_level", network)
         semantic = self._resolved("semantic", network)
         if low is None:
-            early = known[: -(-len(known) // 2)] if semantic is None else known
-            low = tuple(tap for tap in early if semantic is None or tap not in semantic)
+            candidates = all_taps[: -(-len(all_taps) // 2)] if semantic is None else all_taps
+            low = tuple(tap for tap in candidates if semantic is None or tap not in semantic)
         if semantic is None:
-            semantic = tuple(tap for tap in known if tap not in low)
+            semantic = tuple(tap for tap in all_taps if tap not in low)
         for name, taps in (("low_level", low), ("semantic", semantic)):
             if not taps:
-                raise ValueError(f"`{name}` has no taps: of {', '.join(known)}, the other stream has all")
+                raise ValueError(f"`{name}` has no taps: of {', '.join(all_taps)}, the other stream has all")
         both = [tap for tap in low if tap in semantic]
         if both:
             raise ValueError(f"the tap {both[0]!r} is in both streams: leave it out of `low_level` or `semantic`")
         recipe = self.recipe.replace(taps=(*low, *semantic), tap_weights=None, tokens="patch")
-        # What a backbone brings for scores of its own may be more than the one pointwise distance that SPIPS takes.
-        if recipe.distance == own_fields(recipe.backbone).get("distance"):
-            recipe = recipe.replace(distance="cosine")
         for name, value in (("low_level", low), ("semantic", semantic), ("recipe", recipe)):
             object.__setattr__(self, name, value)
         self.profile  # noqa: B018 (raises for a recipe that has none)
@@ -97,7 +93,7 @@ class SpipsRecipe:
 
     @cached_property
     def profile(self) -> Profile:
-        """What a comparator is asked for."""
+        """The measurements that a comparator makes for a head."""
         return Profile(self.recipe, conventional)
 
     @property
@@ -107,7 +103,7 @@ class SpipsRecipe:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that are equal for recipes that give a head the same inputs."""
+        """Twelve hexadecimal digits, equal for recipes that give a head the same inputs."""
         text = f"spips {_VERSION}|{self.recipe.digest}|{self.low_level}|{self.semantic}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -118,7 +114,7 @@ class SpipsRecipe:
         return self
 
 
-#: What doors take for a recipe.
+#: Argument types of a SPIPS recipe.
 AnyRecipe = Recipe | SpipsRecipe | str | Path
 
 
@@ -128,23 +124,23 @@ def as_spips_recipe(
     semantic: Taps | None = None,
     **overrides: Unpack[RecipeFields],
 ) -> SpipsRecipe:
-    """The SPIPS recipe that a door was given.
+    """Return a SPIPS recipe from any form of the argument.
 
     Args:
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a SPIPS recipe.
         low_level: as in :class:`SpipsRecipe`.
-        semantic: likewise.
+        semantic: as in :class:`SpipsRecipe`.
         overrides: fields of the recipe.
 
     Raises:
-        ValueError: as :class:`SpipsRecipe`, for fields beside a SPIPS recipe, which has them all, and for those that
+        ValueError: as in :class:`SpipsRecipe`, for fields beside a SPIPS recipe, which has its own, and for fields that
             SPIPS does not use.
     """
     if isinstance(recipe, SpipsRecipe):
         taps = {"low_level": low_level, "semantic": semantic}
-        given = [*(name for name, value in taps.items() if value is not None), *overrides]
-        if given:
-            raise ValueError(f"a SpipsRecipe has its own `{given[0]}`: make another one instead")
+        extra = [*(name for name, value in taps.items() if value is not None), *overrides]
+        if extra:
+            raise ValueError(f"a SpipsRecipe has its own `{extra[0]}`: make another one instead")
         return recipe
     ignored = [name for name in ("tokens", "tap_weights") if overrides.get(name) is not None]
     if ignored:
@@ -153,13 +149,13 @@ def as_spips_recipe(
 
 
 def plain_recipe(recipe: Recipe | NamedRecipe | str | Path = "default", **overrides: Unpack[RecipeFields]) -> Recipe:
-    """The recipe that SPIPS splits into streams: of a named one with a single tap or several distances, its own form.
+    """The recipe that SPIPS splits into streams; named recipes that do not fit SPIPS are adapted.
 
-    >>> plain_recipe("embedded").taps, plain_recipe("embedded").distance
-    ((0, 1), 'cosine')
+    >>> plain_recipe("embedded").taps
+    (0, 1)
 
     Raises:
-        ValueError: as :func:`~torchmetrics_fmiqa.recipes.as_recipe`.
+        ValueError: as in :func:`~torchmetrics_fmiqa.recipes.as_recipe`.
     """
-    own = _NAMED.get(recipe, {}) if isinstance(recipe, str) and "backbone" not in overrides else {}
-    return as_recipe(recipe, **{**own, **overrides})
+    changes = _NAMED.get(recipe, {}) if isinstance(recipe, str) and "backbone" not in overrides else {}
+    return as_recipe(recipe, **{**changes, **overrides})

@@ -1,4 +1,4 @@
-"""SpipsScorer: (preds, target) -> one score an image, through the corridor and a head."""
+"""SpipsScorer: a score for each pair of images, by a comparator and a head; and the recipe for a head."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ Head = SpipsHead | str | Path | None
 
 
 class SpipsScorer:
-    """Scores pairs by SPIPS. Immutable and shared; nothing in it is ever trained or moved.
+    """Scores pairs by SPIPS. It is immutable and shared: nothing in it is trained or moved.
 
     Args:
-        recipe: what to measure with.
+        recipe: backbone and taps to measure with.
         head: a trained head or its file; ``None`` for fixed weights.
-        parts: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; a head has its own.
+        parts: the parts of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` that the fixed weights use; a trained
+            head has its own.
         precision: as in :class:`~torchmetrics_fmiqa.FeatureComparator`.
-        grad_checkpointing: likewise.
-        tile_batch: likewise.
+        grad_checkpointing: as in :class:`~torchmetrics_fmiqa.FeatureComparator`.
+        tile_batch: as in :class:`~torchmetrics_fmiqa.FeatureComparator`.
 
     Raises:
-        ValueError: for a head that was trained for another recipe, and for parts beside a head that has others.
+        ValueError: for a head that was trained for another recipe, and for other parts than the head's.
     """
 
     def __init__(
@@ -53,12 +54,12 @@ class SpipsScorer:
         tile_batch: int = 32,
     ) -> None:
         self.recipe = recipe
-        wanted = None if parts is None else check_parts(parts)
-        self.head = _fixed(recipe, wanted) if head is None else _trained(recipe, head)
-        if wanted is not None and wanted != self.head.parts:
+        checked_parts = None if parts is None else check_parts(parts)
+        self.head = _fixed_head(recipe, checked_parts) if head is None else _trained_head(recipe, head)
+        if checked_parts is not None and checked_parts != self.head.parts:
             raise ValueError(
-                f"this head was trained with {', '.join(self.head.parts)}, not {', '.join(wanted)}: leave out `parts`, "
-                "or train a head without the others"
+                f"this head was trained with {', '.join(self.head.parts)}, not {', '.join(checked_parts)}: "
+                "leave out `parts`, or train a head without the others"
             )
         self.comparator = FeatureComparator(recipe.profile, precision, grad_checkpointing, tile_batch)
         self._copies: dict[tuple[torch.device, torch.dtype], SpipsHead] = {}
@@ -71,10 +72,10 @@ class SpipsScorer:
 
     @property
     def identity(self) -> str:
-        """What tells its numbers from those of others."""
+        """A text that is equal for scorers that give equal scores."""
         if isinstance(self.head, FixedHead):
             return f"{self.recipe.digest} fixed {self.head.parts}"
-        return f"{self.recipe.digest} {content(self.head)}"
+        return f"{self.recipe.digest} {head_key(self.head)}"
 
     def __call__(
         self,
@@ -85,15 +86,15 @@ class SpipsScorer:
         crop_border: int = 0,
         validate: bool = True,
     ) -> Tensor:
-        """Score a batch of pairs: ``(N,)``, higher is worse; arguments as of the comparator."""
+        """Score a batch of pairs: ``(N,)``, higher is worse; for the arguments see the comparator."""
         return self.score(self.comparator(preds, target, mask, data_range, crop_border, validate)[0])
 
     def score(self, measured: Profiled) -> Tensor:
-        """Score what was measured, ``(N,)`` in its dtype, on its device."""
+        """Score measured pairs: ``(N,)``, in their dtype and on their device."""
         if isinstance(self.head, FixedHead):
             return self.head(measured)
-        found: Tensor = self._on(measured.spread.device, measured.spread.dtype)(measured)
-        return found
+        scores: Tensor = self._head_on(measured.spread.device, measured.spread.dtype)(measured)
+        return scores
 
     def quality(self, score: Tensor) -> Tensor:
         """Quality of scores ``(N,)``, 100 for equal images.
@@ -102,10 +103,10 @@ class SpipsScorer:
             ValueError: without a head that was fitted to opinions.
         """
         self.check_quality()
-        return self._on(score.device, score.dtype).quality(score)
+        return self._head_on(score.device, score.dtype).quality(score)
 
     def check_quality(self) -> None:
-        """Check that there is a quality.
+        """Check that scores have a quality.
 
         Raises:
             ValueError: without a head that was fitted to opinions.
@@ -116,7 +117,7 @@ class SpipsScorer:
                 "of opinions): take output='distance', or give such a head"
             )
 
-    def _on(self, device: torch.device, dtype: torch.dtype) -> SpipsHead:
+    def _head_on(self, device: torch.device, dtype: torch.dtype) -> SpipsHead:
         key = (device, dtype)
         if key not in self._copies:
             self._copies[key] = self._copy(device, dtype)
@@ -128,26 +129,26 @@ class SpipsScorer:
             return copy.deepcopy(self.head).to(device, dtype)  # type: ignore[union-attr]
 
 
-def _fixed(recipe: SpipsRecipe, parts: tuple[str, ...] | None) -> FixedHead:
+def _fixed_head(recipe: SpipsRecipe, parts: tuple[str, ...] | None) -> FixedHead:
     return FixedHead(recipe.low_level, recipe.semantic, parts or PARTS)  # type: ignore[arg-type]
 
 
-def _trained(recipe: SpipsRecipe, head: SpipsHead | str | Path) -> SpipsHead:
+def _trained_head(recipe: SpipsRecipe, head: SpipsHead | str | Path) -> SpipsHead:
     if isinstance(head, (str, Path)):
         return load_spips(head, recipe)
     if not isinstance(head, SpipsHead):
         raise ValueError(f"`head` must be a SpipsHead or a .safetensors file of one, got {type(head).__name__}")
     check_made_for(head, recipe)
-    check_finite(head, "the head", buffers=False)  # the curve of a head without opinions is NaN
+    check_finite(head, "the head", buffers=False)  # the curve of a head that was not fitted to opinions is NaN
     with copied_in_the_open():
         return copy.deepcopy(head).cpu().eval().requires_grad_(False)
 
 
-def content(head: Head) -> str:
-    """What tells the numbers of a head from those of another: of its weights, or of its file.
+def head_key(head: Head) -> str:
+    """A text that is equal for heads that give equal scores: a digest of the weights or of the file.
 
     Raises:
-        ValueError: for a file that is not there.
+        ValueError: for a file that does not exist.
     """
     if isinstance(head, SpipsHead):
         scale = repr(head.fusion.scale).encode()
@@ -166,18 +167,18 @@ def recipe_for(
     semantic: Taps | None,
     **overrides: Unpack[RecipeFields],
 ) -> SpipsRecipe:
-    """The SPIPS recipe that a door was given.
+    """The SPIPS recipe for the arguments of a metric, a loss or a function.
 
     Args:
-        recipe: as of :func:`~torchmetrics_fmiqa.spips_model.recipe.as_spips_recipe`; ``None`` takes what a head's
-            file was trained for, its split into streams too, and without a file the default.
+        recipe: as in :func:`~torchmetrics_fmiqa.spips_model.recipe.as_spips_recipe`; ``None`` takes the recipe and the
+            streams that the head's file was trained for, and without a file the default.
         head: a head or its file.
         low_level: taps of the low-level stream.
         semantic: taps of the semantic stream.
         overrides: fields of the recipe.
 
     Raises:
-        ValueError: as there, and for a file that cannot be read.
+        ValueError: as in that function, and for a file that cannot be read.
         WeightsUnavailableError: if pretrained weights cannot be downloaded.
     """
     if recipe is None and isinstance(head, (str, Path)) and "backbone" not in overrides:
@@ -190,7 +191,7 @@ def check_made_for(head: SpipsHead, recipe: SpipsRecipe) -> None:
     """Check that a head was trained for a recipe.
 
     Raises:
-        ValueError: if it was trained for another.
+        ValueError: if it was trained for another one.
     """
     if head.made_for != recipe.digest:
         raise ValueError(

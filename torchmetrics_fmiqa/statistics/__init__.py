@@ -1,8 +1,8 @@
-"""Agreement of metric scores with human opinion: numbers in, numbers out.
+"""Agreement of metric scores with human opinion.
 
-The lowest room of the package: numpy and scipy, no torch. Scores are columns ``(n,)`` or tables ``(n, M)``, one row an
-image; opinions ``(n,)``; references and types ``(n,)`` ids. Correlations are positive for a metric that agrees once
-both were turned to one direction (:func:`aligned`, or the arguments of :func:`agreement`).
+This room uses numpy and scipy, no torch. Scores are columns ``(n,)`` or tables ``(n, M)``, a row for each image.
+Opinions are ``(n,)``; references and types are ids ``(n,)``. Correlations are positive for a metric that agrees, once
+scores and opinions have the same direction (:func:`aligned`, or the arguments of :func:`agreement`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How sure an agreement is: a bootstrap over references, exact in its ties, of many metrics at once.
+"""Bootstrap over references: the uncertainty of correlations, of many metrics at once, with exact ties.
 
-Images of one reference resemble each other, so references are drawn, with replacement, all their images together. A
-resample is then a whole number for each image, how often its reference was drawn, and nothing needs to be repeated or
-sorted again: the mean rank of tied images is a cumulative sum of these weights over the images in sorted order.
+Images of the same reference resemble each other. So references are drawn with replacement, with all their images. A
+resample then gives each image an integer weight: how often its reference was drawn. Nothing is copied or sorted again:
+the mean rank of tied images is a cumulative sum of these weights over the sorted images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from torchmetrics_fmiqa.statistics.correlation import srcc_by_group
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers, groups, not_finite, opinions, table, unusable
 
-# Numbers held by one of the handful of arrays that a chunk of resamples needs.
+# Size of each working array of a chunk of resamples, in numbers.
 _CHUNK = 400_000
 
 
@@ -27,12 +27,12 @@ class Resamples:
 
     Args:
         metrics: names of the columns.
-        references: how many references there were to draw from.
-        srcc: Spearman's.
-        plcc_raw: Pearson's, of the scores as they are.
-        plcc: Pearson's, of the fitted values. The fit is that of all images in every resample; its own uncertainty is
-            not in here.
-        within_reference: mean over the references drawn of the SRCC within each.
+        references: number of references to draw from.
+        srcc: Spearman's correlation.
+        plcc_raw: Pearson's correlation of the raw scores.
+        plcc: Pearson's correlation of the fitted values. Every resample uses the fit to all images, so the uncertainty
+            of the fit is not included.
+        within_reference: mean over the drawn references of the SRCC within each.
     """
 
     metrics: tuple[str, ...]
@@ -51,18 +51,18 @@ def resample(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Resamples:
-    """Draw references again and again, and correlate metrics with opinion in each resample.
+    """Correlate metrics with opinion in bootstrap resamples of the references.
 
-    All metrics meet the same resamples, and so does another call with the same references and seed: differences between
-    metrics can be taken resample by resample.
+    All metrics use the same resamples. Another call with the same references and seed uses them too. So differences
+    between metrics can be computed resample by resample.
 
     Args:
         scores: ``{name: (n,)}`` or ``(n, M)``.
         opinion: ``(n,)``.
-        reference: ``(n,)`` ids, numbers or names; without them every image is drawn by itself.
-        fitted: ``(n, M)`` opinions that a fit to all images predicts, for ``plcc``.
-        resamples: how many.
-        seed: of the draws.
+        reference: ``(n,)`` ids, numbers or names; without them images are drawn one by one.
+        fitted: ``(n, M)`` opinions predicted by a fit to all images, for ``plcc``.
+        resamples: number of resamples.
+        seed: seed of the draws.
 
     Raises:
         ValueError: for fewer than 2 references or 1 resample, bad opinions, or columns of different lengths.
@@ -88,25 +88,25 @@ def resample(
     if fits.shape != columns.shape:
         raise ValueError(f"`fitted` must have one column for each metric, {columns.shape}, got {fits.shape}")
     ranking = _Ranking(columns, y, group, count)
-    straight, curved = _Moments(columns, y, group, count), _Moments(fits, y, group, count)
-    # Images drawn by themselves have nothing within them.
+    raw_moments, fitted_moments = _Moments(columns, y, group, count), _Moments(fits, y, group, count)
+    # Without references there are no groups to correlate within.
     within = np.full((count, len(metrics)), np.nan) if reference is None else srcc_by_group(columns, y, group, count)
     chunk = max(1, _CHUNK // max(len(y), count))
     parts = [
-        (ranking.srcc(drawn), straight.plcc(drawn), curved.plcc(drawn), _mean_of_drawn(within, drawn))
+        (ranking.srcc(drawn), raw_moments.plcc(drawn), fitted_moments.plcc(drawn), _mean_of_drawn(within, drawn))
         for drawn in draws(count, resamples, seed, chunk)
     ]
-    joined = [np.concatenate(one) for one in zip(*parts, strict=True)]
+    joined = [np.concatenate(chunks) for chunks in zip(*parts, strict=True)]
     return Resamples(tuple(metrics), count, *joined)
 
 
 def interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
     """Percentile interval over resamples, ``(B, ...) -> ((...), (...))``: lower and upper limit.
 
-    Resamples without a value (a metric that is constant there) are left out; without any the limits are NaN.
+    NaN resamples are left out; if all are NaN, so are the limits.
 
     Raises:
-        ValueError: if the level is no share between 0 and 1.
+        ValueError: if the level is not between 0 and 1.
 
     >>> low, high = interval(np.arange(1001.0), level=0.9)
     >>> round(float(low), 6), round(float(high), 6)
@@ -122,9 +122,11 @@ def interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[Floats, Floats
 
 
 def draws(count: int, resamples: int, seed: int, chunk: int) -> Iterator[Floats]:
-    """How often each of ``count`` references was drawn, ``(count, B)``, in chunks that change nothing about the draws.
+    """Yield how often each of ``count`` references is drawn, ``(count, B)``, in chunks of resamples.
 
-    >>> [one.sum(0) for one in draws(5, resamples=3, seed=0, chunk=2)]
+    The size of the chunks does not change the draws.
+
+    >>> [drawn.sum(0) for drawn in draws(5, resamples=3, seed=0, chunk=2)]
     [array([5., 5.]), array([5.])]
     """
     generator = np.random.default_rng(seed)
@@ -135,12 +137,12 @@ def draws(count: int, resamples: int, seed: int, chunk: int) -> Iterator[Floats]
 
 
 class _Order(NamedTuple):
-    """A column in its sorted order.
+    """The sorted order of a column.
 
     Args:
-        rows: ``(n,)`` the images from the lowest to the highest.
+        rows: ``(n,)`` rows of the images, from the lowest value to the highest.
         group: ``(n,)`` their references.
-        starts: where each set of ties starts; ``None`` if there are no ties.
+        starts: index at which each set of ties starts; ``None`` if there are no ties.
     """
 
     rows: Integers
@@ -154,47 +156,47 @@ class _Order(NamedTuple):
         starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
         return cls(rows, group[rows], starts if len(starts) < len(rows) else None)
 
-    def together(self, values: Floats) -> Floats:
-        """Sums ``(k, B)`` over each set of ties of ``(n, B)``."""
+    def sum_ties(self, values: Floats) -> Floats:
+        """Sum ``(n, B)`` values over each set of ties, to ``(k, B)``."""
         return values if self.starts is None else np.add.reduceat(values, self.starts, axis=0)
 
-    def apart(self, values: Floats) -> Floats:
-        """The value ``(n, B)`` of each image of its set of ties ``(k, B)``."""
+    def spread_ties(self, values: Floats) -> Floats:
+        """Repeat the value of each set of ties ``(k, B)`` for its images, to ``(n, B)``."""
         if self.starts is None:
             return values
         return np.repeat(values, np.diff(self.starts, append=len(self.rows)), axis=0)
 
 
 class _Ranking:
-    """SRCC under weights. Doubled ranks are whole numbers below 2^53 / n^2, so that all sums are exact."""
+    """Weighted SRCC. Doubled ranks are integers below 2^53 / n^2, so all sums are exact."""
 
     def __init__(self, scores: Floats, opinion: Floats, group: Integers, count: int) -> None:
         self.sizes = np.bincount(group, minlength=count).astype(np.float64)
         self.opinion = _Order.of(opinion, group)
-        self.metrics = [None if unusable(one) else _Order.of(one, group) for one in scores.T]
+        self.metrics = [None if unusable(column) else _Order.of(column, group) for column in scores.T]
 
     def srcc(self, drawn: Floats) -> Floats:
         """SRCC of all metrics, ``(B, M)``, for references drawn ``(count, B)`` times."""
-        found = np.full((drawn.shape[1], len(self.metrics)), np.nan)
+        correlations = np.full((drawn.shape[1], len(self.metrics)), np.nan)
         images = self.sizes @ drawn
         weights = drawn[self.opinion.group]
-        ranks, spread = self._centred(self.opinion, weights, images, drawn)
-        weights *= self.opinion.apart(ranks)
+        ranks, opinion_spread = self._centred(self.opinion, weights, images, drawn)
+        weights *= self.opinion.spread_ties(ranks)
         opinion = np.empty_like(weights)
         opinion[self.opinion.rows] = weights
-        for place, order in enumerate(self.metrics):
+        for index, order in enumerate(self.metrics):
             if order is None:
                 continue
-            ranks, own_spread = self._centred(order, drawn[order.group], images, drawn)
-            shared = np.einsum("kb,kb->b", ranks, order.together(opinion[order.rows]))
+            ranks, metric_spread = self._centred(order, drawn[order.group], images, drawn)
+            covariance = np.einsum("kb,kb->b", ranks, order.sum_ties(opinion[order.rows]))
             with np.errstate(divide="ignore", invalid="ignore"):
-                found[:, place] = shared / np.sqrt(spread * own_spread)
-        return np.asarray(np.clip(found, -1, 1))
+                correlations[:, index] = covariance / np.sqrt(opinion_spread * metric_spread)
+        return np.asarray(np.clip(correlations, -1, 1))
 
     def _centred(self, order: _Order, weights: Floats, images: Floats, drawn: Floats) -> tuple[Floats, Floats]:
-        """Ranks minus their mean ``(k, B)`` of each set of ties, and the sum of their squares ``(B,)`` over images."""
-        tied = order.together(weights)
-        # Among W images drawn, w of them tied, the ranks W' + 1 ... W' + w share their mean W' + (w + 1) / 2.
+        """Centred ranks ``(k, B)`` of each set of ties, and the sum ``(B,)`` of their squares over images."""
+        tied = order.sum_ties(weights)
+        # After W' images, w tied ones have the ranks W' + 1 ... W' + w and share their mean W' + (w + 1) / 2.
         ranks = np.cumsum(tied, axis=0)
         ranks -= 0.5 * tied
         ranks -= 0.5 * images
@@ -203,32 +205,31 @@ class _Ranking:
 
 
 class _Moments:
-    """PLCC under weights, from sums over each reference, which are taken once."""
+    """Weighted PLCC, from sums over each reference that are computed once."""
 
     def __init__(self, scores: Floats, opinion: Floats, group: Integers, count: int) -> None:
-        # A column without a correlation is left at zero, where its variance is none.
-        usable = [not (unusable(one) or not_finite(one)) for one in scores.T]
+        usable = [not (unusable(column) or not_finite(column)) for column in scores.T]
         self.columns = np.flatnonzero(usable)
         self.width = scores.shape[1]
         x, y = _standardised(scores[:, self.columns]), _standardised(opinion[:, None])
         order = np.argsort(group, kind="stable")
         starts = np.searchsorted(group[order], np.arange(count))
-        # Every reference has an image, so that no sum is empty.
+        # Every reference has an image, so no sum is empty.
         self.sums = [
-            np.add.reduceat(one[order], starts, axis=0) for one in (np.ones_like(y), x, y, x * x, y * y, x * y)
+            np.add.reduceat(term[order], starts, axis=0) for term in (np.ones_like(y), x, y, x * x, y * y, x * y)
         ]
 
     def plcc(self, drawn: Floats) -> Floats:
         """PLCC of all metrics, ``(B, M)``, for references drawn ``(count, B)`` times."""
-        images, x, y, xx, yy, xy = (drawn.T @ one for one in self.sums)
+        images, x, y, xx, yy, xy = (drawn.T @ sums for sums in self.sums)
         spread_x, spread_y = xx / images - (x / images) ** 2, yy / images - (y / images) ** 2
         with np.errstate(divide="ignore", invalid="ignore"):
             value = (xy / images - x * y / images**2) / np.sqrt(spread_x * spread_y)
-        # A column that is constant in a resample: what is left is rounding.
+        # In a resample where a column is constant, the spread is rounding error.
         value[(spread_x <= 1e-14 * xx / images) | np.broadcast_to(spread_y <= 1e-14 * yy / images, x.shape)] = np.nan
-        found = np.full((drawn.shape[1], self.width), np.nan)
-        found[:, self.columns] = np.clip(value, -1, 1)
-        return found
+        correlations = np.full((drawn.shape[1], self.width), np.nan)
+        correlations[:, self.columns] = np.clip(value, -1, 1)
+        return correlations
 
 
 def _standardised(values: Floats) -> Floats:
@@ -237,7 +238,7 @@ def _standardised(values: Floats) -> Floats:
 
 
 def _mean_of_drawn(values: Floats, drawn: Floats) -> Floats:
-    """Mean of ``(count, M)`` values, those that are known, over references drawn ``(count, B)`` times: ``(B, M)``."""
+    """Mean of the ``(count, M)`` values that are not NaN over references drawn ``(count, B)`` times: ``(B, M)``."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.asarray((drawn.T @ np.where(known, values, 0.0)) / (drawn.T @ known.astype(np.float64)))

@@ -1,4 +1,4 @@
-"""Which way is better: scores and opinions turned so that agreement is positive."""
+"""Bring scores and opinions to the same direction, and infer an unknown direction of opinions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torchmetrics_fmiqa.statistics.inputs import Floats, opinions, table
 
 
 class Direction(NamedTuple):
-    """The direction of an opinion as metrics of known direction see it.
+    """The direction of an opinion, voted by metrics of known direction.
 
     Args:
-        opinion_higher_is_better: what most of them say.
-        agreeing: how many say so.
-        asked: how many had a say: those with an SRCC other than 0.
+        opinion_higher_is_better: the majority's vote.
+        agreeing: number of metrics in the majority.
+        asked: number of metrics with a vote, those with an SRCC other than 0.
     """
 
     opinion_higher_is_better: bool
@@ -32,37 +32,37 @@ def aligned(
     scores_higher_is_better: bool | Sequence[bool],
     opinion_higher_is_better: bool,
 ) -> tuple[Floats, Floats]:
-    """Turn scores ``(n,)`` or ``(n, M)`` and opinions ``(n,)`` so that higher is better in both.
+    """Negate scores ``(n,)`` or ``(n, M)`` and opinions ``(n,)`` where needed, so that higher is better in both.
 
-    A metric that agrees with people then correlates positively, whichever way it and the opinions were written.
+    A metric that agrees with people then correlates positively.
 
     Args:
-        scores: of one metric or of several.
+        scores: scores of one or several metrics.
         opinion: MOS (higher is better) or DMOS (usually higher is worse).
-        scores_higher_is_better: of all metrics alike, or of each.
-        opinion_higher_is_better: of the opinions.
+        scores_higher_is_better: direction of all metrics, or of each.
+        opinion_higher_is_better: direction of the opinions.
 
     Raises:
-        ValueError: if there is not one direction for each metric.
+        ValueError: if the number of directions is not that of the metrics.
 
     >>> aligned([0.1, 0.5], [90.0, 40.0], scores_higher_is_better=False, opinion_higher_is_better=True)
     (array([-0.1, -0.5]), array([90., 40.]))
     """
-    turned = np.asarray(scores, dtype=np.float64)
-    signs = _signs(scores_higher_is_better, turned.shape[1] if turned.ndim > 1 else 1)
+    values = np.asarray(scores, dtype=np.float64)
+    signs = _signs(scores_higher_is_better, values.shape[1] if values.ndim > 1 else 1)
     opinion = np.asarray(opinion, dtype=np.float64)
-    return turned * (signs if turned.ndim > 1 else signs[0]), opinion if opinion_higher_is_better else -opinion
+    return values * (signs if values.ndim > 1 else signs[0]), opinion if opinion_higher_is_better else -opinion
 
 
 def infer_direction(
     scores: npt.ArrayLike, opinion: npt.ArrayLike, scores_higher_is_better: bool | Sequence[bool]
 ) -> Direction:
-    """Find the direction of ``(n,)`` opinions from metrics ``(n, M)`` of known direction, by majority of their SRCC.
+    """Infer the direction of ``(n,)`` opinions from metrics ``(n, M)`` of known direction, by majority of their SRCC.
 
-    Ask metrics that are known to follow people, and look at how many agree: a near tie settles nothing.
+    Use metrics that are known to agree with people, and look at how many agree: a near tie decides nothing.
 
     Raises:
-        ValueError: if there is not one direction for each metric, or the metrics are divided equally.
+        ValueError: if the number of directions is not that of the metrics, or the vote is a tie.
 
     >>> psnr, dmos = [40.0, 30.0, 20.0, 25.0], [10.0, 30.0, 60.0, 50.0]
     >>> infer_direction(psnr, dmos, scores_higher_is_better=True)
@@ -70,8 +70,8 @@ def infer_direction(
     """
     y = opinions(opinion)
     _, columns = table(scores, len(y))
-    found = np.array([srcc(one, y).value for one in columns.T])
-    signs = np.sign(np.nan_to_num(found)) * _signs(scores_higher_is_better, columns.shape[1])
+    correlations = np.array([srcc(column, y).value for column in columns.T])
+    signs = np.sign(np.nan_to_num(correlations)) * _signs(scores_higher_is_better, columns.shape[1])
     higher, lower = int((signs > 0).sum()), int((signs < 0).sum())
     if higher == lower:
         raise ValueError(

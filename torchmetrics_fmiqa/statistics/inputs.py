@@ -1,4 +1,4 @@
-"""Checks of what comes in, shared by all of the statistics."""
+"""Checks of the inputs that all statistics share."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Floats = npt.NDArray[np.float64]
 #: A column of int64.
 Integers = npt.NDArray[np.int64]
 
-#: A correlation of fewer pairs says nothing: two points always lie on a line.
+#: The fewest pairs for a correlation: two points are always on a line.
 FEWEST = 3
 
 
 def column(values: npt.ArrayLike, name: str, count: int | None = None) -> Floats:
-    """Return ``(n,)`` float64.
+    """Check a column of numbers and return it as ``(n,)`` float64.
 
     Raises:
-        ValueError: if the values are no numbers, no single column, or not ``count`` of them.
+        ValueError: if the values are not numbers, not a single column, or not ``count`` of them.
 
     >>> column([1, 2, 3], "scores")
     array([1., 2., 3.])
@@ -34,7 +34,7 @@ def column(values: npt.ArrayLike, name: str, count: int | None = None) -> Floats
 
 
 def opinions(values: npt.ArrayLike, name: str = "opinion") -> Floats:
-    """Return ``(n,)`` human opinions, which must be complete: every result of a table rests on them.
+    """Check ``(n,)`` human opinions, which must be complete: every result of a table depends on them.
 
     Raises:
         ValueError: if there are fewer than 3, some are not finite, or all are equal.
@@ -54,7 +54,7 @@ def opinions(values: npt.ArrayLike, name: str = "opinion") -> Floats:
 
 
 def table(scores: Mapping[str, npt.ArrayLike] | npt.ArrayLike, count: int | None = None) -> tuple[list[str], Floats]:
-    """Return the names of the metrics and their scores ``(n, M)``; a table without names counts its columns.
+    """Return the names of the metrics and their scores ``(n, M)``; unnamed columns are named by their index.
 
     Raises:
         ValueError: if there is no column, or the columns differ in length or from ``count``.
@@ -75,16 +75,16 @@ def table(scores: Mapping[str, npt.ArrayLike] | npt.ArrayLike, count: int | None
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] == 0 or (count is not None and len(array) != count):
-        wanted = "n" if count is None else count
-        raise ValueError(f"`scores` must be {{name: ({wanted},)}} or a table ({wanted}, M), got shape {array.shape}")
-    return [str(place) for place in range(array.shape[1])], array
+        rows = "n" if count is None else count
+        raise ValueError(f"`scores` must be {{name: ({rows},)}} or a table ({rows}, M), got shape {array.shape}")
+    return [str(index) for index in range(array.shape[1])], array
 
 
 def groups(ids: npt.ArrayLike, name: str, count: int) -> tuple[list[str], Integers]:
-    """Return the names of the groups, sorted, and ``(n,)`` the place of each image's group among them.
+    """Return the sorted names of the groups, and for each image the index of its group ``(n,)``.
 
     Raises:
-        ValueError: if there is not one id an image.
+        ValueError: if there is not exactly one id for each image.
 
     >>> groups(["bikes", "house", "bikes"], "reference", 3)
     (['bikes', 'house'], array([0, 1, 0]))
@@ -97,11 +97,11 @@ def groups(ids: npt.ArrayLike, name: str, count: int) -> tuple[list[str], Intege
     if array.dtype == object:
         array = array.astype(str)
     names, codes = np.unique(array, return_inverse=True)
-    return [str(one) for one in names], codes.reshape(-1).astype(np.int64)
+    return [str(name) for name in names], codes.reshape(-1).astype(np.int64)
 
 
 def unusable(scores: Floats) -> str:
-    """Why nothing can be said of a metric's scores ``(n,)``; empty if something can.
+    """Reason why a metric's scores ``(n,)`` have no correlation; empty if they have one.
 
     >>> unusable(np.array([1.0, 1.0, 1.0])), unusable(np.array([1.0, 2.0, np.inf]))
     ('is constant', '')
@@ -113,7 +113,7 @@ def unusable(scores: Floats) -> str:
 
 
 def not_finite(scores: Floats) -> str:
-    """Why no straight line or curve goes through a metric's scores ``(n,)``, though they have ranks.
+    """Reason why no line or curve can be fitted to a metric's scores ``(n,)``; empty if one can.
 
     >>> not_finite(np.array([1.0, 2.0, np.inf]))
     'holds 1 infinite values, which have a rank but no place on a line'

@@ -1,6 +1,6 @@
-"""The search for the best logistic curve: a middle and a width; all else follows by linear least squares.
+"""Search for the middle and width of the best logistic curve; its other parameters follow by linear least squares.
 
-All is standardised here: ``u`` are scores, ``v`` opinions of mean 0 and variance 1.
+All values are standardised here: ``u`` are scores, ``v`` are opinions of mean 0 and variance 1.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from scipy.special import expit, logit  # type: ignore[import-untyped]
 
 from torchmetrics_fmiqa.statistics.inputs import Floats
 
-# In widths: how far beyond the data the middle may lie, and how far from an image it counts as past it.
+# In widths: how far beyond the data the middle may be, and how far from an image the curve is flat.
 _REACH, _PAST = 12.0, 40.0
-# In ranges of the scores: a curve of this width is a straight line.
+# In ranges of the scores: width from which a curve counts as a straight line.
 _STRAIGHT = 20.0
-# Of the grid: steps a decade of widths, and places among the scores.
+# The grid: steps a decade of widths, and quantiles of the scores.
 _PER_DECADE, _PLACES = 2.5, (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
-# With so few different scores, each and each gap between two is a place of the grid.
+# With at most so many distinct scores, the grid has every score and every gap between two.
 _FEW = 40
-# Evaluations of a short search, enough to tell a good start from a bad one, and how many there are.
+# Evaluations of a short search, enough to tell a good start from a bad one; and number of short searches.
 _SHORT, _STARTS = 25, 8
-# Few scores cost little, and have many curves that are almost the best.
+# The same for few scores: they cost little, and have many curves that are almost the best.
 _PER_DECADE_OF_FEW, _STARTS_OF_FEW = 6.0, 12
-# Share of the opinions' variance that is rounding.
+# Share of the opinions' variance that counts as rounding error.
 _ROUNDING = 1e-18
 
 #: A middle and a width.
@@ -33,14 +33,14 @@ Place = tuple[float, float]
 class Shape:
     """A logistic form as a function of its middle and width; the others follow by linear least squares.
 
-    So two parameters are searched for instead of four or five, and those that run off together to infinity where the
-    data look like a line, a parabola or an exponential (height, line and constant) are no part of the search.
+    So the search has two parameters instead of four or five. The others (height, slope of the line, constant) would go
+    to infinity together where the data look like a line, a parabola or an exponential.
 
     Args:
         u: ``(n,)`` scores.
         v: ``(n,)`` opinions.
         line: whether the form has a line beside the step.
-        sign: of step and line, if the curve has to be monotone; 0 leaves both free.
+        sign: sign of step and line, for a monotone curve; 0 leaves both free.
     """
 
     def __init__(self, u: Floats, v: Floats, line: bool, sign: int = 0) -> None:
@@ -50,9 +50,9 @@ class Shape:
         self.slant /= np.sqrt((self.slant**2).sum())
 
     def within_reach(self, middle: float, width: float) -> float:
-        """The middle, no further out than where all that is left within the data is an exponential.
+        """The middle, clipped to the region where the curve is more than an exponential within the data.
 
-        Beyond, the height would grow until nothing is left of the digits of their product.
+        Further out the height would grow until the curve loses all digits.
         """
         return float(np.clip(middle, self.u.min() - _REACH * width, self.u.max() + _REACH * width))
 
@@ -61,7 +61,7 @@ class Shape:
         return float(self.errors(np.array([middle]), width)[0])
 
     def errors(self, middles: Floats, width: float) -> Floats:
-        """Mean squared errors ``(m,)`` of the best curves of some middles and one width."""
+        """Mean squared errors ``(m,)`` of the best curves with these middles and this width."""
         step = expit((self.u - middles[:, None]) / width)
         step -= step.mean(1, keepdims=True)
         height, slope = self._factors(step)
@@ -75,50 +75,52 @@ class Shape:
         step = expit((self.u - middle) / width)
         mean = step.mean()
         (height,), (slope,) = self._factors((step - mean)[None])
-        # Of the slope in terms of u.
+        # The slant has unit length; convert its factor to the slope in terms of u.
         slope *= 1 / np.sqrt(((self.u - self.u.mean()) ** 2).sum())
         return float(height), float(slope), float(-height * mean - slope * self.u.mean())
 
     def _factors(self, step: Floats) -> tuple[Floats, Floats]:
-        """Those of steps ``(m, n)``, each of mean 0, and of the slant beside each: ``(m,)`` and ``(m,)``."""
+        """Least-squares factors ``(m,)`` of steps ``(m, n)`` of mean 0, and ``(m,)`` of the slant beside each."""
         if not self.line:
             return _ratio(step @ self.v, (step**2).sum(1)), np.zeros(len(step))
         along = step @ self.slant
-        apart = step - along[:, None] * self.slant
-        height = _ratio(apart @ self.v, (apart**2).sum(1))
-        own = self.slant @ self.v
-        slope = own - height * along
+        orthogonal = step - along[:, None] * self.slant
+        height = _ratio(orthogonal @ self.v, (orthogonal**2).sum(1))
+        slant_only = self.slant @ self.v
+        slope = slant_only - height * along
         if not self.sign:
             return height, slope
-        # Where one of them has the wrong sign, the best of those allowed has only one of them.
-        alone = _ratio(step @ self.v, (step**2).sum(1))
-        by_step, by_line = np.maximum(self.sign * (step @ self.v), 0) * np.abs(alone), max(self.sign * own, 0.0) ** 2
-        both = (self.sign * height >= 0) & (self.sign * slope >= 0)
-        stepped = by_step >= by_line
-        allowed = self.sign * np.maximum(self.sign * alone, 0)
+        # If step or line has the wrong sign, the best allowed curve has only one of the two.
+        step_only = _ratio(step @ self.v, (step**2).sum(1))
+        step_gain = np.maximum(self.sign * (step @ self.v), 0) * np.abs(step_only)
+        line_gain = max(self.sign * slant_only, 0.0) ** 2
+        both_allowed = (self.sign * height >= 0) & (self.sign * slope >= 0)
+        step_wins = step_gain >= line_gain
+        allowed_step = self.sign * np.maximum(self.sign * step_only, 0)
+        allowed_slope = self.sign * max(self.sign * slant_only, 0.0)
         return (
-            np.where(both, height, np.where(stepped, allowed, 0.0)),
-            np.where(both, slope, np.where(stepped, 0.0, self.sign * max(self.sign * own, 0.0))),
+            np.where(both_allowed, height, np.where(step_wins, allowed_step, 0.0)),
+            np.where(both_allowed, slope, np.where(step_wins, 0.0, allowed_slope)),
         )
 
     def parameters(self, middle: float, width: float) -> tuple[float, ...]:
-        """Those of the form with 5 parameters."""
+        """The parameters of the form with 5."""
         height, line, constant = self.solve(middle, width)
         return height, 1 / width, middle, line, constant + height / 2
 
 
-def _ratio(upper: Floats, lower: Floats) -> Floats:
-    """The quotient, 0 where nothing is divided by nothing."""
-    return np.asarray(np.divide(upper, lower, out=np.zeros_like(upper), where=lower > 0))
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """The quotient; 0 where the denominator is 0."""
+    return np.asarray(np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0))
 
 
 def _starts(shape: Shape) -> list[Place]:
-    """The most promising places to start from: the best of a grid that are better than those around them, and steps."""
+    """Starting points of the searches: the best local minima of a grid, and the best narrow steps."""
     levels = np.unique(shape.u)
     gaps = np.diff(levels)
     few = len(levels) <= _FEW
     middles = np.sort(np.append(levels, levels[:-1] + gaps / 2)) if few else np.unique(np.quantile(levels, _PLACES))
-    # From the gap between two neighbours to a straight line.
+    # Widths from a third of the gap between neighbours to a straight line.
     narrow, straight = float(gaps.min() if few else np.median(gaps)) / 3, shape.straight
     steps_of_width = (_PER_DECADE_OF_FEW if few else _PER_DECADE) * np.log10(straight / narrow)
     widths = np.geomspace(narrow, straight, min(200, max(2, round(steps_of_width))))
@@ -130,73 +132,74 @@ def _starts(shape: Shape) -> list[Place]:
     errors = np.array([shape.errors(row, width) for row, width in zip(places, widths, strict=True)])
     around = np.pad(errors, 1, constant_values=np.inf)
     neighbours = np.stack([around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]])
-    found = [(errors[i, j], places[i, j], widths[i]) for i, j in np.argwhere(errors <= neighbours.min(0))]
-    best = [(float(middle), float(width)) for _, middle, width in sorted(found)[: _STARTS_OF_FEW if few else _STARTS]]
+    minima = [(errors[i, j], places[i, j], widths[i]) for i, j in np.argwhere(errors <= neighbours.min(0))]
+    best = [(float(middle), float(width)) for _, middle, width in sorted(minima)[: _STARTS_OF_FEW if few else _STARTS]]
     steps = sorted(_steps(shape), key=lambda place: shape.error(*place))
     return sorted([*best, *steps[:2]], key=lambda place: shape.error(*place))
 
 
 def _steps(shape: Shape) -> list[Place]:
-    """The best steps so narrow that one image lies on the slope, and all others on one side.
+    """The best steps that are so narrow that only one score is on the slope.
 
-    No search finds them, for beside them nothing changes; but sums over the sorted scores tell the error of each.
+    A search cannot find them, because the error is flat around them. But sums over the sorted scores give the error of
+    every such step.
     """
-    levels, place, counts = np.unique(shape.u, return_inverse=True, return_counts=True)
-    total, count = np.asarray(np.bincount(place, shape.v), np.float64), np.asarray(counts, np.float64)
-    own = total / count
+    levels, level, counts = np.unique(shape.u, return_inverse=True, return_counts=True)
+    total, count = np.asarray(np.bincount(level, shape.v), np.float64), np.asarray(counts, np.float64)
+    mean = total / count
     before_n, before = np.cumsum(count) - count, np.cumsum(total) - total
-    after_n, after = len(shape.u) - before_n - count, -(before + total)  # the sum of all is 0
+    after_n, after = len(shape.u) - before_n - count, -(before + total)  # the opinions sum to 0
     left, right = _ratio(before, before_n), _ratio(after, after_n)
-    share = np.clip(_ratio(own - left, right - left), 1e-6, 1 - 1e-6)
-    share[[0, -1]] = [1 - 1e-6, 1e-6]  # at the ends nothing is left on one side
+    share = np.clip(_ratio(mean - left, right - left), 1e-6, 1 - 1e-6)
+    share[[0, -1]] = [1 - 1e-6, 1e-6]  # at the ends one side is empty
     value = np.where(share < 0.5, left, right)
     inner = (share > 1e-6) & (share < 1 - 1e-6)
-    value = np.where(inner, own, value)
+    value = np.where(inner, mean, value)
     gain = left * before + right * after + 2 * value * total - value**2 * count
     gaps = np.diff(levels)
     width = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps)) / _PAST
     middle = levels - width * logit(share)
-    chosen = np.argsort(-gain, kind="stable")[:4]
-    return [(float(middle[one]), float(width[one])) for one in chosen]
+    best = np.argsort(-gain, kind="stable")[:4]
+    return [(float(middle[index]), float(width[index])) for index in best]
 
 
-def candidates(shape: Shape, *more: Place) -> list[Place]:
-    """Where short searches from the best places of a grid arrive, and from ``more``; these too; the best first."""
-    starts = [*more, *_starts(shape)]
-    found = [_descend(shape, start, _SHORT)[0] for start in starts]
-    return sorted([*found, *starts], key=lambda place: shape.error(*place))
+def candidates(shape: Shape, *extra_starts: Place) -> list[Place]:
+    """Starting points and the results of short searches from them, the best first."""
+    starts = [*extra_starts, *_starts(shape)]
+    improved = [_descend(shape, start, _SHORT)[0] for start in starts]
+    return sorted([*improved, *starts], key=lambda place: shape.error(*place))
 
 
 def search(shape: Shape, start: Place, max_evaluations: int) -> Place:
-    """The best middle and width near a start, which is its own end if it is perfect already.
+    """The best middle and width near a start; the start itself if its error is already zero.
 
     Raises:
-        RuntimeError: if the search finds no end.
+        RuntimeError: if the search does not converge.
     """
     if shape.error(*start) <= _ROUNDING:
         return start
-    end, found = _descend(shape, start, max_evaluations)
-    if not found:
+    end, converged = _descend(shape, start, max_evaluations)
+    if not converged:
         raise RuntimeError(f"no end in {max_evaluations} evaluations")
     return end
 
 
 def _descend(shape: Shape, start: Place, max_evaluations: int) -> tuple[Place, bool]:
-    """Search downhill; return the place and whether it is an end.
+    """Minimise the error by Nelder-Mead; return the result and whether it converged.
 
-    By Nelder and Mead's simplex: where the curve is a narrow step between two images there are no slopes to follow, and
-    Gauss and Newton's method creeps where, as here, opinions scatter widely about the best curve.
+    A curve that is a narrow step between two images has no gradient to follow. And Gauss-Newton converges slowly here,
+    because opinions scatter widely about the best curve.
     """
     middle, width = start
 
-    def place(moved: Floats) -> Place:
-        """Steps are measured by the width of the start, whatever the scale of the scores is there."""
-        # Wider is a straight line, and the height would grow until no digit of the curve is left.
-        wide = min(width * float(np.exp(np.clip(moved[1], -40, 40))), shape.straight)
-        return shape.within_reach(middle + float(moved[0]) * width, wide), wide
+    def place(offset: Floats) -> Place:
+        """Middle and width at an offset from the start, measured in the start's width."""
+        # A wider curve is a straight line, and its height would grow until the curve loses all digits.
+        new_width = min(width * float(np.exp(np.clip(offset[1], -40, 40))), shape.straight)
+        return shape.within_reach(middle + float(offset[0]) * width, new_width), new_width
 
-    found = minimize(
-        lambda moved: shape.error(*place(moved)),
+    result = minimize(
+        lambda offset: shape.error(*place(offset)),
         (0.0, 0.0),
         method="Nelder-Mead",
         options={
@@ -206,15 +209,15 @@ def _descend(shape: Shape, start: Place, max_evaluations: int) -> tuple[Place, b
             "initial_simplex": [[0.0, 0.0], [0.5, 0.0], [0.0, -0.3]],
         },
     )
-    # On a plateau (an exponential, a step between two images) the corners stay apart and equally good.
-    ended = bool(found.success) or bool(found.final_simplex[1].max() - found.fun <= 1e-9)
-    return place(found.x), ended
+    # On a plateau (an exponential, a step between two images) the simplex does not shrink but has equal errors.
+    converged = bool(result.success) or bool(result.final_simplex[1].max() - result.fun <= 1e-9)
+    return place(result.x), converged
 
 
 def is_monotone(parameters: tuple[float, ...], u: Floats) -> bool:
     """Whether the curve of 5 parameters keeps its direction from the lowest to the highest score.
 
-    Its slope is ``linear + height * slope * s (1 - s)``: extreme at the ends and in the middle.
+    Its derivative is ``linear + height * slope * s (1 - s)``, with extremes at the ends and in the middle.
     """
     height, slope, middle, linear, _ = parameters
     ends = np.array([u.min(), u.max()])

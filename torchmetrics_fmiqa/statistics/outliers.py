@@ -1,4 +1,4 @@
-"""Images whose opinion a fitted metric misses by more than people disagree among themselves."""
+"""Outliers: images whose opinion a fitted metric misses by more than people disagree."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torchmetrics_fmiqa.statistics.inputs import Floats, column
 
 @dataclass(frozen=True)
 class Outliers:
-    """Which images are outliers.
+    """The outliers among images.
 
     Args:
         ratio: share of outliers, in [0, 1]; NaN if the residuals are.
-        rule: what makes an image an outlier, in words.
+        rule: the rule that makes an image an outlier, in words.
         z: ``(n,)`` residuals in the rule's unit: standard errors of the opinion, its standard deviations, or standard
             deviations of the residuals.
         outlying: ``(n,)`` whether an image is an outlier.
@@ -34,14 +34,14 @@ def find_outliers(
 ) -> Outliers:
     """Find the outliers among ``(n,)`` residuals, opinion minus prediction.
 
-    Three rules, by what is known of the opinions:
+    The rule depends on the data about the opinions:
 
     - ``std`` and ``votes``: outside the 95 % interval of the mean opinion, Student's t times the standard error
       ``std / sqrt(votes)`` (ITU-T P.1401);
-    - ``std`` alone: beyond 1.96 ``std``, which holds 95 % of single opinions; much wider, as nobody said how many
-      there were;
-    - neither: beyond 2 standard deviations of the residuals. This compares a metric with itself, so that the ratio
-      hardly differs between metrics.
+    - ``std`` alone: beyond 1.96 ``std``, the interval of 95 % of single opinions. This is much wider than the interval
+      of their mean;
+    - neither: beyond 2 standard deviations of the residuals. This compares a metric with itself, so the ratio hardly
+      differs between metrics.
 
     Args:
         residuals: in the units of the opinion.
@@ -51,10 +51,10 @@ def find_outliers(
     Raises:
         ValueError: for a negative or missing ``std``, for fewer than 2 votes, or votes without ``std``.
 
-    >>> found = find_outliers([0.1, -0.2, 3.0], std=[1.0, 1.0, 1.0], votes=16)
-    >>> round(found.ratio, 4), found.z
+    >>> outliers = find_outliers([0.1, -0.2, 3.0], std=[1.0, 1.0, 1.0], votes=16)
+    >>> round(outliers.ratio, 4), outliers.z
     (0.3333, array([ 0.4, -0.8, 12. ]))
-    >>> found.rule
+    >>> outliers.rule
     'residual outside the 95 % interval of the mean opinion (t * std / sqrt(votes))'
     """
     residual = column(residuals, "residuals")
@@ -77,7 +77,7 @@ def find_outliers(
             rule = "residual outside the 95 % interval of the mean opinion (t * std / sqrt(votes))"
             unit, limit = unit / np.sqrt(number), stats.t.ppf(0.975, number - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # No residual is no outlier, however sure people are.
+        # A zero residual is never an outlier, even at a standard error of 0.
         z = np.where(residual == 0, 0.0, residual / unit)
     outlying = np.abs(z) > limit
     unknown = len(residual) == 0 or np.isnan(residual).any()

@@ -1,4 +1,4 @@
-"""Agreement with choices instead of opinions: the two tests of BAPPS (Zhang et al., CVPR 2018)."""
+"""Agreement with human choices: the two tests of BAPPS (Zhang et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torchmetrics_fmiqa.statistics.inputs import Floats, column
 def two_afc(distance_0: npt.ArrayLike, distance_1: npt.ArrayLike, preferred_1: npt.ArrayLike) -> float:
     """Two-alternative forced choice: the mean share of people who choose as the metric does, in [0, 1].
 
-    Of two images 0 and 1 the metric takes the one at the smaller distance from the reference, and gets the share of
-    people who took it too; equal distances get one half. People disagree, so that a perfect metric stays below 1.
+    The metric chooses the image with the smaller distance from the reference. It scores the share of people who chose
+    the same image; equal distances score one half. People disagree, so a perfect metric stays below 1.
 
     Args:
         distance_0: ``(n,)`` distances of image 0 from the reference, lower is closer.
         distance_1: ``(n,)`` distances of image 1.
-        preferred_1: ``(n,)`` share of people who found image 1 closer, in [0, 1].
+        preferred_1: ``(n,)`` share of people who judged image 1 closer, in [0, 1].
 
     Raises:
         ValueError: if the columns differ in length or are empty, distances are NaN, or shares leave [0, 1].
@@ -34,12 +34,12 @@ def two_afc(distance_0: npt.ArrayLike, distance_1: npt.ArrayLike, preferred_1: n
 def jnd_map(distances: npt.ArrayLike, same: npt.ArrayLike) -> float:
     """Just noticeable differences: the area under precision and recall of "people see no difference", in [0, 1].
 
-    As in the LPIPS code: the pairs in the order of their distance, recall and precision after each, precision made
-    non-increasing, the area summed exactly. Pairs of equal distance enter together here, so that their order, which
-    means nothing, changes nothing.
+    This follows the LPIPS code. The pairs are sorted by distance, with recall and precision after each. Precision is
+    made non-increasing, and the area is summed exactly. Unlike there, pairs of equal distance enter together, so their
+    order does not matter.
 
     Args:
-        distances: ``(n,)`` of the metric between two images.
+        distances: ``(n,)`` distances between the two images of each pair.
         same: ``(n,)`` share of people who took them for the same, in [0, 1].
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which metrics agree better with people than which others, beyond chance."""
+"""Significance tests of the differences in SRCC between metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchmetrics_fmiqa.statistics.bootstrap import Resamples, interval, resampl
 from torchmetrics_fmiqa.statistics.correlation import srcc
 from torchmetrics_fmiqa.statistics.inputs import Floats, opinions, table
 
-#: How a difference is tested.
+#: Test of a difference.
 Test = Literal["bootstrap", "bootstrap_share", "steiger"]
 
 
@@ -24,15 +24,15 @@ class Comparison:
 
     Args:
         metrics: names, in the order of rows and columns.
-        test: what ``p`` comes from.
-        alpha: the chance of one wrong win or more among all pairs.
-        srcc: ``(M,)``.
+        test: test that ``p`` is from.
+        alpha: chance of at least one wrong win among all pairs.
+        srcc: ``(M,)`` SRCC of each metric.
         difference: SRCC of the row minus that of the column.
         low: lower limit of the difference's 95 % bootstrap interval, not corrected.
         high: upper limit.
-        p: two-sided, of each pair by itself; 1 on the diagonal.
-        p_holm: corrected for all pairs.
-        beats: 1 where the row beats the column, -1 where it is beaten, 0 where nothing is settled.
+        p: two-sided p-value of each pair, not corrected; 1 on the diagonal.
+        p_holm: p-value with Holm's correction for all pairs.
+        beats: 1 where the row beats the column, -1 where the column beats the row, 0 where neither is significant.
     """
 
     metrics: tuple[str, ...]
@@ -59,32 +59,32 @@ def compare(
 ) -> Comparison:
     """Compare the SRCC of all pairs of metrics on the same images.
 
-    Scores and opinions must be turned to one direction first (:func:`aligned`), or a metric that ranks images perfectly
-    but the other way round comes last.
+    Scores and opinions must have the same direction first (:func:`aligned`). Otherwise a metric that ranks images
+    perfectly but in reverse comes last.
 
-    Three tests:
+    The tests are:
 
     - ``"bootstrap"``: the difference divided by its standard error over resamples of references, against Student's t
-      with as many degrees of freedom as references less one. It heeds that images of one reference go together, and its
-      p can be as small as a correction for many pairs needs.
-    - ``"bootstrap_share"``: twice the share of resamples in which the difference has the other sign. It assumes no
-      shape, but its p is never below 2 / (resamples + 1).
-    - ``"steiger"``: :func:`steiger_z`, which takes all images for independent. Images of one reference are not, so that
-      it often sees differences where there are none.
+      with the number of references minus one as degrees of freedom. It respects that images of the same reference
+      depend on each other. Its p can be as small as a correction for many pairs needs.
+    - ``"bootstrap_share"``: twice the share of resamples in which the difference has the opposite sign. It assumes no
+      distribution, but its p is never below 2 / (resamples + 1).
+    - ``"steiger"``: :func:`steiger_z`, which assumes that images are independent. Images of the same reference are not,
+      so it often reports differences that do not exist.
 
     Args:
         scores: ``{name: (n,)}`` or ``(n, M)``, M at least 2.
         opinion: ``(n,)``.
-        reference: ``(n,)`` ids; without them every image is drawn by itself.
+        reference: ``(n,)`` ids; without them images are drawn one by one.
         test: see above.
         alpha: level of the corrected test.
-        resamples: how many.
-        seed: of the draws.
-        drawn: resamples of the same scores that are there already.
+        resamples: number of resamples.
+        seed: seed of the draws.
+        drawn: existing resamples of the same scores, to reuse.
 
     Raises:
-        ValueError: for fewer than 2 metrics, an unknown test, a ``"bootstrap_share"`` with too few resamples for any
-            pair to pass, resamples of other metrics, or bad opinions.
+        ValueError: for fewer than 2 metrics, an unknown test, too few resamples for any pair to pass
+            ``"bootstrap_share"``, resamples of other metrics, or bad opinions.
 
     >>> rng = np.random.default_rng(0)
     >>> opinion, reference = rng.normal(size=200), np.arange(200) // 10
@@ -113,46 +113,49 @@ def compare(
             f"among {pairs} pairs nothing passes at {alpha} with {len(drawn.srcc)} resamples: "
             f"take at least {needed}, or test='bootstrap'"
         )
-    found = np.array([srcc(one, y).value for one in columns.T])
-    between = _between(columns) if test == "steiger" else np.empty((width, width))
-    difference = found[:, None] - found[None, :]
+    correlations = np.array([srcc(column, y).value for column in columns.T])
+    between = _srcc_between_metrics(columns) if test == "steiger" else np.empty((width, width))
+    difference = correlations[:, None] - correlations[None, :]
     shape = (width, width)
     low, high, p = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
     for row in range(width):
         by_resample = drawn.srcc[:, row, None] - drawn.srcc
         low[row], high[row] = interval(by_resample)
         if test == "bootstrap":
-            p[row] = _by_standard_error(difference[row], by_resample, drawn.references - 1)
+            p[row] = _p_by_standard_error(difference[row], by_resample, drawn.references - 1)
         elif test == "bootstrap_share":
-            p[row] = _by_share(by_resample)
+            p[row] = _p_by_share(by_resample)
         else:
-            p[row] = [steiger_z(found[row], found[other], between[row, other], len(y))[1] for other in range(width)]
-    p[np.diag_indices(width)] = np.where(np.isnan(found), np.nan, 1.0)
+            p[row] = [
+                steiger_z(correlations[row], correlations[column], between[row, column], len(y))[1]
+                for column in range(width)
+            ]
+    p[np.diag_indices(width)] = np.where(np.isnan(correlations), np.nan, 1.0)
     upper = np.triu_indices(width, 1)
     corrected = np.where(np.eye(width, dtype=bool), p, np.nan)
     corrected[upper] = holm(p[upper])
     corrected.T[upper] = corrected[upper]
     beats = np.where(corrected < alpha, np.sign(np.nan_to_num(difference)), 0).astype(np.int8)
-    return Comparison(tuple(metrics), test, alpha, found, difference, low, high, p, corrected, beats)
+    return Comparison(tuple(metrics), test, alpha, correlations, difference, low, high, p, corrected, beats)
 
 
-def _between(columns: Floats) -> Floats:
-    """SRCC of all metrics with each other, ``(n, M) -> (M, M)``; NaN for those without ranks."""
+def _srcc_between_metrics(columns: Floats) -> Floats:
+    """SRCC of all metrics with each other, ``(n, M) -> (M, M)``; NaN for constant ones."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.corrcoef(stats.rankdata(columns, axis=0), rowvar=False))
 
 
-def _by_standard_error(difference: Floats, by_resample: Floats, freedom: int) -> Floats:
+def _p_by_standard_error(difference: Floats, by_resample: Floats, degrees_of_freedom: int) -> Floats:
     known = ~np.isnan(by_resample).any(0)
     error = np.full(len(difference), np.nan)
     error[known] = by_resample[:, known].std(0, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Two metrics that rank alike in every resample differ by nothing.
+        # Metrics that rank equally in every resample have no difference to test.
         t = np.where((difference == 0) & (error == 0), 0.0, difference / error)
-    return np.asarray(2 * stats.t.sf(np.abs(t), freedom))
+    return np.asarray(2 * stats.t.sf(np.abs(t), degrees_of_freedom))
 
 
-def _by_share(by_resample: Floats) -> Floats:
+def _p_by_share(by_resample: Floats) -> Floats:
     count = (~np.isnan(by_resample)).sum(0)
     tail = np.minimum((by_resample <= 0).sum(0), (by_resample >= 0).sum(0))
     return np.where(count > 0, np.minimum(1.0, 2 * (tail + 1) / (count + 1)), np.nan)
@@ -161,24 +164,24 @@ def _by_share(by_resample: Floats) -> Floats:
 def steiger_z(r_1: float, r_2: float, r_12: float, count: int) -> tuple[float, float]:
     r"""Steiger's Z for two correlations that share a variable, and its two-sided p.
 
-    Of Steiger (Psychological Bulletin 87(2), 1980), equation 14 with the pooled correlation
+    This is equation 14 of Steiger (Psychological Bulletin 87(2), 1980) with the pooled correlation
     :math:`\bar r = (r_1 + r_2) / 2`:
 
     .. math::
         Z = \frac{(\operatorname{artanh} r_1 - \operatorname{artanh} r_2) \sqrt{n - 3}}{\sqrt{2 - 2 s}}, \qquad
         s = \frac{r_{12} (1 - 2 \bar r^2) - \tfrac12 \bar r^2 (1 - 2 \bar r^2 - r_{12}^2)}{(1 - \bar r^2)^2}
 
-    It is made for Pearson's correlations of independent pairs; for Spearman's it is an approximation.
+    It holds for Pearson's correlations of independent pairs; for Spearman's it is an approximation.
 
     Args:
         r_1: correlation of the first metric with opinion.
-        r_2: of the second.
-        r_12: of the two metrics with each other.
+        r_2: correlation of the second metric with opinion.
+        r_12: correlation of the two metrics with each other.
         count: number of images, more than 3.
 
     Returns:
-        Z, positive if the first correlation is higher, and p. NaN where a correlation is NaN; infinite Z for a perfect
-        correlation against an imperfect one.
+        Z, positive if the first correlation is higher, and p. Both are NaN if a correlation is NaN; Z is infinite for a
+        perfect correlation against an imperfect one.
 
     Raises:
         ValueError: for a correlation outside [-1, 1] or 3 images or fewer.
@@ -197,7 +200,7 @@ def steiger_z(r_1: float, r_2: float, r_12: float, count: int) -> tuple[float, f
         return 0.0, 1.0
     square = ((r_1 + r_2) / 2) ** 2
     shared = (r_12 * (1 - 2 * square) - 0.5 * square * (1 - 2 * square - r_12**2)) / (1 - square) ** 2
-    # Rounding can push metrics that are almost one beyond 1.
+    # For metrics that are almost equal, rounding can make this negative.
     spread = max(2 - 2 * shared, np.finfo(np.float64).tiny)
     with np.errstate(divide="ignore"):
         z = float((np.arctanh(r_1) - np.arctanh(r_2)) * np.sqrt(count - 3) / np.sqrt(spread))
@@ -205,9 +208,9 @@ def steiger_z(r_1: float, r_2: float, r_12: float, count: int) -> tuple[float, f
 
 
 def holm(p: npt.ArrayLike) -> Floats:
-    """Holm's correction of ``(k,)`` p-values for being many (Scandinavian Journal of Statistics 6, 1979).
+    """Holm's correction of ``(k,)`` p-values for multiple tests (Scandinavian Journal of Statistics 6, 1979).
 
-    The chance of one wrong rejection or more stays below the level, however the tests depend on each other. NaN stays
+    The chance of at least one wrong rejection stays below the level, even if the tests depend on each other. NaN stays
     NaN and does not count as a test.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Everything about the agreement of metrics with human opinion, in one call."""
+"""All statistics of the agreement of metrics with human opinion, in a single call."""
 
 from __future__ import annotations
 
@@ -21,27 +21,25 @@ class Agreement:
     """How well a metric agrees with people. NaN always has its reason in ``notes``.
 
     Args:
-        metric: its name.
+        metric: name of the metric.
         n: number of images.
         srcc: Spearman's rank correlation, in [-1, 1].
         krcc: Kendall's tau-b, in [-1, 1].
         plcc: Pearson's correlation after the logistic fit with 4 parameters.
-        plcc5: the same with 5 parameters.
-        plcc_raw: Pearson's correlation of the scores as they are.
+        plcc_raw: Pearson's correlation of the raw scores.
         rmse: root of the mean squared residual of the fit with 4 parameters, in the opinion's units.
         outlier_ratio: share of images whose residual is too large, in [0, 1].
-        outlier_rule: what that means here.
+        outlier_rule: the rule that makes a residual too large.
         within_reference: mean over references of the SRCC within each; NaN without references.
-        within_counted: references in that mean.
-        within_skipped: references with fewer than 3 distinct scores or opinions.
+        within_counted: number of references in that mean.
+        within_skipped: number of references with fewer than 3 distinct scores or opinions.
         by_type: SRCC of the images of each type; NaN for fewer than 3 distinct values.
         worst_type: the type of the lowest SRCC; empty without types.
-        intervals: bootstrap intervals over references of ``srcc``, ``plcc`` (the fit kept as it is), ``plcc_raw`` and
-            ``within_reference``; empty if none were asked for.
-        notes: what was special.
+        intervals: bootstrap intervals over references of ``srcc``, ``plcc`` (with a fixed fit), ``plcc_raw`` and
+            ``within_reference``; empty for ``resamples=0``.
+        notes: reasons and warnings.
         fit: the logistic fit with 4 parameters.
-        fit5: the one with 5.
-        outliers: the residuals as z, and which images are outliers.
+        outliers: the residuals as z, and the outliers among the images.
     """
 
     metric: str
@@ -49,7 +47,6 @@ class Agreement:
     srcc: float
     krcc: float
     plcc: float
-    plcc5: float
     plcc_raw: float
     rmse: float
     outlier_ratio: float
@@ -62,7 +59,6 @@ class Agreement:
     intervals: dict[str, tuple[float, float]]
     notes: tuple[str, ...]
     fit: LogisticFit = field(repr=False, compare=False)
-    fit5: LogisticFit = field(repr=False, compare=False)
     outliers: Outliers = field(repr=False, compare=False)
 
     @property
@@ -85,26 +81,26 @@ def agreement(
     level: float = 0.95,
     drawn: Resamples | None = None,
 ) -> list[Agreement]:
-    """Agreement of metrics with human opinion on the same images, one result a metric.
+    """Agreement of metrics with human opinion on the same images, a result for each metric.
 
     Args:
-        scores: ``{name: (n,)}``, or ``(n, M)`` of metrics without names.
+        scores: ``{name: (n,)}``, or ``(n, M)`` for metrics without names.
         opinion: ``(n,)`` MOS or DMOS: finite, at least 3, not all equal.
         reference: ``(n,)`` ids of the references, numbers or names, for the within-reference SRCC and the intervals.
         type: ``(n,)`` ids of the distortions' types.
         std: standard deviations of the votes, ``(n,)`` or one for all, for the outlier ratio.
         votes: numbers of votes, ``(n,)`` or one for all; see :func:`find_outliers`.
-        scores_higher_is_better: direction of all metrics, or of each; correlations come out positive for a metric that
-            agrees.
+        scores_higher_is_better: direction of all metrics, or of each; correlations are positive for a metric that
+            agrees with people.
         opinion_higher_is_better: direction of the opinions.
-        resamples: of the bootstrap over references; 0 for no intervals. Without references images are drawn.
-        seed: of the bootstrap.
-        level: of the intervals.
-        drawn: resamples of the same scores that are there already; see :func:`resample`.
+        resamples: resamples of the bootstrap over references, or over images without references; 0 for no intervals.
+        seed: seed of the bootstrap.
+        level: level of the intervals.
+        drawn: existing resamples of the same scores, to reuse; see :func:`resample`.
 
     Returns:
-        The results, in the order of the metrics. A metric with NaN or constant scores, or with a fit that failed, has
-        NaN and the reason in ``notes``; the others are not touched.
+        The results, in the order of the metrics. A metric with NaN or constant scores, or with a failed fit, has NaN
+        and the reason in ``notes``; other metrics are not affected.
 
     Raises:
         ValueError: if opinions are bad, or columns differ in length.
@@ -122,47 +118,46 @@ def agreement(
     metrics, columns = table(scores, len(y))
     columns, y = aligned(columns, y, scores_higher_is_better, opinion_higher_is_better)
     within = _within(columns, y, reference)
-    types, by_type = _by_type(columns, y, type)
-    fits = [fit_logistic(one, y, 4) for one in columns.T]
-    intervals, remarks = _intervals(columns, y, reference, fits, resamples, seed, level, drawn)
+    types, srcc_by_type = _by_type(columns, y, type)
+    fits = [fit_logistic(column, y, 4) for column in columns.T]
+    intervals, interval_notes = _intervals(columns, y, reference, fits, resamples, seed, level, drawn)
     results = []
-    for place, (name, one) in enumerate(zip(metrics, columns.T, strict=True)):
-        ranked, ordered, straight = srcc(one, y), krcc(one, y), plcc(one, y)
-        fit, fit5 = fits[place], fit_logistic(one, y, 5)
-        out = find_outliers(fit.residuals, std, votes)
-        inside = within[:, place]
-        typed = dict(zip(types, (float(value) for value in by_type[:, place]), strict=True))
-        known = {label: value for label, value in typed.items() if not np.isnan(value)}
-        notes = [ranked.reason, straight.reason]
-        notes += [f"fit with {f.form} parameters: {f.reason}" for f in (fit, fit5) if f.reason and not straight.reason]
-        if ranked.value < 0:
-            notes.append(f"ranks images against the opinion (SRCC {ranked.value:.3f}): is a direction wrong?")
-        if not ranked.reason:
-            notes += [f"type {label!r} has fewer than 3 distinct values" for label in typed if label not in known]
-            notes += remarks
-        counted = int((~np.isnan(inside)).sum())
+    for index, (name, column) in enumerate(zip(metrics, columns.T, strict=True)):
+        spearman, kendall, pearson = srcc(column, y), krcc(column, y), plcc(column, y)
+        fit = fits[index]
+        outliers = find_outliers(fit.residuals, std, votes)
+        srcc_within = within[:, index]
+        by_type = dict(zip(types, (float(value) for value in srcc_by_type[:, index]), strict=True))
+        known = {label: value for label, value in by_type.items() if not np.isnan(value)}
+        notes = [spearman.reason, pearson.reason]
+        if fit.reason and not pearson.reason:
+            notes.append(f"fit with {fit.form} parameters: {fit.reason}")
+        if spearman.value < 0:
+            notes.append(f"ranks images against the opinion (SRCC {spearman.value:.3f}): is a direction wrong?")
+        if not spearman.reason:
+            notes += [f"type {label!r} has fewer than 3 distinct values" for label in by_type if label not in known]
+            notes += interval_notes
+        counted = int((~np.isnan(srcc_within)).sum())
         results.append(
             Agreement(
                 metric=name,
                 n=len(y),
-                srcc=ranked.value,
-                krcc=ordered.value,
+                srcc=spearman.value,
+                krcc=kendall.value,
                 plcc=fit.plcc,
-                plcc5=fit5.plcc,
-                plcc_raw=straight.value,
+                plcc_raw=pearson.value,
                 rmse=fit.rmse,
-                outlier_ratio=out.ratio,
-                outlier_rule=out.rule,
-                within_reference=float(np.nanmean(inside)) if counted else np.nan,
+                outlier_ratio=outliers.ratio,
+                outlier_rule=outliers.rule,
+                within_reference=float(np.nanmean(srcc_within)) if counted else np.nan,
                 within_counted=counted,
-                within_skipped=len(inside) - counted,
-                by_type=typed,
+                within_skipped=len(srcc_within) - counted,
+                by_type=by_type,
                 worst_type=min(known, key=lambda label: known[label], default=""),
-                intervals={label: (float(low[place]), float(high[place])) for label, (low, high) in intervals.items()},
+                intervals={label: (float(low[index]), float(high[index])) for label, (low, high) in intervals.items()},
                 notes=tuple(dict.fromkeys(note for note in notes if note)),
                 fit=fit,
-                fit5=fit5,
-                outliers=out,
+                outliers=outliers,
             )
         )
     return results
@@ -193,7 +188,7 @@ def _intervals(
     level: float,
     drawn: Resamples | None,
 ) -> tuple[dict[str, tuple[Floats, Floats]], list[str]]:
-    """Limits by coefficient, and what to note about them."""
+    """Limits by coefficient, and notes about them."""
     if drawn is None:
         if resamples == 0:
             return {}, []

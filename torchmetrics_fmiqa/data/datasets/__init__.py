@@ -1,4 +1,4 @@
-"""Readers of image-quality datasets with the opinion of people, in the layout in which each is published."""
+"""Readers of image quality datasets with opinion scores, in the layout in which each is published."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def read_dataset(name: Literal["bapps_jnd"], data_dir: str | Path, **options: An
 @overload
 def read_dataset(name: str, data_dir: str | Path, **options: Any) -> RatedPairs | Triplets | JndPairs: ...
 def read_dataset(name: str, data_dir: str | Path, **options: Any) -> RatedPairs | Triplets | JndPairs:
-    """Read a dataset from the folder in which you have it; nothing is downloaded.
+    """Read a dataset from its folder on disk; nothing is downloaded.
 
-    A file that the dataset's table names and that is not there does not stop the reading: it is listed in ``missing``.
-    That a file is there is seen from its folder's listing; call ``verified()`` of the result to decode every image.
+    A file of the dataset's table that does not exist is listed in ``missing`` and does not stop the reading. Files are
+    only looked up, not opened; call ``verified()`` of the result to decode every image.
 
     Args:
         name: one of :data:`DATASETS`; case, hyphens and underscores do not matter.
-        data_dir: folder of the dataset, laid out as it is published; see the reader of each, such as
+        data_dir: folder of the dataset, laid out as published; see its reader, such as
             :func:`read_tid2013`.
-        options: what the reader takes besides, such as ``realigned=True`` for ``live`` or ``split="train"`` for
+        options: further arguments of the reader, such as ``realigned=True`` for ``live`` or ``split="train"`` for
             ``bapps_2afc``.
 
     Returns:
@@ -106,20 +106,19 @@ def _plain(name: str) -> str:
 
 
 def reader_takes(name: str) -> dict[str, inspect.Parameter]:
-    """What the reader of a data set takes beside the folder.
+    """The arguments of a data set's reader, without the folder.
 
     Raises:
         ValueError: for a name that is not known.
     """
-    # The first is the folder.
-    return dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])
+    return dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])  # the first is the folder
 
 
-def check_option(key: str, value: object, takes: inspect.Parameter) -> None:
-    """Check the value of an option of a reader.
+def check_option(key: str, value: object, parameter: inspect.Parameter) -> None:
+    """Check the value of a reader's option.
 
     Raises:
-        ValueError: for a text where true or false is meant.
+        ValueError: if the option is true or false and the value is not.
     """
-    if isinstance(takes.default, bool) and not isinstance(value, bool):
+    if isinstance(parameter.default, bool) and not isinstance(value, bool):
         raise ValueError(f"`--data-option {key}` must be true or false, got {value!r}")

@@ -1,4 +1,4 @@
-"""BAPPS: patches of 64x64 that people compared, in two ways."""
+"""BAPPS: patches of 64x64 with two-alternative forced choices and just noticeable differences."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def read_bapps_2afc(data_dir: str | Path, split: str = "val", types: Sequence[st
         The triplets; ``judge`` is the share of people who chose ``p1``: 0 where all chose ``p0``.
 
     Raises:
-        ValueError: if a folder is not there, a part is not known, or no triplet is complete.
+        ValueError: if a folder does not exist, a part is unknown, or no triplet is complete.
     """
     missing: list[Problem] = []
-    found = tuple(
+    triplets = tuple(
         Triplet(files["ref"], files["p0"], files["p1"], share, part)
         for part, files, share in _read(Path(data_dir), "2afc", split, types, ("ref", "p0", "p1"), "judge", missing)
     )
-    _some(found, missing, data_dir)
-    return Triplets("bapps_2afc", found, tuple(missing))
+    _check_any(triplets, missing, data_dir)
+    return Triplets("bapps_2afc", triplets, tuple(missing))
 
 
 def read_bapps_jnd(data_dir: str | Path, split: str = "val", types: Sequence[str] | None = None) -> JndPairs:
@@ -54,19 +54,19 @@ def read_bapps_jnd(data_dir: str | Path, split: str = "val", types: Sequence[str
         The pairs; ``same`` is the share of people who took them for the same.
 
     Raises:
-        ValueError: if a folder is not there, a part is not known, or no pair is complete.
+        ValueError: if a folder does not exist, a part is unknown, or no pair is complete.
     """
     missing: list[Problem] = []
-    found = tuple(
+    pairs = tuple(
         JndPair(files["p0"], files["p1"], share, part)
         for part, files, share in _read(Path(data_dir), "jnd", split, types, ("p0", "p1"), "same", missing)
     )
-    _some(found, missing, data_dir)
-    return JndPairs("bapps_jnd", found, tuple(missing))
+    _check_any(pairs, missing, data_dir)
+    return JndPairs("bapps_jnd", pairs, tuple(missing))
 
 
-def _some(found: Sequence[object], missing: list[Problem], data_dir: str | Path) -> None:
-    if not found:
+def _check_any(complete: Sequence[object], missing: list[Problem], data_dir: str | Path) -> None:
+    if not complete:
         first = f": {missing[0].name}: {missing[0].reason}" if missing else ""
         raise ValueError(f"nothing in {str(data_dir)!r} is complete{first}")
 
@@ -80,45 +80,46 @@ def _read(
     answers: str,
     missing: list[Problem],
 ) -> Iterator[tuple[str, dict[str, Path], float]]:
-    home = next(
+    """Part, files by column, and share of answers of every complete item; incomplete items go to ``missing``."""
+    split_folder = next(
         (path for path in (root / kind / split, root / "dataset" / kind / split) if path.is_dir()), root / split
     )
-    if not home.is_dir():
+    if not split_folder.is_dir():
         raise ValueError(f"there is no folder {str(root / kind / split)!r}")
-    parts = sorted(path.name for path in home.iterdir() if path.is_dir())
+    parts = sorted(path.name for path in split_folder.iterdir() if path.is_dir())
     unknown = [part for part in types or () if part not in parts]
     if unknown:
-        raise ValueError(f"{str(home)!r} has no part {unknown[0]!r}; it has {', '.join(parts) or 'none'}")
+        raise ValueError(f"{str(split_folder)!r} has no part {unknown[0]!r}; it has {', '.join(parts) or 'none'}")
     listing, columns = FolderListing(), (*images, answers)
     for part in parts if types is None else types:
-        absent = [column for column in columns if not (home / part / column).is_dir()]
-        if absent:
-            raise ValueError(f"there is no folder {str(home / part / absent[0])!r}")
+        no_folder = [column for column in columns if not (split_folder / part / column).is_dir()]
+        if no_folder:
+            raise ValueError(f"there is no folder {str(split_folder / part / no_folder[0])!r}")
         files = {
             column: {
                 Path(name).stem: name
-                for name in listing.names(home / part / column)
+                for name in listing.names(split_folder / part / column)
                 if name.lower().endswith(".npy" if column == answers else ".png")
             }
             for column in columns
         }
         for stem in sorted(set().union(*files.values())):
-            gone = [column for column in columns if stem not in files[column]]
-            for column in gone:
+            absent = [column for column in columns if stem not in files[column]]
+            for column in absent:
                 name = f"{stem}.npy" if column == answers else f"{stem}.png"
                 missing.append(Problem(str(Path(part, column, name)), "there is no such file"))
-            if gone:
+            if absent:
                 continue
-            paths = {column: home / part / column / files[column][stem] for column in columns}
+            paths = {column: split_folder / part / column / files[column][stem] for column in columns}
             share = _share(paths[answers])
             if isinstance(share, str):
-                missing.append(Problem(str(paths[answers].relative_to(home)), share))
+                missing.append(Problem(str(paths[answers].relative_to(split_folder)), share))
             else:
                 yield part, paths, share
 
 
 def _share(path: Path) -> float | str:
-    """The share that a .npy file holds, or why it holds none."""
+    """The share that a .npy file holds, or the reason why it holds none."""
     try:
         with open_file(path) as file:
             value = np.load(file, allow_pickle=False)

@@ -40,13 +40,13 @@ def read_csiq(data_dir: str | Path, table: str | Path | None = None) -> RatedPai
             names on top.
 
     Raises:
-        ValueError: if the table is not there or no pair's images are, or a line is broken, naming it.
+        ValueError: if the table does not exist, no pair has its images, or a line is broken (the message names it).
         ModuleNotFoundError: for the .xlsx table without openpyxl.
     """
     root = Path(data_dir)
     path = _table(root) if table is None else Path(table)
-    gathering = DatasetReader("csiq", root, path)
-    flat = any(name.lower().endswith(".png") for name in gathering.listing.names(root / "dst_imgs"))
+    reader = DatasetReader("csiq", root, path)
+    flat = any(name.lower().endswith(".png") for name in reader.listing.names(root / "dst_imgs"))
     for where, fields in _sheet_rows(path) if path.suffix.lower() == ".xlsx" else _text_rows(path):
         row = dict(zip(_COLUMNS, fields, strict=True))
         image, kind = _plain(row["image"]), _plain(row["dst_type"]).lower()
@@ -57,22 +57,22 @@ def read_csiq(data_dir: str | Path, table: str | Path | None = None) -> RatedPai
         level = finite(row["dst_lev"], "dst_lev", where)
         dist = Path("dst_imgs", "" if flat else folder, f"{image}.{label}.{level:g}.png")
         dmos, std = finite(row["dmos"], "dmos", where), finite(row["dmos_std"], "dmos_std", where)
-        gathering.add(where, Path("src_imgs", f"{image}.png"), dist, dmos, folder, level, std)
-    return gathering.done(False, "dataset")
+        reader.add(where, Path("src_imgs", f"{image}.png"), dist, dmos, folder, level, std)
+    return reader.rated_pairs(False, "dataset")
 
 
 def _table(root: Path) -> Path:
     if not root.is_dir():
         raise ValueError(f"there is no folder {str(root)!r}")
     for name in ("csiq.DMOS.txt", "csiq.DMOS.csv", "csiq.DMOS.xlsx"):
-        found = FolderListing().find(root / name)
-        if found is not None:
-            return found
+        path = FolderListing().find(root / name)
+        if path is not None:
+            return path
     raise ValueError(f"{str(root)!r} has no csiq.DMOS.xlsx, and no .csv or .txt export of it")
 
 
 def _plain(cell: Any) -> str:
-    """A cell as text: the image named 1600 is a number to a spreadsheet."""
+    """A cell as text; the image name 1600 is a number in a spreadsheet."""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
@@ -88,24 +88,24 @@ def _sheet_rows(path: Path) -> Iterator[tuple[str, list[Any]]]:
         with open_file(path) as file:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             rows = [list(row) for row in book["all_by_image"].iter_rows(values_only=True)]
-    except Exception as error:  # a broken archive raises all sorts; a missing sheet is a KeyError
+    except Exception as error:  # a broken archive raises any exception; a missing sheet is a KeyError
         raise ValueError(f"cannot read the sheet all_by_image of {str(path)!r}: {error}") from error
-    places: list[int] | None = None
+    indices: list[int] | None = None
     for number, row in enumerate(rows, 1):
         labels = [str(cell).strip().lower() for cell in row]
-        if places is None:
-            places = [labels.index(name) for name in _COLUMNS] if set(_COLUMNS) <= set(labels) else None
-        elif any(row[place] is not None for place in places):
-            yield f"row {number} of {str(path)!r}", [row[place] for place in places]
-    if places is None:
+        if indices is None:
+            indices = [labels.index(name) for name in _COLUMNS] if set(_COLUMNS) <= set(labels) else None
+        elif any(row[index] is not None for index in indices):
+            yield f"row {number} of {str(path)!r}", [row[index] for index in indices]
+    if indices is None:
         raise ValueError(f"the sheet all_by_image of {str(path)!r} has no row of titles {', '.join(_COLUMNS)}")
 
 
 def _text_rows(path: Path) -> Iterator[tuple[str, list[Any]]]:
-    for place, (where, line) in enumerate(text_lines(path, "table")):
-        separator = next((one for one in "\t;," if one in line), None)
+    for index, (where, line) in enumerate(text_lines(path, "table")):
+        separator = next((character for character in "\t;," if character in line), None)
         fields = [field.strip().strip('"') for field in (line.split(separator) if separator else line.split())]
-        if place == 0 and "dmos" in [field.lower() for field in fields]:
+        if index == 0 and "dmos" in [field.lower() for field in fields]:
             if tuple(field.lower() for field in fields) != _COLUMNS:
                 raise ValueError(f"{where}: the columns are {', '.join(_COLUMNS)}, got {', '.join(fields)}")
             continue

@@ -51,19 +51,19 @@ def read_kadid10k(data_dir: str | Path) -> RatedPairs:
         data_dir: folder with ``dmos.csv`` and ``images/``.
 
     Raises:
-        ValueError: if the table is not there or no pair's images are, or a line is broken, naming it.
+        ValueError: if the table does not exist, no pair has its images, or a line is broken (the message names it).
     """
     root = Path(data_dir)
     table = existing_file(root, "dmos.csv", "KADID-10k")
     rows, columns = csv_rows(table)
     need_columns(table, columns, ("dist_img", "ref_img", "dmos"))
-    gathering = DatasetReader("kadid10k", root, table)
+    reader = DatasetReader("kadid10k", root, table)
     for where, row in rows:
         parts = re.fullmatch(r"i\d\d_(\d\d)_(\d\d)\.png", row["dist_img"], re.IGNORECASE)
         if parts is None or not 1 <= int(parts[1]) <= len(KADID_TYPES):
             raise ValueError(f"{where}: a name is as I01_25_05.png, got {row['dist_img']!r}")
         std = finite(row["var"], "var", where) if row.get("var") else None
-        gathering.add(
+        reader.add(
             where,
             Path("images", row["ref_img"]),
             Path("images", row["dist_img"]),
@@ -72,4 +72,4 @@ def read_kadid10k(data_dir: str | Path) -> RatedPairs:
             int(parts[2]),
             std,
         )
-    return gathering.done(True, "dataset")
+    return reader.rated_pairs(True, "dataset")

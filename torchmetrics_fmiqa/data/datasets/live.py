@@ -23,14 +23,14 @@ def read_live(data_dir: str | Path, realigned: bool = False) -> RatedPairs:
     H. R. Sheikh, M. F. Sabir and A. C. Bovik, "A statistical evaluation of recent full reference image quality
     assessment algorithms", IEEE Transactions on Image Processing 15(11), 2006;
     http://live.ece.utexas.edu/research/quality/subjective.htm. The tables also list 203 images that are not distorted
-    (``orgs``): they are left out, and counted in ``undistorted``.
+    (``orgs``). They are left out, and counted in ``undistorted``.
 
     Args:
         data_dir: folder with ``dmos.mat`` and ``refnames_all.mat``. Needs scipy.
         realigned: take the opinions of ``dmos_realigned.mat``, which come with their standard deviation.
 
     Raises:
-        ValueError: if a table is not there or is not LIVE's, or no pair's images are there.
+        ValueError: if a table does not exist or is not LIVE's, or no pair has its images.
         ModuleNotFoundError: without scipy.
     """
     root = Path(data_dir)
@@ -41,7 +41,7 @@ def read_live(data_dir: str | Path, realigned: bool = False) -> RatedPairs:
     orgs = _column(opinions, "orgs", table)
     stds = _column(opinions, "dmos_std", table) if realigned else [None] * len(dmos)
     refs = [str(np.asarray(cell).item()) for cell in _column(names, "refnames_all", names_table)]
-    gathering = DatasetReader("live", root, table)
+    reader = DatasetReader("live", root, table)
     files = [(kind, f"img{number}.bmp") for kind, count in LIVE_FOLDERS.items() for number in range(1, count + 1)]
     undistorted = 0
     for number, ((kind, file), opinion, org, std, ref) in enumerate(zip(files, dmos, orgs, stds, refs, strict=True), 1):
@@ -51,8 +51,8 @@ def read_live(data_dir: str | Path, realigned: bool = False) -> RatedPairs:
             continue
         deviation = None if std is None else finite(std, "dmos_std", where)
         opinion = finite(opinion, "dmos", where)
-        gathering.add(where, Path("refimgs", ref), Path(kind, file), opinion, kind, std=deviation)
-    return gathering.done(False, "dataset", undistorted)
+        reader.add(where, Path("refimgs", ref), Path(kind, file), opinion, kind, std=deviation)
+    return reader.rated_pairs(False, "dataset", undistorted)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         with open_file(path) as file:
             loaded: dict[str, Any] = io.loadmat(file)
-    except Exception as error:  # scipy raises all sorts
+    except Exception as error:  # scipy raises any exception
         raise ValueError(f"cannot read {str(path)!r}: {error}") from error
     return loaded
 

@@ -1,4 +1,4 @@
-"""PIPAL: a folder of label files, the images in folders that each copy names in its own way."""
+"""PIPAL: a folder of label files; folder names of the images vary from copy to copy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def read_pipal(data_dir: str | Path, split: Literal["train", "val"] = "train") -
     J. Gu et al., "PIPAL: a Large-Scale Image Quality Assessment Dataset for Perceptual Image Restoration", ECCV 2020;
     https://github.com/HaomingCai/PIPAL-dataset. Copies differ in their folders (``Train_Ref`` or ``Reference_train``,
     ``Train_Dist`` or ``Distortion_1`` to ``Distortion_4``, ``Train_Label`` or ``MOS_Scores_train``), so images are
-    found by their name wherever they lie. The type is the two digits after the reference's name in ``A0001_06_05.bmp``,
-    for the last two are a restoration or a setting, not a level.
+    looked up by name in all folders. The type is the two digits after the reference's name in ``A0001_06_05.bmp``,
+    because the last two are a restoration or a setting, not a level.
 
     Args:
         data_dir: folder of the dataset. Its label files ``A0001.txt``, a line ``A0001_00_00.bmp,1414.0308`` for each
@@ -27,8 +27,8 @@ def read_pipal(data_dir: str | Path, split: Literal["train", "val"] = "train") -
         split: ``"train"`` or ``"val"``: the label files below a folder with this word in its name.
 
     Raises:
-        ValueError: if there are no label files or no images of them, an image is there twice, or a line is broken,
-            naming it.
+        ValueError: if there are no label files or none of their images, an image exists twice, or a line is broken
+            (the message names it).
     """
     root = Path(data_dir)
     if not root.is_dir():
@@ -38,19 +38,19 @@ def read_pipal(data_dir: str | Path, split: Literal["train", "val"] = "train") -
     labels, images = _files(root, split)
     if not labels:
         raise ValueError(f"{str(root)!r} has no label files A0001.txt ... in a folder such as {split.title()}_Label")
-    gathering = DatasetReader("pipal", root, labels[0].parent)
+    reader = DatasetReader("pipal", root, labels[0].parent)
     for path in labels:
         for where, line in text_lines(path):
             parts = re.fullmatch(r"(([A-Z]\d+)_(\d\d)_(\d\d)\.bmp)\s*,\s*(\S+)", line, re.IGNORECASE)
             if parts is None:
                 raise ValueError(f"{where}: a line is as A0001_00_00.bmp,1414.0308, got {line!r}")
-            ref, dist = (_one(root, images, name) for name in (f"{parts[2]}.bmp", parts[1]))
-            gathering.add(where, ref, dist, finite(parts[5], "mos", where), parts[3])
-    return gathering.done(True, "dataset")
+            ref, dist = (_image_path(root, images, name) for name in (f"{parts[2]}.bmp", parts[1]))
+            reader.add(where, ref, dist, finite(parts[5], "mos", where), parts[3])
+    return reader.rated_pairs(True, "dataset")
 
 
 def _files(root: Path, split: str) -> tuple[list[Path], dict[str, list[Path]]]:
-    """The label files of a split, and where the images of each name are, from one walk through the folders."""
+    """The label files of a split, and the paths of all images by name."""
     labels: list[Path] = []
     images: dict[str, list[Path]] = {}
     for folder, _, names in os.walk(root):
@@ -64,8 +64,8 @@ def _files(root: Path, split: str) -> tuple[list[Path], dict[str, list[Path]]]:
     return sorted(labels), images
 
 
-def _one(root: Path, images: dict[str, list[Path]], name: str) -> Path:
-    found = images.get(name.lower(), [Path(name)])
-    if len(found) > 1:
-        raise ValueError(f"{str(root)!r} has {name} twice, as {found[0]} and {found[1]}: keep one copy of the dataset")
-    return found[0]
+def _image_path(root: Path, images: dict[str, list[Path]], name: str) -> Path:
+    paths = images.get(name.lower(), [Path(name)])
+    if len(paths) > 1:
+        raise ValueError(f"{str(root)!r} has {name} twice, as {paths[0]} and {paths[1]}: keep one copy of the dataset")
+    return paths[0]

@@ -42,15 +42,15 @@ def read_tid2013(data_dir: str | Path) -> RatedPairs:
     """Read TID2013: 25 references, 24 types of distortion at 5 levels; MOS in [0, 9], higher is better.
 
     N. Ponomarenko et al., "Image database TID2013: Peculiarities, results and perspectives", Signal Processing: Image
-    Communication 30, 2015; http://www.ponomarenko.info/tid2013.htm. File names occur in upper and in lower case, in the
-    tables other than on disk: here case does not matter. The level is that of the file name; for some types (contrast
-    change, mean shift) a higher level is not simply more.
+    Communication 30, 2015; http://www.ponomarenko.info/tid2013.htm. File names differ in case between the tables and
+    the disk; case does not matter here. The level is that of the file name. For some types (contrast change, mean
+    shift) a higher level is not simply more distortion.
 
     Args:
-        data_dir: folder with ``mos_with_names.txt``; ``mos_std.txt`` gives ``std`` where it is there.
+        data_dir: folder with ``mos_with_names.txt``; ``mos_std.txt`` gives ``std`` if it exists.
 
     Raises:
-        ValueError: if the table is not there or no pair's images are, or a line is broken, naming it.
+        ValueError: if the table does not exist, no pair has its images, or a line is broken (the message names it).
     """
     return _read(Path(data_dir), "tid2013", types=24, levels=5)
 
@@ -62,10 +62,10 @@ def read_tid2008(data_dir: str | Path) -> RatedPairs:
     Advances of Modern Radioelectronics 10, 2009. Laid out as TID2013, see :func:`read_tid2013`.
 
     Args:
-        data_dir: folder with ``mos_with_names.txt``; ``mos_std.txt`` gives ``std`` where it is there.
+        data_dir: folder with ``mos_with_names.txt``; ``mos_std.txt`` gives ``std`` if it exists.
 
     Raises:
-        ValueError: if the table is not there or no pair's images are, or a line is broken, naming it.
+        ValueError: if the table does not exist, no pair has its images, or a line is broken (the message names it).
     """
     return _read(Path(data_dir), "tid2008", types=17, levels=4)
 
@@ -74,7 +74,7 @@ def _read(root: Path, name: str, types: int, levels: int) -> RatedPairs:
     table = existing_file(root, "mos_with_names.txt", name)
     lines = [(where, *mos_and_name(where, line)) for where, line in text_lines(table)]
     stds = read_stds(root, len(lines), table)
-    gathering = DatasetReader(name, root, table)
+    reader = DatasetReader(name, root, table)
     for (where, mos, file), std in zip(lines, stds, strict=True):
         parts = re.fullmatch(r"i(\d\d)_(\d\d)_(\d)\.bmp", file, re.IGNORECASE)
         if parts is None:
@@ -83,12 +83,12 @@ def _read(root: Path, name: str, types: int, levels: int) -> RatedPairs:
         if not (1 <= kind <= types and 1 <= level <= levels):
             raise ValueError(f"{where}: {name} has types 1 to {types} and levels 1 to {levels}, got {file!r}")
         ref, dist = Path("reference_images", f"I{parts[1]}.BMP"), Path("distorted_images", file)
-        gathering.add(where, ref, dist, mos, TID_TYPES[kind - 1], level, std)
-    return gathering.done(True, "dataset")
+        reader.add(where, ref, dist, mos, TID_TYPES[kind - 1], level, std)
+    return reader.rated_pairs(True, "dataset")
 
 
 def mos_and_name(where: str, line: str) -> tuple[float, str]:
-    """The two fields of a line of ``mos_with_names.txt``."""
+    """The opinion and the file name of a line of ``mos_with_names.txt``."""
     fields = line.split()
     if len(fields) != 2:
         raise ValueError(f"{where}: a line is an opinion and a file name, got {line!r}")
@@ -96,7 +96,7 @@ def mos_and_name(where: str, line: str) -> tuple[float, str]:
 
 
 def read_stds(root: Path, count: int, table: Path) -> list[float | None]:
-    """The standard deviations of ``mos_std.txt``, line by line those of the table; ``None`` where there is no file."""
+    """The standard deviations of ``mos_std.txt``, one for each line of the table; ``None`` if there is no file."""
     path = FolderListing().find(root / "mos_std.txt")
     if path is None:
         return [None] * count

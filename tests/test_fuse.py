@@ -1,4 +1,4 @@
-"""`fmiqa fit --scores`: heads on tables of scores, the folder, refusals, and published scores."""
+"""`fmiqa fuse`: heads on tables of scores, the folder, refusals, and published scores."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from scipy import stats
 from tests.conftest import ASSETS, needs
 from tests.test_benchmark_scores import refusal
 from tests.test_cli import fmiqa
-from torchmetrics_fmiqa.fitting.fit_table import Training, check_folds, cross_validate, fit_head
+from torchmetrics_fmiqa.fitting.config import HeadTraining
+from torchmetrics_fmiqa.fitting.cross_validation import CrossValidation, check_sets, cross_validate, fit_head
+from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
+from torchmetrics_fmiqa.fitting.heads import TableSpec
 from torchmetrics_fmiqa.fitting.splits import grouped_folds
 from torchmetrics_fmiqa.spips_model.checkpoint import load_head
 
-QUICK = Training(hidden=(8,), epochs=25)
 NAMES = ["blur", "noise", "psnr"]
 
 SEMANTIC = (
@@ -65,76 +67,34 @@ def read(path: Path) -> list[dict[str, str]]:
 # The functions
 
 
-def held_out(inputs: np.ndarray, opinion: np.ndarray, reference: np.ndarray, training: Training = QUICK, **kw: bool):
-    fold = grouped_folds(reference, 3, training.seed)
-    return cross_validate(inputs, opinion, reference, fold, NAMES, kw.get("better", False), training)
-
-
-def test_one_seed_is_one_result_and_another_another() -> None:
-    data = made_up()
-    first, again = held_out(*data), held_out(*data)
-    assert (first.prediction == again.prediction).all()
-    assert first.srcc == again.srcc
-    other = held_out(*data, training=Training(hidden=(8,), epochs=25, seed=1))
-    assert not np.array_equal(first.prediction, other.prediction)
-
-
-def test_nothing_of_a_held_out_fold_reaches_its_head() -> None:
-    inputs, opinion, reference = made_up()
-    before = held_out(inputs, opinion, reference)
-    out = before.fold == 1
-    changed, said = inputs.copy(), opinion.copy()
-    changed[out] *= 50
-    said[out] = said[out][::-1] * 7
-    after = held_out(changed, said, reference)
-    own, others = (
-        [torch.equal(x, y) for x, y in zip(a.head.state_dict().values(), b.head.state_dict().values(), strict=True)]
-        for a, b in ((before.fits[1], after.fits[1]), (before.fits[0], after.fits[0]))
-    )
-    assert all(own)
-    assert before.fits[1].head.scale == after.fits[1].head.scale
-    assert not all(others)
-
-
-def test_predictions_are_opinions_of_the_fold_s_head() -> None:
-    inputs, opinion, reference = made_up()
-    found = held_out(inputs, opinion, reference)
-    for fold, fitted in enumerate(found.fits):
-        held = found.fold == fold
-        rho = stats.spearmanr(found.prediction[held], opinion[held]).statistic
-        assert found.srcc[fold] == pytest.approx(rho, abs=1e-12)
-        score = fitted.head(torch.from_numpy(inputs[held]).float())
-        assert found.prediction[held] == pytest.approx(fitted.head.opinion(score).numpy(), rel=1e-5)
-        # A head's score is higher for worse images, and a DMOS too.
-        assert stats.spearmanr(score, opinion[held]).statistic == pytest.approx(rho, abs=1e-3)
-    assert found.prediction.min() >= opinion.min()
-    assert found.prediction.max() <= opinion.max()
-
-
-def test_the_direction_of_opinions_changes_nothing_but_itself() -> None:
-    inputs, opinion, reference = made_up()
-    worse, better = held_out(inputs, opinion, reference), held_out(inputs, 100 - opinion, reference, better=True)
-    assert better.prediction == pytest.approx(100 - worse.prediction, abs=0.5)
-    assert np.mean(better.srcc) == pytest.approx(np.mean(worse.srcc), abs=0.01)
-    quality = [one.fits[0].head.quality(one.fits[0].head(torch.from_numpy(inputs).float())) for one in (worse, better)]
-    assert stats.spearmanr(quality[0], opinion).statistic < -0.9
-    assert stats.spearmanr(quality[1], opinion).statistic < -0.9
+def as_set(inputs: np.ndarray, opinion: np.ndarray, reference: np.ndarray) -> MeasuredSet:
+    images = np.arange(len(opinion)).astype(str)
+    return MeasuredSet("table", "opinion", (torch.from_numpy(inputs),), opinion, reference, images, False)
 
 
 def test_hidden_layers_learn_what_a_weighted_sum_cannot() -> None:
-    data = made_up(600)
-    network = held_out(*data, training=Training(epochs=40))
-    linear = held_out(*data, training=Training(linear=True, epochs=40))
-    best = max(abs(stats.spearmanr(one, data[1]).statistic) for one in data[0].T)
-    assert np.mean(network.srcc) > np.mean(linear.srcc) + 0.02 > best
+    inputs, dmos, reference = made_up(600)
+
+    def mean_srcc(found: CrossValidation) -> float:
+        own = found.predictions["table"]
+        folds = [own.fold == fold for fold in range(3)]
+        return np.mean([stats.spearmanr(own.opinion[rows], dmos[rows]).statistic for rows in folds])
+
+    network, linear = (
+        cross_validate(
+            [as_set(inputs, dmos, reference)], TableSpec(tuple(NAMES), HeadTraining(linear=linear, epochs=40)), 3
+        )
+        for linear in (False, True)
+    )
+    best = max(abs(stats.spearmanr(column, dmos).statistic) for column in inputs.T)
+    assert mean_srcc(network) > mean_srcc(linear) + 0.02 > best
     assert all(fitted.head.linear for fitted in linear.fits)
 
 
 def test_an_anchored_head_is_trained_too() -> None:
     inputs, opinion, reference = made_up()
-    fitted = fit_head(
-        inputs[:, :2], opinion, reference, NAMES[:2], False, Training(hidden=(16,), epochs=30, anchored=True)
-    )
+    spec = TableSpec(tuple(NAMES[:2]), HeadTraining(hidden=(16,), epochs=30), anchored=True)
+    fitted = fit_head([as_set(inputs[:, :2], opinion, reference)], spec)
     none = fitted.head(torch.zeros(1, 2))
     assert none.item() == 0
     assert fitted.head.quality(none).item() == 100
@@ -142,52 +102,13 @@ def test_an_anchored_head_is_trained_too() -> None:
     assert stats.spearmanr(scores, opinion).statistic > 0.95
 
 
-def test_training_works_in_inference_mode_and_leaves_threads_alone() -> None:
-    before = torch.get_num_threads()
-    plain = fit_head(*made_up(), NAMES, False, QUICK)
-    with torch.inference_mode():
-        inside = fit_head(*made_up(), NAMES, False, QUICK)
-    assert inside.validation_srcc == plain.validation_srcc
-    assert torch.get_num_threads() == before
-
-
-def test_the_best_epoch_is_the_one_that_is_kept() -> None:
-    inputs, opinion, reference = made_up()
-    long = fit_head(inputs, opinion, reference, NAMES, False, Training(hidden=(8,), epochs=200, patience=3))
-    assert long.epoch < 197
-    short = fit_head(inputs, opinion, reference, NAMES, False, Training(hidden=(8,), epochs=long.epoch, patience=60))
-    assert short.epoch == long.epoch
-    kept = zip(short.head.state_dict().values(), long.head.state_dict().values(), strict=True)
-    assert all(torch.equal(one, other) for one, other in kept)
-
-
-def test_shared_references_and_folds_that_cannot_be_tested() -> None:
-    inputs, opinion, reference = made_up()
-    fold = grouped_folds(reference, 3)
-    fold[0] = (fold[0] + 1) % 3
-    with pytest.raises(ValueError, match="reference '0' is in folds"):
-        check_folds(inputs, opinion, reference, fold, NAMES, QUICK)
-    with pytest.raises(ValueError, match="shape"):
-        check_folds(inputs, opinion, reference, fold[1:], NAMES, QUICK)
-    rare = inputs.copy()
-    fold = grouped_folds(reference, 3)
-    rare[fold != 2, 1] = 0.25
-    with pytest.raises(ValueError, match="without fold 2: the input 'noise' is constant"):
-        check_folds(rare, opinion, reference, fold, NAMES, QUICK)
-    alike = np.where(fold == 1, 30.0, opinion)
-    with pytest.raises(ValueError, match="fold 1 has 100 images, of which fewer than 3"):
-        check_folds(inputs, alike, reference, fold, NAMES, QUICK)
-    with pytest.raises(ValueError, match="at least 2 references"):
-        check_folds(inputs, opinion, fold == 1, fold == 1, NAMES, QUICK)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("epochs", 0), ("patience", 0), ("batch", 1), ("weight_decay", -1), ("learning_rate", 0), ("seed", -1)],
-)
-def test_trainings_that_cannot_be(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"`{field}`.*{value}"):
-        Training(**{field: value})
+def test_columns_that_do_not_fit_are_refused() -> None:
+    data = as_set(*made_up())
+    with pytest.raises(ValueError, match="wanted 2 columns, one for each name"):
+        check_sets([data], TableSpec(("blur", "noise")))
+    data.measured[0][7, 1] = torch.nan
+    with pytest.raises(ValueError, match="table: 'noise' is nan for '7', and not finite for 1 of 300"):
+        check_sets([data], TableSpec(tuple(NAMES)))
 
 
 # The command
@@ -199,7 +120,7 @@ ARGUMENTS = ("--features", ",".join(NAMES), "--opinion", "dmos", "--epochs", "25
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("fit")
     table = write(folder / "scores.csv")
-    fmiqa("fit", "--scores", table, "--out", folder / "out", *ARGUMENTS, "--folds", "3")
+    fmiqa("fuse", "--scores", table, "--out", folder / "out", *ARGUMENTS, "--folds", "3")
     return table, folder / "out"
 
 
@@ -249,17 +170,18 @@ def test_the_report_says_what_was_found(made: tuple[Path, Path]) -> None:
     report = (made[1] / "report.md").read_text()
     fused = read(made[1] / "agreement.csv")[0]
     assert f"**{float(fused['srcc_fold_mean']):.4f}**".replace("0.", ".", 1) in report
-    assert "over 3 folds" in report
-    assert "15 references; a higher opinion is taken for worse: 2 of 3 features say so" in report
+    assert "mean over 3 folds" in report
+    assert "300 images of 15 references" in report
+    assert "Directions: a higher opinion is taken for worse: 2 of 3 features say so" in report
     assert "taken for qualities, as they run the other way: psnr" in report
 
 
 def test_the_same_again_changes_nothing_and_other_inputs_are_refused(made: tuple[Path, Path], tmp_path: Path) -> None:
     table, out = made
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    fmiqa("fit", "--scores", table, "--out", out, *ARGUMENTS, "--folds", "3")
+    fmiqa("fuse", "--scores", table, "--out", out, *ARGUMENTS, "--folds", "3")
     assert before == {path.name: path.read_bytes() for path in out.iterdir()}
-    common = ("fit", "--out", out, *ARGUMENTS)
+    common = ("fuse", "--out", out, *ARGUMENTS)
     assert "seed" in refusal(*common, "--scores", table, "--folds", "3", "--seed", "1")
     assert "folds" in refusal(*common, "--scores", table, "--folds", "4")
     assert "opinion_is" in refusal(*common, "--scores", table, "--folds", "3", "--opinion-is", "worse")
@@ -273,27 +195,15 @@ def test_a_score_that_runs_against_people_is_not_turned_round(tmp_path: Path) ->
     # for a quality because it runs against people.
     _, dmos, reference = made_up()
     table = write(tmp_path / "scores.csv", dmos=np.where(grouped_folds(reference, 2) == 0, dmos, 150 - dmos))
-    fmiqa("fit", "--scores", table, "--out", tmp_path / "out", *ARGUMENTS, "--folds", "2", "--opinion-is", "worse")
+    said = ("--higher-is-better", "psnr", "--opinion-is", "worse")
+    fmiqa("fuse", "--scores", table, "--out", tmp_path / "out", *ARGUMENTS, "--folds", "2", *said)
+    assert "Directions: a higher opinion is worse, as was said." in (tmp_path / "out" / "report.md").read_text()
+    assert json.loads((tmp_path / "out" / "inputs.json").read_text())["higher_is_better"] == ["psnr"]
     fused = read(tmp_path / "out" / "agreement.csv")[0]
     predictions = read(tmp_path / "out" / "predictions.csv")
     own = stats.spearmanr(*([float(row[name]) for row in predictions] for name in ("prediction", "opinion"))).statistic
     assert own < 0
     assert float(fused["srcc"]) == pytest.approx(own, abs=1e-12)
-
-
-def test_leave_one_reference_out_of_the_command(tmp_path: Path) -> None:
-    table = write(tmp_path / "scores.csv", ref=[f"r{one % 4}" for one in range(300)])
-    fmiqa("fit", "--scores", table, "--out", tmp_path / "out", *ARGUMENTS, "--folds", "4")
-    assert len({(row["fold"], row["ref"]) for row in read(tmp_path / "out" / "predictions.csv")}) == 4
-
-
-def test_qualities_and_opinions_can_be_said(tmp_path: Path) -> None:
-    table = write(tmp_path / "scores.csv")
-    said = ("--higher-is-better", "psnr", "--opinion-is", "worse")
-    fmiqa("fit", "--scores", table, "--out", tmp_path / "out", *ARGUMENTS, "--folds", "2", *said)
-    assert "a higher opinion is worse, as was said" in (tmp_path / "out" / "report.md").read_text()
-    assert json.loads((tmp_path / "out" / "inputs.json").read_text())["higher_is_better"] == ["psnr"]
-    assert all(float(row["srcc"]) > 0 for row in read(tmp_path / "out" / "agreement.csv"))
 
 
 @pytest.mark.parametrize(
@@ -325,14 +235,14 @@ def test_bad_input_is_an_error_before_any_work(
     tmp_path: Path, changed: dict[str, object], arguments: list[str], message: str
 ) -> None:
     table = write(tmp_path / "scores.csv", **changed)
-    assert message in refusal("fit", "--scores", table, "--out", tmp_path / "out", *ARGUMENTS, *arguments)
+    assert message in refusal("fuse", "--scores", table, "--out", tmp_path / "out", *ARGUMENTS, *arguments)
     assert not (tmp_path / "out").exists()
 
 
 def test_one_feature_is_nothing_to_fuse(tmp_path: Path) -> None:
     table = write(tmp_path / "scores.csv")
     arguments = ("--scores", table, "--out", tmp_path / "out", "--features", "psnr", "--opinion", "dmos")
-    assert "at least two" in refusal("fit", *arguments)
+    assert "at least two" in refusal("fuse", *arguments)
 
 
 # Published scores: numbers that were reached, with room for another machine's rounding
@@ -346,7 +256,7 @@ def test_fusion_of_published_scores(tmp_path: Path, name: str, epochs: str, leas
     table = needs(ASSETS / "published" / f"zsiqa_{name}.csv.gz")
     features = ",".join((SEMANTIC, LOW_LEVEL, CONVENTIONAL))
     arguments = ("--features", features, "--opinion", "mos", "--resamples", "50", "--epochs", epochs, "--folds", "3")
-    fmiqa("fit", "--scores", table, "--out", tmp_path / "out", *arguments)
+    fmiqa("fuse", "--scores", table, "--out", tmp_path / "out", *arguments)
     fused, *single = read(tmp_path / "out" / "agreement.csv")
     assert float(fused["srcc_fold_mean"]) >= least
     assert single[0]["metric"] == best

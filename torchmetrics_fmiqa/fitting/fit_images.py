@@ -1,0 +1,143 @@
+"""What `fmiqa fit` does between its arguments and its folder: measure, train, compare, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from torchmetrics_fmiqa.benchmark.progress import Progress
+from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
+from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
+from torchmetrics_fmiqa.comparator import Precision
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.fitting.compare import SPIPS, Comparing, compare_set, spips_inputs, write_tables
+from torchmetrics_fmiqa.fitting.config import SpipsTraining
+from torchmetrics_fmiqa.fitting.cross_validation import Predictions, check_sets, cross_validate, fit_head, head_scores
+from torchmetrics_fmiqa.fitting.heads import SpipsSpec
+from torchmetrics_fmiqa.fitting.measure import Measurement, SpipsPanel, check_apart
+from torchmetrics_fmiqa.fitting.report import FitResult, write_fit_report
+from torchmetrics_fmiqa.fitting.sources import SetPlan
+from torchmetrics_fmiqa.fitting.splits import Folds
+from torchmetrics_fmiqa.one_writer import one_writer
+from torchmetrics_fmiqa.safe_write import write_text
+from torchmetrics_fmiqa.spips_model.checkpoint import save_spips
+from torchmetrics_fmiqa.spips_model.model import SpipsHead
+from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
+from torchmetrics_fmiqa.statistics.inputs import opinions
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What to fit, and how.
+
+    Args:
+        trained: the sets to train on, and to test on by cross-validation; of graded photographs only the former.
+        tested: the sets to test the head of all others on.
+        recipe: what to measure with.
+        reading: how images are read.
+        precision: of the backbone.
+        device: where to measure.
+        batch: pairs between two saves of what is measured.
+        folds: of references.
+        training: how heads are trained; its seed is that of the folds and the bootstrap too.
+        resamples: of the bootstrap over references.
+        cache: folder of what is measured; ``None`` for ``measured`` in the folder of results.
+    """
+
+    trained: Sequence[SetPlan]
+    tested: Sequence[SetPlan]
+    recipe: SpipsRecipe
+    reading: Reading = field(default_factory=Reading)
+    precision: Precision = "float32"
+    device: str = "cpu"
+    batch: int = 8
+    folds: Folds = 5
+    training: SpipsTraining = field(default_factory=SpipsTraining)
+    resamples: int = 1000
+    cache: Path | None = None
+
+    @property
+    def validated(self) -> bool:
+        """Whether there is anything to hold out: ranks are only trained on."""
+        return any(plan.kind != "rank" for plan in self.trained)
+
+
+def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -> FitResult:
+    """Measure data sets, train on them, and write the folder ``out``; its report says that the ``command`` made it.
+
+    An interrupted run goes on.
+
+    Raises:
+        ValueError: for sets that cannot be trained on or tested with, and for a folder made from other inputs, all
+            before anything is measured; and for measurements that are not finite.
+    """
+    panel = SpipsPanel(config.recipe, config.precision)
+    cache = out / "measured" if config.cache is None else config.cache
+    trained, tested = (
+        [Measurement(plan, panel, config.reading, cache, config.device, config.batch) for plan in plans]
+        for plans in (config.trained, config.tested)
+    )
+    spec = SpipsSpec(config.recipe, config.training)
+    check_sets([data.stand_in() for data in trained], spec, config.folds if config.validated else None)
+    _check_tested(tested)
+    check_apart([*trained, *tested])
+    with one_writer(out):
+        open_run_folder(out, _inputs(trained, tested, config))
+        for data in (*trained, *tested):
+            for _ in progress.pairs(data, len(data)):
+                pass
+        sources, unseen = ([data.result() for data in measured] for measured in (trained, tested))
+        learned, validation = [source.set for source in sources], None
+        if config.validated:
+            validation = cross_validate(learned, spec, config.folds, out / "training" / "folds", progress)
+        final = fit_head(learned, spec, out / "training" / "final", progress)
+        head = cast("SpipsHead", final.head)
+        progress.status("comparing with every single input")
+        how = Comparing(SPIPS, (), config.resamples, config.training.seed)
+        held_out = {} if validation is None else validation.predictions
+        pairs = [(source, held_out[source.set.name]) for source in sources if source.set.name in held_out]
+        pairs += [(source, Predictions(head_scores(head, source.set))) for source in unseen]
+        compared = []
+        for source, predictions in pairs:
+            inputs = [spips_inputs(version, head) for version in cast("tuple[Profiled, ...]", source.set.measured)]
+            compared.append(compare_set(source, predictions, inputs, how))
+        write_tables(out, compared, head.fusion)
+        save_spips(head, out / "head.safetensors", config.recipe)
+        result = FitResult(command, spec, validation, final, compared, sources, unseen)
+        write_text(out / "report.md", write_fit_report(result, config.recipe))
+        return result
+
+
+def _check_tested(tested: Sequence[Measurement]) -> None:
+    """Check what a head is tested on before anything is measured."""
+    for data in tested:
+        plan = data.plan
+        if plan.kind == "rank":
+            raise ValueError(f"{plan.name} has neither opinions nor choices to test with")
+        if plan.kind == "opinion":
+            try:
+                opinions([row.target for row in plan.rows])
+            except ValueError as error:
+                raise ValueError(f"{plan.name}: {error}") from None
+            if len(data.references) < 2:
+                raise ValueError(f"{plan.name}: all images have one reference: intervals are drawn from several")
+
+
+def _inputs(trained: Sequence[Measurement], tested: Sequence[Measurement], config: FitConfig) -> dict[str, Any]:
+    """What a folder depends on, as JSON has it."""
+    settings = {
+        **{f"set {data.plan.name}": data.inputs for data in trained},
+        **{f"test set {data.plan.name}": data.inputs for data in tested},
+        "recipe": config.recipe.digest,
+        "reading": config.reading.identity,
+        "precision": config.precision,
+        "device": config.device,
+        "measuring_batch": config.batch,
+        "folds": config.folds if config.validated else None,
+        "resamples": config.resamples,
+        **asdict(config.training),
+    }
+    return dict(json.loads(json.dumps(settings)))

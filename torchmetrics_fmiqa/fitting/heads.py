@@ -1,0 +1,151 @@
+"""The kinds of heads that can be trained: SPIPS heads on images, fusion heads on the columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.fitting.config import HeadTraining, SpipsTraining
+from torchmetrics_fmiqa.fitting.dataset import MeasuredSet, plain
+from torchmetrics_fmiqa.spips_model.checkpoint import load_head, load_spips, save_head, save_spips
+from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
+from torchmetrics_fmiqa.spips_model.model import SpipsHead
+from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
+from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
+
+Head = SpipsHead | FusionHead
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head that was trained.
+
+    Args:
+        head: in eval mode, frozen, on the CPU; calibrated if any of the sets has opinions.
+        epoch: the epoch that it was taken from, counted from 1.
+        validation: its agreement on the inner validation, the mean over sets: SRCC of opinions, 2AFC score of choices,
+            share of pairs of one series in the right order.
+    """
+
+    head: Head
+    epoch: int
+    validation: float
+
+
+@dataclass(frozen=True)
+class SpipsSpec:
+    """A SPIPS head: the recipe that measures its inputs, and how it is trained."""
+
+    recipe: SpipsRecipe
+    training: SpipsTraining = field(default_factory=SpipsTraining)
+
+    @property
+    def made_for(self) -> str:
+        """The recipe's digest."""
+        return self.recipe.digest
+
+    def check(self, data: MeasuredSet, first: MeasuredSet) -> None:
+        """Check the taps and sizes of what was measured, and that it is finite."""
+        taps = self.recipe.taps
+        sizes = cast("Profiled", first.measured[0]).reference.shape[1], len(CONVENTIONAL)
+        for measured in cast("tuple[Profiled, ...]", data.measured):
+            own = measured.reference.shape[1], measured.of_images.shape[1]
+            if measured.labels != taps or own != sizes:
+                raise ValueError(
+                    f"{data.name}: measured at the taps {', '.join(measured.labels)} with {own[0]} channels at the "
+                    f"last and {own[1]} numbers of the images; wanted {', '.join(taps)} with {sizes[0]} and "
+                    f"{sizes[1]}: measure all sets by one recipe"
+                )
+            for part in ("spread", "summary", "reference", "of_images"):
+                bad = (~getattr(measured, part).isfinite()).nonzero()
+                if len(bad):
+                    value, image = getattr(measured, part)[tuple(bad[0])].item(), str(data.image[int(bad[0, 0])])
+                    raise ValueError(f"{data.name}: `{part}` of {image!r} is {value}: leave out that pair")
+
+    def build(self, sets: Sequence[MeasuredSet]) -> SpipsHead:
+        """A new head that knows the sizes of its inputs in these sets, and nothing else."""
+        measured = [cast("Profiled", plain(version)) for data in sets for version in data.measured]
+        head = SpipsHead(
+            self.recipe.low_level,  # type: ignore[arg-type]  # a recipe's streams are names once it is made
+            self.recipe.semantic,  # type: ignore[arg-type]
+            measured[0].reference.shape[1],
+            self.training.parts,
+            self.training.hidden,
+            self.training.linear,
+            self.training.seed,
+            self.recipe.digest,
+        )
+        head.fit_inputs(measured[0].joined(measured[1:], range(sum(len(version.spread) for version in measured))))
+        if head.gated:
+            head.gate.requires_grad_(self.training.gated)
+        return head
+
+    def save(self, head: Any, path: Path) -> None:
+        """Write it with its recipe."""
+        save_spips(head, path, self.recipe)
+
+    def load(self, path: Path) -> SpipsHead:
+        """Read it for the recipe."""
+        return load_spips(path, self.recipe)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A fusion head on the columns of a table.
+
+    Args:
+        names: of the columns.
+        training: how it is trained.
+        anchored: all inputs are 0 for equal images, and so must the score be; see
+            :class:`~torchmetrics_fmiqa.spips_model.fusion_head.FusionHead`.
+        made_for: what computes the inputs.
+    """
+
+    names: tuple[str, ...]
+    training: HeadTraining = field(default_factory=HeadTraining)
+    anchored: bool = False
+    made_for: str = ""
+
+    def check(self, data: MeasuredSet, first: MeasuredSet) -> None:
+        """Check that there is a column for each name, and that all values are finite."""
+        (values,) = cast("tuple[Tensor, ...]", data.measured)
+        if values.ndim != 2 or values.shape[1] != len(self.names):
+            raise ValueError(f"{data.name}: wanted {len(self.names)} columns, one for each name, got {values.shape}")
+        bad = (~values.isfinite()).nonzero()
+        if len(bad):
+            row, place = bad[0].tolist()
+            value, image = values[row, place].item(), str(data.image[row])
+            raise ValueError(
+                f"{data.name}: {self.names[place]!r} is {value} for {image!r}, and not finite for "
+                f"{len(bad[:, 0].unique())} of {len(values)} images: leave out the images or the column"
+            )
+
+    def build(self, sets: Sequence[MeasuredSet]) -> FusionHead:
+        """A new head that knows the sizes of its inputs in these sets, and nothing else."""
+        how = self.training
+        head = FusionHead(self.names, how.hidden, how.linear, self.anchored, how.seed, self.made_for)
+        head.fit_inputs(torch.cat([cast("Tensor", plain(data.measured[0])) for data in sets]))
+        return head
+
+    def save(self, head: Any, path: Path) -> None:
+        """Write it."""
+        save_head(head, path)
+
+    def load(self, path: Path) -> FusionHead:
+        """Read it, if it has these columns."""
+        return load_head(path, self.names, self.made_for)
+
+
+#: Which head to train, and how. Both kinds check and build a head from sets, and write and read it.
+HeadSpec = SpipsSpec | TableSpec
+
+
+def fusion_of(head: Head) -> FusionHead:
+    """What joins the inputs in a head."""
+    return head.fusion if isinstance(head, SpipsHead) else head
