@@ -139,7 +139,6 @@ def track_pairs(results: Any, total: int) -> Any:
 
 
 def _count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
-    """Pass the counts of finished pairs on, and show them with the speed and the time left."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     speed = TextColumn("{task.fields[speed]}")
