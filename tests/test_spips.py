@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import pickle
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -1604,3 +1605,12 @@ def test_the_words_of_other_packages_lead_to_ours() -> None:
         SPIPS(net_type="alex")
     with pytest.raises(ValueError, match="would do nothing"):
         SPIPS(**VIT, tokens="all")
+
+
+def test_a_part_that_counts_for_nothing_is_told() -> None:
+    with pytest.warns(UserWarning, match="conventional part counts only where it is the only one"):
+        build(parts=("low_level", "conventional"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for parts in (None, ("conventional",), ("low_level", "semantic")):
+            build(parts=parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ class SpipsScorer:
             raise ValueError(
                 f"this head was trained with {', '.join(self.head.parts)}, not {', '.join(checked_parts)}: "
                 "leave out `parts`, or train a head without the others"
+            )
+        if head is None and checked_parts is not None and "conventional" in checked_parts and len(checked_parts) > 1:
+            warnings.warn(
+                "without a trained head the conventional part counts only where it is the only one: leave it out of "
+                "`parts`, or give a head",
+                stacklevel=3,
             )
         self.comparator = FeatureComparator(recipe.profile, precision, grad_checkpointing, tile_batch)
         self._copies: dict[tuple[torch.device, torch.dtype], SpipsHead] = {}
