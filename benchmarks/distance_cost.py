@@ -14,7 +14,6 @@ from common import seconds_of
 
 from torchmetrics_fmiqa import FeatureComparator, Recipe
 from torchmetrics_fmiqa.distances import DISTRIBUTION, MAPS
-from torchmetrics_fmiqa.features.tokens import Tokens
 
 
 def main() -> None:
@@ -30,15 +29,10 @@ def main() -> None:
     preds = (target + 0.05 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
     both = torch.cat([preds, target]).to(options.device)
     backbone = FeatureComparator(Recipe(options.backbone, weights="random:0")).backbone
-    taps: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def keep(index: int, tokens: Tokens) -> None:
-        one, other = tokens.copy().chunk()
-        taps.append((one.select("patch"), other.select("patch")))
-
     with torch.no_grad():
-        backbone(both, keep)
-        calls = {"forward": lambda: backbone(both, lambda index, tokens: None)}
+        sides = [tokens.chunk() for tokens in backbone(both)]
+        taps = [(one.select("patch"), other.select("patch")) for one, other in sides]
+        calls = {"forward": lambda: backbone(both)}
         for name, distance in {**DISTRIBUTION, **MAPS}.items():
             calls[name] = lambda distance=distance: [distance(*pair) for pair in taps]
         seconds = seconds_of(calls, options.repeats, options.device)

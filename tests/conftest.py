@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tests.browser import Browser
 from torchmetrics_fmiqa.features.backbone import Backbone
+from torchmetrics_fmiqa.features.tokens import Tokens
 from torchmetrics_fmiqa.functional import clear_cache
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -108,9 +109,9 @@ def forwarded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     forward = Backbone.__call__
 
-    def counted(self: Backbone, images: Tensor, consume: Any) -> None:
+    def counted(self: Backbone, images: Tensor, mean_std: Any = None) -> list[Tokens]:
         seen.append(len(images))
-        forward(self, images, consume)
+        return forward(self, images, mean_std)
 
     monkeypatch.setattr(Backbone, "__call__", counted)
     return seen

@@ -14,19 +14,18 @@ from torch import Tensor, nn
 
 from tests.conftest import RANDOM_VIT, make_pair
 from torchmetrics_fmiqa import FeatureComparator, FeatureDistance, FeatureDistanceLoss, Recipe
+from torchmetrics_fmiqa.comparator import comparator as comparator_module
 from torchmetrics_fmiqa.features.builders import UserModule
 from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.features.tokens import Tokens
+from torchmetrics_fmiqa.memory import peak_bytes
 
 CPU = torch.device("cpu")
 
 
 def read(comparator: FeatureComparator, images: Tensor) -> dict[str, Tokens]:
-    found: dict[str, Tokens] = {}
-    taps = comparator.backbone.taps
     with torch.no_grad():
-        comparator.backbone(images, lambda index, tokens: found.__setitem__(taps[index], tokens))
-    return found
+        return dict(zip(comparator.backbone.taps, comparator.backbone(images), strict=True))
 
 
 def master(recipe: Recipe) -> Any:
@@ -158,24 +157,42 @@ def test_nothing_runs_after_the_last_tap() -> None:
     assert ran == [0, 1, 2, 3]
 
 
-def test_predictions_and_targets_take_one_forward_and_features_stream() -> None:
+def test_predictions_and_targets_take_one_forward() -> None:
     comparator = FeatureComparator(Recipe(**{**RANDOM_VIT, "taps": [0, 1, 2]}))
-    order: list[str] = []
+    ran: list[str] = []
     view = comparator.backbone._of(CPU, torch.float32).first.module
-    view.patch_embed.register_forward_pre_hook(lambda _, args: order.append(f"forward {len(args[0])}"))
+    view.patch_embed.register_forward_pre_hook(lambda _, args: ran.append(f"forward {len(args[0])}"))
     for number, block in enumerate(view.blocks):
-        block.register_forward_pre_hook(lambda *_, number=number: order.append(f"block {number}"))
-    for job in comparator._jobs:
-        assert len(job.taps) == 1
-    measured = type(comparator._jobs[0]).measure
-    type(comparator._jobs[0]).measure = lambda job, *args: (
-        order.append(f"distance {job.taps[0]}") or measured(job, *args)
-    )  # type: ignore[method-assign, func-returns-value]
-    try:
-        comparator(*make_pair(2))
-    finally:
-        type(comparator._jobs[0]).measure = measured  # type: ignore[method-assign]
-    assert order == ["forward 4", "block 0", "distance 0", "block 1", "distance 1", "block 2", "distance 2"]
+        block.register_forward_pre_hook(lambda *_, number=number: ran.append(f"block {number}"))
+    comparator(*make_pair(2))
+    assert ran == ["forward 4", "block 0", "block 1", "block 2"]
+
+
+TAPS = {"backbone": "vit_tiny_patch16_224", "weights": "random:0"}
+#: Bytes of a tap of one tile of 224 x 224: a class token and 14 x 14 patches, 192 channels each.
+TAP = (1 + 14 * 14) * 192 * 4
+
+
+def test_the_features_of_one_portion_live_at_a_time() -> None:
+    pair = make_pair(1, 224, 6 * 224)
+    deepest, every = (
+        FeatureComparator(Recipe(**TAPS, taps=taps, distance="l2"), tile_batch=2) for taps in ([-1], "all")
+    )
+    with torch.no_grad():
+        alone, together = (peak_bytes(lambda one=one: one(*pair)) for one in (deepest, every))
+    # The last block's input, which is the tap before, lives in any case.
+    assert together - alone == pytest.approx(2 * 2 * 10 * TAP, rel=0.01), "ten more taps of two tiles a side"
+
+
+def test_portions_are_as_large_as_their_features_allow(monkeypatch: pytest.MonkeyPatch, forwarded: list[int]) -> None:
+    pair = make_pair(1, 224, 6 * 224)
+    comparator = FeatureComparator(Recipe(**TAPS, distance="l2"))
+    expected = comparator(*pair)[0].scores()["l2"]
+    monkeypatch.setattr(comparator_module, "_BUDGET", 4 * (2 * 12 * TAP) + 1)
+    torch.testing.assert_close(comparator(*pair)[0].scores()["l2"], expected)
+    monkeypatch.setattr(comparator_module, "_BUDGET", 1)
+    torch.testing.assert_close(comparator(*pair)[0].scores()["l2"], expected)
+    assert forwarded == [12, 8, 4, *[2] * 6], "tiles of both sides"
 
 
 def test_taps_by_index_and_name_bind_by_name() -> None:
@@ -184,11 +201,11 @@ def test_taps_by_index_and_name_bind_by_name() -> None:
     images = torch.rand(1, 3, 224, 224)
     comparator = FeatureComparator(Recipe(**{**RANDOM_VIT, "taps": [2, 0]}, normalization="none"))
     found = read(comparator, images)
-    assert list(found) == ["blocks.0", "blocks.2"]
+    assert list(found) == ["blocks.2", "blocks.0"]
     expected = network.on(CPU, torch.float32).forward_intermediates(  # type: ignore[operator]
         images, indices=[0, 2], intermediates_only=True, output_fmt="NLC", norm=False
     )
-    for name, values in zip(found, expected, strict=True):
+    for name, values in zip(["blocks.0", "blocks.2"], expected, strict=True):
         torch.testing.assert_close(found[name].values[:, 1:], values)
     preds, target = make_pair(1)
     one = FeatureComparator(Recipe(**{**RANDOM_VIT, "taps": [2, 0]}, tap_weights={0: 3.0, "blocks.2": 1.0}))

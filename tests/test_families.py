@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from torchmetrics_fmiqa import FeatureComparator, Recipe
 from torchmetrics_fmiqa.features.network import load_network
@@ -57,14 +56,10 @@ def test_a_family_scores_differentiates_and_maps_at_any_size(backbone: str) -> N
 
 def grids(backbone: str, height: int, width: int, resolution: str = "native") -> dict[str, tuple[tuple[int, int], int]]:
     comparator = FeatureComparator(Recipe(backbone, weights="random:0", resolution=resolution))
-    found = {}
-    taps = comparator.backbone.taps
     with torch.no_grad():
-        comparator.backbone(
-            torch.rand(1, 3, height, width),
-            lambda index, tokens: found.__setitem__(taps[index], (tokens.grid, tokens.values.shape[2])),
-        )
-    return found
+        found = comparator.backbone(torch.rand(1, 3, height, width))
+    sizes = [(tokens.grid, tokens.values.shape[2]) for tokens in found]
+    return dict(zip(comparator.backbone.taps, sizes, strict=True))
 
 
 def test_maps_of_convolutions_and_of_swin_keep_their_rows_and_channels() -> None:
@@ -76,10 +71,9 @@ def test_maps_of_convolutions_and_of_swin_keep_their_rows_and_channels() -> None
 def test_channels_of_swin_are_channels() -> None:
     """A (N, h, w, C) output read as (N, C, h, w) would still give a number."""
     comparator = FeatureComparator(Recipe("swin_tiny_patch4_window7_224", weights="random:0", taps=[0]))
-    seen: list[Tensor] = []
     net = load_network("swin_tiny_patch4_window7_224", "random:0").on(torch.device("cpu"), torch.float32)
     image = torch.rand(1, 3, 224, 224)
     with torch.no_grad():
-        comparator.backbone(image, lambda index, tokens: seen.append(tokens.values))
+        (found,) = comparator.backbone(image)
         expected = net.layers[0](net.patch_embed(image))  # type: ignore[operator, index]
-    torch.testing.assert_close(seen[0], expected.flatten(1, 2))
+    torch.testing.assert_close(found.values, expected.flatten(1, 2))

@@ -696,7 +696,7 @@ def test_bootstrapper_resamples(strategy: str) -> None:
 def test_bootstrapper_with_ids_says_why_not() -> None:
     torch.manual_seed(0)
     metric = BootStrapper(build(), num_bootstraps=2)
-    with pytest.raises(ValueError, match="BootStrapper repeats samples on purpose"):
+    with pytest.warns(UserWarning, match="BootStrapper repeats samples on purpose"):
         metric.update(*batch(4), sample_ids=torch.arange(4))
 
 

@@ -55,9 +55,9 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     run = piecewise.PiecewiseForward.__call__
 
-    def counted(self: piecewise.PiecewiseForward, *args: object) -> None:
+    def counted(self: piecewise.PiecewiseForward, *args: object) -> object:
         counts.append(len(args[-1].rectangles))  # type: ignore[attr-defined]
-        run(self, *args)  # type: ignore[arg-type]
+        return run(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(piecewise, "_SMALL", 128 * 128)
     monkeypatch.setattr(piecewise.PiecewiseForward, "bytes_per_pixel", piecewise.BUDGET / (128 * 128))

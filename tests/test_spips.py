@@ -797,7 +797,7 @@ def test_wrappers(make: Any) -> None:
 
 
 def test_bootstrapper_with_ids_says_why_not() -> None:
-    with pytest.raises(ValueError, match="BootStrapper repeats samples on purpose"):
+    with pytest.warns(UserWarning, match="BootStrapper repeats samples on purpose"):
         BootStrapper(build(), num_bootstraps=2).update(*batch(4), sample_ids=torch.arange(4))
 
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator.distance_terms import Job, raised
+from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, raised
 from torchmetrics_fmiqa.comparator.pooling import pool
 from torchmetrics_fmiqa.distances.joint import Joint
-from torchmetrics_fmiqa.features.tiles import EveryImage, TilePlan, masked_weights, position_weights
+from torchmetrics_fmiqa.features.tiles import EveryImage, Portion, TilePlan, masked_weights, position_weights
 from torchmetrics_fmiqa.features.tokens import Tokens
 
 
-class Tally:
+class Accumulator:
     """Sums of distances over the tiles of each image; and where they are asked for, the values of all patches.
 
     Args:
         plan: the tiles.
         images: ``(N, 3, H, W)`` at the working size, for their number, dtype and device.
         mask: ``(N, 1, H, W)`` weights of pixels at the working size, or ``None``.
-        jobs: what is measured.
-        kept: numbers of the jobs whose values of patches are kept.
-        seen: indices of the taps whose reference is kept.
+        terms: what is measured.
+        patches: places of the terms whose values of patches are kept.
+        references: indices of the taps whose mean reference token is kept.
     """
 
     def __init__(
@@ -31,62 +31,61 @@ class Tally:
         plan: TilePlan,
         images: Tensor,
         mask: Tensor | None,
-        jobs: Sequence[Job],
-        kept: Collection[int],
-        seen: Collection[int],
+        terms: Sequence[DistanceTerm],
+        patches: Collection[int] = (),
+        references: Collection[int] = (),
     ) -> None:
-        self.plan, self.images, self.mask, self.jobs = plan, images, mask, jobs
+        self.plan, self.images, self.mask, self.terms = plan, images, mask, terms
         count = images.shape[0]
-        self.sums = [images.new_zeros(count) for _ in jobs]
-        self._known: dict[tuple[int, int], Tensor] = {}
-        self._values: dict[int, list[Tensor]] = {number: [] for number in kept}
-        self._weights: dict[int, list[Tensor]] = {number: [] for number in kept}
-        self._seen = set(seen)
+        self.sums = [images.new_zeros(count) for _ in terms]
+        self._grids: dict[tuple[int, int], Tensor] = {}
+        self._values: dict[int, list[Tensor]] = {place: [] for place in patches}
+        self._weights: dict[int, list[Tensor]] = {place: [] for place in patches}
+        self._read = tuple(references)
         self._references: dict[int, Tensor] = {}
 
-    def portion(
-        self, picks: list[tuple[int, int]]
-    ) -> tuple[Callable[[int, Tensor, Tokens], None], Callable[[int, Tokens], None] | None]:
-        """What takes the distances, and what sees the references, of a portion of tiles (image, tile)."""
-        weigh = Weigher(self.plan, picks, self.mask, self.images, self._known)
+    def add(self, portion: Portion, values: Sequence[Tensor], target: Sequence[Tokens]) -> None:
+        """Add a portion of tiles.
 
-        def take(number: int, value: Tensor, tokens: Tokens) -> None:
-            job = self.jobs[number]
-            if number in self._values:
-                self._values[number].append(value.to(self.images.dtype))
+        Args:
+            portion: its pairs (image, tile).
+            values: what each term measured, ``(n, T)`` or ``(n,)``.
+            target: the tokens of the targets at each tap, or what stands for them.
+        """
+        weigh = Weigher(self.plan, portion, self.mask, self.images, self._grids)
+        for place, (term, value) in enumerate(zip(self.terms, values, strict=True)):
+            tokens = target[term.taps[0]]
+            if place in self._values:
+                self._values[place].append(value.to(self.images.dtype))
                 if not weigh.plain:
-                    self._weights[number].append(weigh.patches(tokens.grid).expand(value.shape[0], -1))
-            value = weigh.positions(value, tokens, job.tokens) if value.ndim == 2 else weigh.tiles(value)
-            self.sums[number] = self.sums[number] + weigh.to_images(value.to(self.images.dtype))
+                    self._weights[place].append(weigh.patches(tokens.grid).expand(value.shape[0], -1))
+            value = weigh.positions(value, tokens, term.tokens) if value.ndim == 2 else weigh.tiles(value)
+            self.sums[place] = self.sums[place] + weigh.to_images(value.to(self.images.dtype))
+        for index in self._read:
+            summary = raised(target[index]).summary()[:, 0].detach().to(self.images.dtype)
+            before, own = self._references.get(index), weigh.to_images(weigh.tiles(summary))
+            self._references[index] = own if before is None else before + own
 
-        def see(index: int, tokens: Tokens) -> None:
-            if index in self._seen:
-                summary = raised(tokens).summary()[:, 0].detach().to(self.images.dtype)
-                before, own = self._references.get(index), weigh.to_images(weigh.tiles(summary))
-                self._references[index] = own if before is None else before + own
-
-        return take, see if self._seen else None
-
-    def pooled(self, numbers: Sequence[int], joint: Joint | None = None) -> Tensor:
+    def pooled(self, places: Sequence[int], joint: Joint | None = None) -> Tensor:
         """Mean, spread and 95th percentile of a distance over the patches of each image, ``(N, 3)``.
 
         Args:
-            numbers: of its job, or of those that are joined.
+            places: of its term, or of those that are joined.
             joint: how they are joined, into a map by :meth:`~torchmetrics_fmiqa.distances.joint.Joint.factors`.
         """
-        values, weights = [self._of_images(self._values[number]) for number in numbers], self._weights[numbers[0]]
+        values, weights = [self._of_images(self._values[place]) for place in places], self._weights[places[0]]
         if joint is not None:
-            factors = joint.factors([self.sums[number] for number in numbers])
+            factors = joint.factors([self.sums[place] for place in places])
             values = [factor[:, None] * value for factor, value in zip(factors, values, strict=True)]
         return pool(sum(values[1:], values[0]), self._of_images(weights) if weights else None)
 
     def reference(self, index: int) -> Tensor:
         """The token that stands for the whole reference at a tap, ``(N, C)``."""
-        return self._references[index]  # it is there: the backbone raises where a tap was not reached
+        return self._references[index]
 
     def _of_images(self, parts: Sequence[Tensor]) -> Tensor:
         """Values ``(n, T)`` of tiles, portion by portion, side by side for each image, ``(N, tiles * T)``."""
-        # Portions run over the images of a tile, then over tiles: see `intake.portions`.
+        # Portions run over the images of a tile, then over tiles: see `preprocess.portions`.
         count, tiles = self.images.shape[0], len(self.plan.corners)
         return torch.cat(list(parts)).view(tiles, count, -1).transpose(0, 1).reshape(count, -1)
 
@@ -96,7 +95,7 @@ class Weigher:
 
     Args:
         plan: the tiles.
-        picks: pairs (image, tile) of the portion.
+        portion: its pairs (image, tile).
         mask: ``(N, 1, H, W)`` weights of pixels, or ``None``.
         images: ``(N, 3, H, W)``, for their number, dtype and device.
         known: weights by grid, kept from one portion to the next.
@@ -105,13 +104,13 @@ class Weigher:
     def __init__(
         self,
         plan: TilePlan,
-        picks: list[tuple[int, int]],
+        portion: Portion,
         mask: Tensor | None,
         images: Tensor,
         known: dict[tuple[int, int], Tensor],
     ) -> None:
-        self.plan, self.picks, self.mask, self.images, self.known = plan, picks, mask, images, known
-        self.every = isinstance(picks, EveryImage)
+        self.plan, self.portion, self.mask, self.images, self.known = plan, portion, mask, images, known
+        self.every = isinstance(portion, EveryImage)
         self.plain = mask is None and not self.every and plan.whole
 
     def positions(self, values: Tensor, tokens: Tokens, choice: str) -> Tensor:
@@ -136,17 +135,17 @@ class Weigher:
     def to_images(self, values: Tensor) -> Tensor:
         """Sum ``(n, ...)`` over the tiles of each image, ``(N, ...)``."""
         count = self.images.shape[0]
-        if self.every or (len(self.plan.corners) == 1 and len(self.picks) == count):
+        if self.every or (len(self.plan.corners) == 1 and len(self.portion) == count):
             return values
-        index = torch.tensor([image for image, _ in self.picks], device=values.device)
+        index = torch.tensor([image for image, _ in self.portion], device=values.device)
         return values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
 
     def patches(self, grid: tuple[int, int]) -> Tensor:
         """What each patch of each tile counts for, ``(n, h * w)``; over the tiles of an image they sum to 1."""
         if self.mask is not None:
-            return masked_weights(self.plan, grid, self.picks, self.mask)
+            return masked_weights(self.plan, grid, self.portion, self.mask)
         if self.every:
             return position_weights(self.plan, grid, self.images)
         if grid not in self.known:
             self.known[grid] = position_weights(self.plan, grid, self.images)
-        return self.known[grid][[tile for _, tile in self.picks]]
+        return self.known[grid][[tile for _, tile in self.portion]]

@@ -13,19 +13,27 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.arguments import truth, whole_number
-from torchmetrics_fmiqa.comparator.accumulator import Tally
-from torchmetrics_fmiqa.comparator.distance_terms import Job, Scoring, bind_weights, check_maskable, plan_jobs
-from torchmetrics_fmiqa.comparator.forward_pass import Forward, full_precision, input_normalization, needs_grad
+from torchmetrics_fmiqa.comparator.accumulator import Accumulator
+from torchmetrics_fmiqa.comparator.distance_terms import (
+    DistanceTerm,
+    Scoring,
+    bind_weights,
+    check_maskable,
+    differing,
+    plan_terms,
+    zero_where_equal,
+)
+from torchmetrics_fmiqa.comparator.forward_pass import ForwardPass, full_precision, input_normalization, needs_grad
 from torchmetrics_fmiqa.comparator.maps import Canvas, check_mappable
-from torchmetrics_fmiqa.comparator.piecewise import PiecewiseForward
-from torchmetrics_fmiqa.comparator.preprocess import Intake, portions
+from torchmetrics_fmiqa.comparator.piecewise import Pieces, PiecewiseForward
+from torchmetrics_fmiqa.comparator.preprocess import Preprocess, portions
 from torchmetrics_fmiqa.comparator.tap_statistics import Profile, ProfilePlan, plan_profile
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.builders import UserModule
 from torchmetrics_fmiqa.features.image_checks import DataRange, check_lists, check_mask, data_limits, group_by_size
 from torchmetrics_fmiqa.features.network import load_network
-from torchmetrics_fmiqa.features.reference_cache import References
-from torchmetrics_fmiqa.features.tiles import cut
+from torchmetrics_fmiqa.features.reference_cache import CachedTiles, References
+from torchmetrics_fmiqa.features.tiles import TilePlan, cut
 from torchmetrics_fmiqa.features.tokens import Tokens
 from torchmetrics_fmiqa.recipes import Recipe
 
@@ -36,6 +44,11 @@ Request = Recipe | Profile
 Images = Tensor | Sequence[Tensor]
 
 Precision = Literal["float32", "float64", "bfloat16", "float16", "auto"]
+# Bytes for what the taps give of both sides of a portion: ViT-B's 12 blocks of 32 tiles are 0.47 GB. It keeps 4K at
+# 3 GiB, and fewer tiles than this holds are no faster and no slower a tile.
+_BUDGET = 512 * 2**20
+# Pixels a side that go at once whatever the network: the largest taps (ViT-g's, VGG's) take 2.5 kB a pixel of a pair.
+_SMALL = 200_000
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _PRECISIONS = ("float32", "float64", "bfloat16", "float16", "auto")
 
@@ -82,18 +95,18 @@ class FeatureComparator:
         taps = tuple(dict.fromkeys(tap for taps in taps_of for tap in taps))
         self.backbone = Backbone(network, taps, grad_checkpointing)
         mean_std = input_normalization(first, network)
-        self._intake = Intake(first, network)
+        self._preprocess = Preprocess(first, network)
         self._scope = hashlib.sha256(f"{_trunk_identity(first)}|{taps}|{precision}".encode()).hexdigest()[:16]
-        self._jobs: list[Job] = []
+        self._terms: list[DistanceTerm] = []
         self._plans: list[Scoring | ProfilePlan] = []
         for request, names in zip(self.requests, taps_of, strict=True):
             if isinstance(request, Profile):
-                self._plans.append(plan_profile(request, names, self.backbone, self._jobs))
+                self._plans.append(plan_profile(request, names, self.backbone, self._terms))
             else:
-                columns = plan_jobs(request, names, self.backbone, self._jobs)
+                columns = plan_terms(request, names, self.backbone, self._terms)
                 self._plans.append(Scoring(columns, bind_weights(request, network, columns), request.joint))
-        self._forward = Forward(self.backbone, self._jobs, mean_std, first.protocol)
-        self._piecewise = PiecewiseForward(self._forward)
+        self._forward = ForwardPass(self.backbone, mean_std)
+        self._piecewise = PiecewiseForward(self._forward, self._terms)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FeatureComparator:
         return self
@@ -127,8 +140,8 @@ class FeatureComparator:
     ) -> list[Any]:
         """Measure a batch of pairs.
 
-        One forward serves predictions and targets where no gradient is asked for; a tap's features are dropped as
-        soon as its distances are taken. With a gradient, the targets' side runs without one.
+        One forward pass serves predictions and targets where no gradient is asked for. With a gradient, the targets'
+        side runs without one. Tiles go through the network in portions; the features of one live at a time.
 
         Args:
             preds: ``(N, 3, H, W)``, floating point in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``, each
@@ -168,29 +181,61 @@ class FeatureComparator:
     ) -> list[Any]:
         # Features depend on these too where an image goes by its id.
         scope = (self._scope, dtype, preds.shape[2:], data_limits(data_range), border)
-        given, raised = preds, self._image_dtype(preds)
-        preds, target = self._intake.pair(preds, target, raised, data_range, border, validate)
+        given, image_dtype = preds, self._image_dtype(preds)
+        preds, target = self._preprocess.pair(preds, target, image_dtype, data_range, border, validate)
         if mask is not None:
             check_mask(mask, given)
-            check_maskable(self._jobs, self.recipes[0].protocol)
-            mask = self._intake.mask(mask, raised, border, validate)
-        weights = self._intake.weights(target, mask)
-        plan, profiles = self._intake.plan(preds), [one for one in self._plans if isinstance(one, ProfilePlan)]
-        kept, seen = {job for one in profiles for jobs in one.positions for job in jobs}, {one.last for one in profiles}
-        tally = Tally(plan, preds, weights, self._jobs, kept, seen)
-        pieces = None if needs_grad(preds) else self._piecewise.pieces(plan)
-        for picks in portions(plan, preds.shape[0], self.tile_batch if pieces is None else 1):
-            take, see = tally.portion(picks)
-            tiles = cut(target, plan, picks)
-            if pieces is not None:  # too large for a cache of references, too
-                self._piecewise(cut(preds, plan, picks), tiles, dtype, take, see, pieces)
-                continue
-            shelf = None if references is None or needs_grad(preds) else references.shelf(scope, tiles, picks)
-            self._forward(cut(preds, plan, picks), tiles, dtype, take, shelf, see)
+            check_maskable(self._terms)
+            mask = self._preprocess.mask(mask, image_dtype, border, validate)
+        weights = self._preprocess.weights(target, mask)
+        plan, profiles = self._preprocess.plan(preds), [one for one in self._plans if isinstance(one, ProfilePlan)]
+        patches = {place for one in profiles for places in one.positions for place in places}
+        last = {one.last for one in profiles}
+        measured = Accumulator(plan, preds, weights, self._terms, patches, last)
+        pieces = self._pieces(plan, preds)
+        with torch.set_grad_enabled(needs_grad(preds)):
+            for portion in portions(plan, len(preds), 1 if pieces else self._at_once(plan, len(preds))):
+                tiles = cut(preds, plan, portion), cut(target, plan, portion)
+                cached = None
+                if references is not None and pieces is None and not needs_grad(preds):
+                    cached = references.of_portion(scope, tiles[1], portion)
+                measured.add(portion, *self._distances(*tiles, dtype, pieces, cached))
         return [
-            one.result(tally.sums) if isinstance(one, Scoring) else one.result(tally, preds, target, mask)
+            one.result(measured.sums) if isinstance(one, Scoring) else one.result(measured, preds, target, mask)
             for one in self._plans
         ]
+
+    def _distances(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        dtype: torch.dtype | None,
+        pieces: Pieces | None,
+        cached: CachedTiles | None = None,
+    ) -> tuple[list[Tensor], list[Tokens]]:
+        """What each term measures of tiles ``(K, 3, h, w)``, and the targets' tokens at each tap."""
+        if pieces is not None:
+            return self._piecewise(preds, target, dtype, pieces)
+        ours, theirs = self._forward(preds, target, dtype, cached)
+        differ, values = None if needs_grad(preds) else differing(preds, target), []
+        for term in self._terms:
+            value = term.measure(ours, theirs)
+            values.append(value if differ is None else zero_where_equal(value, differ))
+        return values, theirs
+
+    def _pieces(self, plan: TilePlan, preds: Tensor) -> Pieces | None:
+        return None if needs_grad(preds) else self._piecewise.pieces(plan)
+
+    def _at_once(self, plan: TilePlan, images: int) -> int:
+        """How many tiles a side go through the network at once."""
+        height, width = plan.rows.padded, plan.cols.padded
+        count = max(1, self.tile_batch * 224 * 224 // (height * width))
+        if torch.compiler.is_compiling():
+            return count
+        several = min(count, images * len(plan.corners))
+        if several == 1 or several * height * width <= _SMALL:
+            return count
+        return max(1, min(count, _BUDGET // (2 * self.backbone.tap_bytes(height, width))))
 
     def _lists(
         self,
@@ -256,27 +301,17 @@ class FeatureComparator:
         dtype = self._backbone_dtype(preds)
         given = preds
         with full_precision(preds):
-            preds, target = self._intake.pair(
+            preds, target = self._preprocess.pair(
                 preds, target, self._image_dtype(preds), data_range, crop_border, validate
             )
-            plan = self._intake.plan(preds)
-            scoring, pixels = self._scoring(0), self._intake.weights(target)
-            canvas = Canvas(plan, preds, scoring.labels, scoring.weights, per_layer, pixels, scoring.joint)
-            columns = scoring.columns
-            places = {job: (name, i) for name, (_, jobs) in columns.items() for i, job in enumerate(jobs)}
-            pieces = None if needs_grad(preds) else self._piecewise.pieces(plan)
-            for picks in portions(plan, preds.shape[0], self.tile_batch if pieces is None else 1):
-
-                def take(number: int, value: Tensor, tokens: Tokens, picks: list[tuple[int, int]] = picks) -> None:
-                    if number in places:  # other recipes' distances are not drawn
-                        patches = value[:, tokens.prefix :] if recipe.tokens == "all" else value
-                        canvas.add(*places[number], patches, tokens.grid, picks)
-
-                sides = cut(preds, plan, picks), cut(target, plan, picks)
-                if pieces is None:
-                    self._forward(*sides, dtype, take)
-                else:
-                    self._piecewise(*sides, dtype, take, None, pieces)
+            plan = self._preprocess.plan(preds)
+            pixels = self._preprocess.weights(target)
+            canvas = Canvas(plan, preds, self._scoring(0), self._terms, pixels, per_layer)
+            pieces = self._pieces(plan, preds)
+            with torch.set_grad_enabled(needs_grad(preds)):
+                for portion in portions(plan, len(preds), 1 if pieces else self._at_once(plan, len(preds))):
+                    tiles = cut(preds, plan, portion), cut(target, plan, portion)
+                    canvas.add(portion, *self._distances(*tiles, dtype, pieces))
             return canvas.stretched((given.shape[-2] - 2 * crop_border, given.shape[-1] - 2 * crop_border))
 
     def _image_dtype(self, preds: Tensor) -> torch.dtype:

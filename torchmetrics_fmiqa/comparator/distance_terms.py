@@ -1,4 +1,4 @@
-"""What a comparator has to measure (jobs), and what it hands back (distances)."""
+"""The terms that a comparator has to measure, and what it hands back: distances."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.tokens import TokenChoice, Tokens
 from torchmetrics_fmiqa.recipes import Recipe, distance_name
+from torchmetrics_fmiqa.recipes.fields import Protocol
 
 #: Label of the one value that a distance over all taps at once gives.
 ALL_TAPS = "all_taps"
 
-#: For each distance of a recipe, the labels of its columns and the numbers of the jobs that fill them.
+#: For each distance of a recipe, the labels of its columns and the places of the terms that fill them.
 Columns = dict[str, tuple[tuple[str, ...], list[int]]]
 
 
@@ -59,10 +60,10 @@ class Distances:
 
 @dataclass(frozen=True)
 class Scoring:
-    """The jobs that a recipe's distances need, and how their columns make its scores.
+    """The terms that a recipe's distances need, and how their columns make its scores.
 
     Args:
-        columns: for each distance the labels of its columns, and the jobs that fill them.
+        columns: for each distance the labels of its columns, and the places of the terms that fill them.
         weights: for each distance that is a score the weight of each column in it.
         joint: how the distances are joined into one score, ``None`` where each is one.
     """
@@ -78,12 +79,14 @@ class Scoring:
         return labels if self.joint is None else {self.joint.name: labels[self.joint.names[0]]}
 
     def result(self, sums: Sequence[Tensor]) -> Distances:
-        """The distances, from each job's sums over the tiles of images, ``(N,)``.
+        """The distances, from each term's sums over the tiles of images, ``(N,)``.
 
         Distances are joined here, where each is one number for an image and a tap: whatever tiles, pieces or a mask
         made of it, the joint one follows.
         """
-        per_tap = {name: torch.stack([sums[job] for job in jobs], 1) for name, (_, jobs) in self.columns.items()}
+        per_tap = {
+            name: torch.stack([sums[place] for place in places], 1) for name, (_, places) in self.columns.items()
+        }
         if self.joint is None:
             return Distances(per_tap, self.labels, self.weights)
         joined = self.joint.score([per_tap[name] for name in self.joint.names])
@@ -119,17 +122,37 @@ def combine(values: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A distance to take at one tap (an index), or over several (a tuple), whoever of the recipes asks for it."""
+class DistanceTerm:
+    """A distance to take at one tap, or over several, whoever of the recipes asks for it.
+
+    Args:
+        taps: indices of the taps.
+        names: of the taps, for messages.
+        distance: a name, or a callable.
+        tokens: which tokens it compares; ``"summary"`` for what stands for the whole image.
+        protocol: of the recipe.
+    """
 
     taps: tuple[int, ...]
+    names: tuple[str, ...]
     distance: str | Distance
     tokens: TokenChoice | Literal["summary"]
+    protocol: Protocol
 
-    def measure(self, preds: Sequence[Tokens], target: Sequence[Tokens], protocol: str) -> Tensor:
-        """The distance, ``(n, T)`` if it has a map, else ``(n,)``; of features in at least float32."""
-        one, other = [[raised(tokens) for tokens in side] for side in (preds, target)]
-        if protocol == "zsiqa":
+    def measure(self, preds: Sequence[Tokens], target: Sequence[Tokens]) -> Tensor:
+        """The distance, ``(n, T)`` if it has a map, else ``(n,)``; of features in at least float32.
+
+        Args:
+            preds: tokens of the predictions at all taps of the network.
+            target: likewise.
+
+        Raises:
+            ValueError: if a tap lacks the tokens that are asked for, or a callable gives something else than ``(n,)``.
+        """
+        one, other = ([raised(side[tap]) for tap in self.taps] for side in (preds, target))
+        if len(self.taps) == 1:
+            self._check_tokens(one[0])
+        if self.protocol == "zsiqa":
             name = str(self.distance)
             return zsiqa.PER_TAP[name](one[0], other[0]) if name in zsiqa.PER_TAP else zsiqa.STACKED[name](one, other)
         if self.tokens == "summary":
@@ -140,6 +163,13 @@ class Job:
             return _checked(self.distance(*pair), self.distance, one[0].values.shape[0])
         return {**DISTRIBUTION, **MAPS}[self.distance](*pair)
 
+    def _check_tokens(self, found: Tokens) -> None:
+        name = self.names[0]
+        if self.tokens == "prefix" and found.prefix == 0:
+            raise ValueError(f"`tokens='prefix'` but the tap {name!r} has no prefix tokens: take 'patch' or 'all'")
+        if self.tokens == "patch" and found.grid == (0, 0):
+            raise ValueError(f"`tokens='patch'` but the tap {name!r} is a pooled embedding: take 'all'")
+
     @property
     def has_map(self) -> bool:
         """Whether the distance says what each position adds to it."""
@@ -149,6 +179,19 @@ class Job:
     def is_divergence(self) -> bool:
         """Whether each position's term hangs on all the others, by a softmax over them."""
         return isinstance(self.distance, str) and self.distance in DIVERGENCES
+
+
+def differing(preds: Tensor, target: Tensor) -> Tensor:
+    """Which tiles ``(n, 3, h, w)`` of two sides differ at all, ``(n,)``."""
+    return (preds != target).flatten(1).any(1)
+
+
+def zero_where_equal(values: Tensor, differ: Tensor) -> Tensor:
+    """Distances ``(n, ...)`` with those of equal tiles 0 to the last digit.
+
+    Some processors round a row of a matrix by its place in the batch.
+    """
+    return torch.where(differ.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
 
 
 def raised(tokens: Tokens) -> Tokens:
@@ -164,34 +207,43 @@ def _checked(value: Any, distance: Distance, count: int) -> Tensor:
     return value
 
 
-def plan_jobs(recipe: Recipe, names: tuple[str, ...], backbone: Backbone, jobs: list[Job]) -> Columns:
-    """Say which jobs fill the columns of a recipe, adding to ``jobs`` those that nobody has asked for yet.
+def plan_terms(recipe: Recipe, names: tuple[str, ...], backbone: Backbone, terms: list[DistanceTerm]) -> Columns:
+    """Say which terms fill the columns of a recipe, adding to ``terms`` those that nobody has asked for yet.
 
     Args:
         recipe: what to measure.
         names: the recipe's taps, as the network calls them.
         backbone: the network with the taps of all recipes.
-        jobs: what is measured already.
+        terms: what is measured already.
 
     Raises:
         ValueError: if only prefix tokens are asked for, and the network has none.
     """
     columns: Columns = {}
-    indices = tuple(backbone.taps.index(name) for name in names)
     if recipe.tokens == "prefix" and backbone.network.patch is not None and backbone.network.prefix == 0:
         raise ValueError(f"`tokens='prefix'` but {backbone.network.name} has no prefix tokens: take 'patch'")
     for distance in recipe.distances:
         stacked = recipe.protocol == "zsiqa" and distance in zsiqa.STACKED
-        wanted = (
-            [Job(indices, distance, recipe.tokens)]
-            if stacked
-            else [Job((index,), distance, recipe.tokens) for index in indices]
-        )
-        for job in wanted:
-            if job not in jobs:
-                jobs.append(job)
-        columns[distance_name(distance)] = ((ALL_TAPS,) if stacked else names, [jobs.index(job) for job in wanted])
+        together = [names] if stacked else [(name,) for name in names]
+        places = [place_of(_term(recipe, distance, some, backbone), terms) for some in together]
+        columns[distance_name(distance)] = ((ALL_TAPS,) if stacked else names, places)
     return columns
+
+
+def _term(recipe: Recipe, distance: str | Distance, names: tuple[str, ...], backbone: Backbone) -> DistanceTerm:
+    return DistanceTerm(indices_of(names, backbone), names, distance, recipe.tokens, recipe.protocol)
+
+
+def indices_of(names: Sequence[str], backbone: Backbone) -> tuple[int, ...]:
+    """Where taps stand among those of a network."""
+    return tuple(backbone.taps.index(name) for name in names)
+
+
+def place_of(term: DistanceTerm, terms: list[DistanceTerm]) -> int:
+    """Where a term stands among others, added to them if it is new."""
+    if term not in terms:
+        terms.append(term)
+    return terms.index(term)
 
 
 def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str, tuple[float, ...]]:
@@ -216,11 +268,11 @@ def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str
     return weights if joint is None else {joint.name: weights[joint.names[0]]}
 
 
-def check_maskable(jobs: Sequence[Job], protocol: str) -> None:
+def check_maskable(terms: Sequence[DistanceTerm]) -> None:
     """Raise a ValueError that names the first distance whose positions a mask cannot weigh, if there is one."""
-    for job in jobs:
-        if not job.has_map or protocol != "fmiqa":
+    for term in terms:
+        if not term.has_map or term.protocol != "fmiqa":
             raise ValueError(
-                f"`mask` weighs positions, which {distance_name(job.distance)!r} does not keep: "
-                f"{instead_of(job.distance, protocol)}"
+                f"`mask` weighs positions, which {distance_name(term.distance)!r} does not keep: "
+                f"{instead_of(term.distance, term.protocol)}"
             )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator.distance_terms import raised
-from torchmetrics_fmiqa.comparator.forward_pass import Forward, See, Take, exact_zero
+from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, differing, raised, zero_where_equal
+from torchmetrics_fmiqa.comparator.forward_pass import ForwardPass
 from torchmetrics_fmiqa.distances import DIVERGENCES
 from torchmetrics_fmiqa.distances.divergence import Totals
 from torchmetrics_fmiqa.features.pieces import Piece, Reach, measure_reach, plan_pieces
@@ -45,14 +46,11 @@ class PiecewiseForward:
 
     Args:
         forward: what runs a piece.
+        terms: the distances to take.
     """
 
-    def __init__(self, forward: Forward) -> None:
-        self._forward = forward
-        # Numbers of the jobs that need nothing but their own positions, and of the others.
-        self._local = [number for number, job in enumerate(forward.jobs) if not job.is_divergence]
-        self._divergences = [number for number, job in enumerate(forward.jobs) if job.is_divergence]
-        self._run = forward.of([forward.jobs[number] for number in self._local])
+    def __init__(self, forward: ForwardPass, terms: Sequence[DistanceTerm]) -> None:
+        self._forward, self._terms = forward, terms
 
     @cached_property
     def reach(self) -> Reach | None:
@@ -76,86 +74,87 @@ class PiecewiseForward:
         return Pieces(plan_pieces(height, width, self.reach, pixels), self.reach.strides)
 
     def __call__(
-        self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, take: Take, see: See | None, pieces: Pieces
-    ) -> None:
-        """Run one tile a side ``(1, 3, h, w)`` and hand over each job's distances as one forward pass would.
+        self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, pieces: Pieces
+    ) -> tuple[list[Tensor], list[Tokens]]:
+        """Run one tile a side ``(1, 3, h, w)``, and measure what one forward pass would; no gradient flows.
 
         Args:
-            preds: as :class:`Forward` takes it; no gradient flows.
+            preds: as :class:`~torchmetrics_fmiqa.comparator.forward_pass.ForwardPass` takes it.
             target: likewise.
             dtype: likewise.
-            take: gets the distances ``(1, T)`` of all positions, or of what stands for the whole.
-            see: is shown the mean token of the target.
             pieces: from :meth:`pieces`.
+
+        Returns:
+            For each term its distances ``(1, T)`` of all positions, or of what stands for the whole; and for each tap
+            the mean token of the target, with the grid of all.
         """
-        jobs = self._forward.jobs
         totals = self._totals(preds, target, dtype, pieces)
-        rows: dict[int, list[list[Tensor]]] = {number: [] for number in range(len(jobs))}
+        parts: dict[int, list[Tensor]] = {}  # of each term, piece by piece
         sums: dict[int, Tensor] = {}
         counts: dict[int, int] = {}
-        before = None
         for piece in pieces.rectangles:
-            if piece.rows is not before:
-                before = piece.rows
-                for found in rows.values():
-                    found.append([])
-
-            def inner(index: int, tokens: Tokens, piece: Piece = piece) -> Tokens:
-                kept = piece.inner(tokens, pieces.strides[index])
-                total = raised(kept).values.sum(1, keepdim=True)
-                sums[index] = total + sums.get(index, 0)
-                counts[index] = counts.get(index, 0) + kept.values.shape[1]
-                for number in self._divergences:
-                    if jobs[number].taps[0] == index:
-                        one, other = raised(kept).values.chunk(2)
-                        values = DIVERGENCES[str(jobs[number].distance)](one, other, totals[index].chunk())
-                        rows[number][-1].append(values.unflatten(1, kept.grid))
-                return kept
-
-            def collect(place: int, values: Tensor, tokens: Tokens) -> None:
-                number = self._local[place]
-                if jobs[number].tokens != "summary":
-                    rows[number][-1].append(values.unflatten(1, tokens.grid))
-
-            self._run(piece.cut(preds), piece.cut(target), dtype, collect, inner=inner)
-        means = {index: Tokens(total / counts[index], (1, 1), 0, is_map=True).chunk() for index, total in sums.items()}
-        take = exact_zero(preds, target, take)
-        for number, job in enumerate(jobs):
-            one, other = means[job.taps[0]]
-            if job.tokens == "summary":
-                take(number, job.measure([one], [other], self._forward.protocol), one)
+            tiles = piece.cut(preds), piece.cut(target)
+            both = self._run(*tiles, dtype, pieces, piece)
+            for index, tokens in enumerate(both):
+                sums[index] = tokens.values.sum(1, keepdim=True) + sums.get(index, 0)
+                counts[index] = counts.get(index, 0) + tokens.values.shape[1]
+            ours, theirs = zip(*(tokens.chunk() for tokens in both), strict=True)
+            for place, term in enumerate(self._terms):
+                index = term.taps[0]
+                if term.is_divergence:
+                    measure = DIVERGENCES[str(term.distance)]
+                    values = measure(ours[index].values, theirs[index].values, totals[index].chunk())
+                elif term.tokens != "summary":
+                    values = zero_where_equal(term.measure(ours, theirs), differing(*tiles))
+                else:
+                    continue
+                parts.setdefault(place, []).append(values.unflatten(1, both[index].grid))
+        columns = sum(piece.rows == pieces.rectangles[0].rows for piece in pieces.rectangles)
+        means = [Tokens(sums[index] / counts[index], (1, 1), 0, is_map=True).chunk() for index in sums]
+        measured, reference = [], [tokens for _, tokens in means]
+        for place, term in enumerate(self._terms):
+            index = term.taps[0]
+            if term.tokens == "summary":
+                measured.append(term.measure(*zip(*means, strict=True)))
             else:
-                values = torch.cat([torch.cat(row, 2) for row in rows[number]], 1)
-                take(number, values.flatten(1), one._replace(grid=(values.shape[1], values.shape[2])))
-        if see is not None:
-            for index, (_, other) in means.items():
-                see(index, other)
+                rows = [torch.cat(parts[place][at : at + columns], 2) for at in range(0, len(parts[place]), columns)]
+                whole = torch.cat(rows, 1)
+                measured.append(whole.flatten(1))
+                reference[index] = reference[index]._replace(grid=(whole.shape[1], whole.shape[2]))
+        differ = differing(preds, target)
+        return [zero_where_equal(values, differ) for values in measured], reference
+
+    def _run(
+        self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, pieces: Pieces, piece: Piece
+    ) -> list[Tokens]:
+        """The tokens of a piece that count, at each tap: of predictions, and of targets that follow them."""
+        both = zip(self._forward.both(preds, target, dtype), pieces.strides, strict=True)
+        return [raised(piece.inner(tokens, stride)) for tokens, stride in both]
 
     def _totals(self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, pieces: Pieces) -> dict[int, Totals]:
         """What the softmax of each tap that a divergence reads divides by, of both sides."""
         found: dict[int, Totals] = {}
-        read = {self._forward.jobs[number].taps[0] for number in self._divergences}
-        if not read:
-            return found
-        run = self._forward.of([])
-        for piece in pieces.rectangles:
-
-            def inner(index: int, tokens: Tokens, piece: Piece = piece) -> Tokens:
-                if index in read:
-                    own = Totals.of(raised(piece.inner(tokens, pieces.strides[index])).values)
-                    found[index] = found[index].joined(own) if index in found else own
-                return tokens
-
-            run(piece.cut(preds), piece.cut(target), dtype, lambda number, values, tokens: None, inner=inner)
+        read = {term.taps[0] for term in self._terms if term.is_divergence}
+        for piece in pieces.rectangles if read else ():
+            both = self._run(piece.cut(preds), piece.cut(target), dtype, pieces, piece)
+            for index in read:
+                own = Totals.of(both[index].values)
+                found[index] = found[index].joined(own) if index in found else own
         return found
 
     @cached_property
     def _in_pieces(self) -> bool:
-        forward = self._forward
-        if forward.protocol != "fmiqa" or forward.backbone.network.transformer:
+        if self._forward.backbone.network.transformer:
             return False
-        return all(len(job.taps) == 1 and job.has_map and job.tokens != "prefix" for job in forward.jobs)
+        return all(
+            term.protocol == "fmiqa" and len(term.taps) == 1 and term.has_map and term.tokens != "prefix"
+            for term in self._terms
+        )
 
+    @torch.no_grad()
     def _peak(self, rows: int) -> int:
-        pair = torch.zeros(1, 3, rows, _NARROW, dtype=torch.float32, device="cpu")
-        return peak_bytes(lambda: self._forward(pair, pair, None, lambda number, values, tokens: None))
+        return peak_bytes(partial(self._whole, torch.zeros(1, 3, rows, _NARROW, dtype=torch.float32, device="cpu")))
+
+    def _whole(self, images: Tensor) -> list[Tensor]:
+        sides = self._forward(images, images, None)
+        return [term.measure(*sides) for term in self._terms]

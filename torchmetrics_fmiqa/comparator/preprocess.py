@@ -18,12 +18,12 @@ from torchmetrics_fmiqa.features.image_checks import (
     to_unit,
 )
 from torchmetrics_fmiqa.features.network import Network
-from torchmetrics_fmiqa.features.tiles import EveryImage, TilePlan, plan_tiles, resize, shrink_mask
+from torchmetrics_fmiqa.features.tiles import EveryImage, Portion, TilePlan, plan_tiles, resize, shrink_mask
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import Recipe
 
 
-class Intake:
+class Preprocess:
     """Brings images to the unit and the size that a recipe measures in, checking them on the way, and plans tiles.
 
     Args:
@@ -113,19 +113,18 @@ class Intake:
         return plan_tiles(height, width, tile, self.network.multiple, self.network.minimum, spacing)
 
 
-def portions(plan: TilePlan, images: int, tile_batch: int) -> Iterator[list[tuple[int, int]]]:
-    """Pairs (image, tile) in portions that fit in memory: as many pixels as ``tile_batch`` tiles of 224 x 224 have.
+def portions(plan: TilePlan, images: int, size: int) -> Iterator[Portion]:
+    """The tiles of a batch of images in portions of ``size``: the images of a tile, then the next tile.
 
-    >>> list(portions(plan_tiles(448, 224, 224), images=2, tile_batch=3))
+    >>> list(portions(plan_tiles(448, 224, 224), images=2, size=3))
     [[(0, 0), (1, 0), (0, 1)], [(1, 1)]]
     """
     if torch.compiler.is_exporting() and len(plan.corners) == 1:
         yield EveryImage()
         return
-    picks = [(image, tile) for tile in range(len(plan.corners)) for image in range(images)]
-    size = max(1, tile_batch * 224 * 224 // (plan.rows.padded * plan.cols.padded))
-    for start in range(0, len(picks), size):
-        yield picks[start : start + size]
+    every = [(image, tile) for tile in range(len(plan.corners)) for image in range(images)]
+    for start in range(0, len(every), size):
+        yield every[start : start + size]
 
 
 # Side of the blocks whose variance is taken, pixels.

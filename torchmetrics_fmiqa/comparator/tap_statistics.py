@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator.accumulator import Tally
-from torchmetrics_fmiqa.comparator.distance_terms import Job
+from torchmetrics_fmiqa.comparator.accumulator import Accumulator
+from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, indices_of, place_of
 from torchmetrics_fmiqa.distances import MAPS, POINTWISE
 from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.backbone import Backbone
@@ -124,12 +124,12 @@ class Profiled:
 
 @dataclass(frozen=True)
 class ProfilePlan:
-    """The jobs that a profile needs.
+    """The terms that a profile needs.
 
     Args:
         labels: names of the taps.
-        positions: jobs of patches, for each tap one a distance.
-        summaries: jobs of the whole, for each tap one a distance of two tokens.
+        positions: places of the terms of patches, for each tap one a distance.
+        summaries: places of the terms of the whole, for each tap one a distance of two tokens.
         joint: how distances are joined, ``None`` where there is one.
         last: index of the last tap.
         of_images: what to take of the images.
@@ -142,13 +142,13 @@ class ProfilePlan:
     last: int
     of_images: OfImages | None
 
-    def result(self, tally: Tally, preds: Tensor, target: Tensor, mask: Tensor | None) -> Profiled:
+    def result(self, measured: Accumulator, preds: Tensor, target: Tensor, mask: Tensor | None) -> Profiled:
         """What was measured, of images ``(N, 3, H, W)`` at the working size."""
         own = preds.new_zeros(len(preds), 0) if self.of_images is None else self.of_images(preds, target, mask)
         return Profiled(
-            torch.stack([tally.pooled(jobs, self.joint) for jobs in self.positions], 1),
-            torch.stack([self._whole([tally.sums[job] for job in jobs]) for jobs in self.summaries], 1),
-            tally.reference(self.last),
+            torch.stack([measured.pooled(places, self.joint) for places in self.positions], 1),
+            torch.stack([self._whole([measured.sums[place] for place in places]) for places in self.summaries], 1),
+            measured.reference(self.last),
             own,
             self.labels,
         )
@@ -157,29 +157,31 @@ class ProfilePlan:
         return distances[0] if self.joint is None else self.joint.only(POINTWISE).score(distances)
 
 
-def plan_profile(profile: Profile, names: tuple[str, ...], backbone: Backbone, jobs: list[Job]) -> ProfilePlan:
-    """Say which jobs a profile needs, adding to ``jobs`` those that nobody has asked for yet.
+def plan_profile(
+    profile: Profile, names: tuple[str, ...], backbone: Backbone, terms: list[DistanceTerm]
+) -> ProfilePlan:
+    """Say which terms a profile needs, adding to ``terms`` those that nobody has asked for yet.
 
     Args:
         profile: what is asked for.
         names: its taps, as the network calls them.
         backbone: the network with the taps of all requests.
-        jobs: what is measured already.
+        terms: what is measured already.
     """
-    indices = [backbone.taps.index(name) for name in names]
-    distances = profile.recipe.distances
+    indices, distances = indices_of(names, backbone), profile.recipe.distances
 
-    def places(index: int, tokens: Literal["patch", "summary"]) -> tuple[int, ...]:
-        wanted = [
-            Job((index,), distance, tokens) for distance in distances if tokens == "patch" or distance in POINTWISE
-        ]
-        jobs.extend(job for job in wanted if job not in jobs)
-        return tuple(jobs.index(job) for job in wanted)
+    def places(index: int, name: str, tokens: Literal["patch", "summary"]) -> tuple[int, ...]:
+        return tuple(
+            place_of(DistanceTerm((index,), (name,), distance, tokens, "fmiqa"), terms)
+            for distance in distances
+            if tokens == "patch" or distance in POINTWISE
+        )
 
+    taps = tuple(zip(indices, names, strict=True))
     return ProfilePlan(
         names,
-        tuple(places(index, "patch") for index in indices),
-        tuple(places(index, "summary") for index in indices),
+        tuple(places(*tap, "patch") for tap in taps),
+        tuple(places(*tap, "summary") for tap in taps),
         profile.recipe.joint,
         indices[-1],
         profile.of_images,

@@ -7,18 +7,20 @@ optimizers, out of reach of ``.train()``, ``unfreeze()`` and averaging, shared b
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.features.building import copied_in_the_open
 from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.tokens import Tokens, to_tokens
-from torchmetrics_fmiqa.features.view import View, Views
+from torchmetrics_fmiqa.features.view import Outputs, View, Views
 
-#: Called with the index of a tap and its tokens, as soon as they exist.
-Consumer = Callable[[int, Tokens], None]
+#: Mean and standard deviation of each channel.
+MeanStd = tuple[Sequence[float], Sequence[float]]
 
 
 class Backbone:
@@ -36,6 +38,9 @@ class Backbone:
         self.grad_checkpointing = grad_checkpointing
         self._views: dict[tuple[torch.device, torch.dtype], Views] = {}
         self._lock = threading.Lock()
+        # Taps that a later layer writes into: a fact about the network, found out where it happens.
+        self._overwritten: frozenset[int] = frozenset()
+        self._tap_bytes: dict[tuple[int, int], int] = {}
         self._of(torch.device("cpu"), torch.float32)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Backbone:
@@ -44,29 +49,54 @@ class Backbone:
     def __reduce__(self) -> tuple[Any, ...]:
         return Backbone, (self.network, self.taps, self.grad_checkpointing)
 
-    def __call__(self, images: Tensor, consume: Consumer) -> None:
-        """Run normalised images ``(N, 3, H, W)``, handing over each tap's tokens as soon as they exist.
+    def __call__(self, images: Tensor, mean_std: MeanStd | None = None) -> list[Tokens]:
+        """Run images ``(N, 3, H, W)``, and return the tokens of each tap as the tap gave them.
 
-        Threads may call it at once: nothing that a call collects is kept in the backbone.
+        A tap that a later layer overwrites is copied. Threads may call it at once: nothing that a call collects is
+        kept in the backbone.
+
+        Args:
+            images: stay as they are, whatever the network does to its input.
+            mean_std: what each channel is shifted and scaled by first.
 
         Raises:
             ValueError: if a tap was never reached, or gives no tokens.
         """
-        views = self._of(images.device, images.dtype)
+        outputs = self._run(images, mean_std)
+        if outputs.missing:
+            tap = self.taps[min(outputs.missing)]
+            raise ValueError(f"the forward pass of {self.network.name} never ran the tap {tap!r}")
         network, size = self.network, (images.shape[2], images.shape[3])
+        found = []
+        for output, tap in zip(outputs.values, self.taps, strict=True):
+            found.append(to_tokens(output, tap, size, network.patch, network.prefix, network.channels_last))
+        return found
 
-        def take(index: int, output: Tensor) -> None:
-            tap = self.taps[index]
-            consume(index, to_tokens(output, tap, size, network.patch, network.prefix, network.channels_last))
-
-        if torch.compiler.is_dynamo_compiling():
-            seen = views.first.run(images, take)
-        else:
+    def _run(self, images: Tensor, mean_std: MeanStd | None) -> Outputs:
+        views = self._of(images.device, images.dtype)
+        if torch.compiler.is_compiling():  # no versions are counted there, and copies that nobody needs are dropped
+            every = range(len(self.taps))
+            if torch.compiler.is_dynamo_compiling():
+                return views.first.run(_normalized(images, mean_std), every)
             with views.lend() as view:
-                seen = view.run(images, take)
-        if len(seen) < len(self.taps):
-            missed = [tap for index, tap in enumerate(self.taps) if index not in seen]
-            raise ValueError(f"the forward pass of {network.name} never ran the tap {missed[0]!r}")
+                return view.run(_normalized(images, mean_std), every)
+        with views.lend() as view, _counting_versions():
+            while True:
+                outputs = view.run(_normalized(images, mean_std), self._overwritten)
+                overwritten = outputs.overwritten()
+                if not overwritten:
+                    return outputs
+                self._overwritten |= overwritten
+
+    def tap_bytes(self, height: int, width: int) -> int:
+        """What all taps give of one image of that size, in bytes of float32; measured once a size."""
+        found = self._tap_bytes.get((height, width))
+        if found is None:
+            with copied_in_the_open(), torch.autocast("cpu", enabled=False):
+                image = torch.zeros(1, 3, height, width, dtype=torch.float32, device="cpu")
+                given = self._run(image, None).values
+            found = self._tap_bytes[height, width] = sum(one.nbytes for one in given if isinstance(one, Tensor))
+        return found
 
     def _of(self, device: torch.device, dtype: torch.dtype) -> Views:
         views = self._views.get((device, dtype))
@@ -84,3 +114,21 @@ class Backbone:
                 kept = {other: held for other, held in self._views.items() if other[0].type == "cpu" or held.in_use}
                 self._views = {**kept, key: views}
             return self._views[key]
+
+
+def _normalized(images: Tensor, mean_std: MeanStd | None) -> Tensor:
+    """Images shifted and scaled, in memory of their own."""
+    if mean_std is None:
+        return images.clone()
+    mean, std = (torch.tensor(values, dtype=images.dtype, device=images.device)[:, None, None] for values in mean_std)
+    return (images - mean) / std
+
+
+@contextmanager
+def _counting_versions() -> Iterator[None]:
+    """Leave inference mode, whose tensors do not tell when they are written into."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield

@@ -140,10 +140,8 @@ def measure_reach(backbone: Backbone) -> Reach | None:
 
 
 def _maps(backbone: Backbone, images: Tensor) -> list[Tokens]:
-    found: dict[int, Tokens] = {}
     with torch.autocast(images.device.type, enabled=False):
-        backbone(images, lambda index, tokens: found.__setitem__(index, tokens._replace(values=tokens.values.clone())))
-    return [found[index] for index in range(len(backbone.taps))]
+        return backbone(images)
 
 
 def _images(rows: int, cols: int) -> Tensor:

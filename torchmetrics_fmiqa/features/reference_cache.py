@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.features.tiles import Portion
 from torchmetrics_fmiqa.features.tokens import Tokens
 from torchmetrics_fmiqa.locks import CopiedLock
 
@@ -112,17 +113,20 @@ class ReferenceCache:
                 self._seen[key] = _bytes(found)
             return found
 
-    def offer(self, key: Hashable, size: int, features: tuple[Tensor, ...] | None) -> None:
-        """Note a tile's size in bytes, and keep its features where they are given and the budget allows."""
+    def offer(self, key: Hashable, features: Sequence[Tensor]) -> None:
+        """Note a tile's features, one ``(T, C)`` a tap, and keep a copy of them where the budget allows."""
+        dtypes = [self.dtype or one.dtype for one in features]
+        size = sum(one.numel() * dtype.itemsize for one, dtype in zip(features, dtypes, strict=True))
         with self._lock:
             self._seen[key] = size
-            if features is None or self.full or key in self._kept:
+            if self.full or key in self._kept:
                 return
             if self.size + size > self.budget:
                 self.full = True
                 return
-            self._kept[key] = features
             self.size += size
+            pairs = zip(features, dtypes, strict=True)
+            self._kept[key] = tuple(one.to(self.device, dtype, copy=True) for one, dtype in pairs)
 
 
 @dataclass(frozen=True)
@@ -142,19 +146,19 @@ class References:
         """The references at some positions of the batch."""
         return self if self.ids is None else References(self.cache, tuple(self.ids[i] for i in positions))
 
-    def shelf(self, scope: Hashable, tiles: Tensor, picks: Sequence[tuple[int, int]]) -> Shelf:
+    def of_portion(self, scope: Hashable, tiles: Tensor, portion: Portion) -> CachedTiles:
         """Look tiles up.
 
         Args:
             scope: all else that their features depend on: network, taps, precision, size of the image.
             tiles: ``(n, 3, h, w)`` as the network sees them.
-            picks: which image, and which of its tiles, each one is.
+            portion: which image, and which of its tiles, each one is.
         """
         if self.ids is None:
             names: list[Hashable] = [_content(tile) for tile in tiles]
         else:
-            names = [(self.ids[image], tile) for image, tile in picks]
-        return Shelf(self.cache, [(scope, tuple(tiles.shape[1:]), name) for name in names])
+            names = [(self.ids[image], tile) for image, tile in portion]
+        return CachedTiles(self.cache, [(scope, tuple(tiles.shape[1:]), name) for name in names])
 
 
 def _content(tile: Tensor) -> bytes:
@@ -162,52 +166,37 @@ def _content(tile: Tensor) -> bytes:
     return hashlib.blake2b(pixels.data, digest_size=16, key=str(pixels.dtype).encode()).digest()
 
 
-@dataclass
-class Shelf:
-    """What the cache has of one portion of tiles, and what the forward pass adds."""
+class CachedTiles:
+    """What a cache has of one portion of tiles.
 
-    cache: ReferenceCache
-    keys: list[Hashable]
-    known: list[tuple[Tensor, ...] | None] = field(init=False)
-    missing: list[int] = field(init=False)
-    _sizes: int = 0
-    _taps: int = 0
-    _fresh: dict[int, Tensor] = field(default_factory=dict)
+    Args:
+        cache: the cache.
+        keys: of the tiles.
+    """
 
-    def __post_init__(self) -> None:
-        self.known = [self.cache.find(key) for key in self.keys]
-        self.missing = [position for position, features in enumerate(self.known) if features is None]
+    def __init__(self, cache: ReferenceCache, keys: list[Hashable]) -> None:
+        self.cache, self.keys = cache, keys
+        self._known = [cache.find(key) for key in keys]
+        #: Places of the tiles whose features are not known.
+        self.missing = [place for place, features in enumerate(self._known) if features is None]
 
-    def references(self, index: int, fresh: Tokens) -> Tensor:
-        """All tiles' tokens ``(n, T, C)`` at a tap, of which the forward pass gave those that were missing."""
-        if self.missing:
-            self._add(index, fresh.values)
+    def completed(self, fresh: Sequence[Tokens]) -> list[Tokens]:
+        """The tokens of all tiles at each tap, where those that were missing are given; the cache is offered these."""
+        for row, place in enumerate(self.missing):
+            self.cache.offer(self.keys[place], [tokens.values[row] for tokens in fresh])
         if len(self.missing) == len(self.keys):
-            return fresh.values
+            return list(fresh)
+        return [self._joined(index, tokens) for index, tokens in enumerate(fresh)]
+
+    def _joined(self, index: int, fresh: Tokens) -> Tokens:
         values = fresh.values
         whole = values.new_empty(len(self.keys), *values.shape[1:])
-        for position, features in enumerate(self.known):
+        for place, features in enumerate(self._known):
             if features is not None:
-                whole[position] = features[index].to(values.device, values.dtype)
+                whole[place] = features[index].to(values.device, values.dtype)
         if self.missing:
             whole[self.missing] = values
-        return whole
-
-    def _add(self, index: int, values: Tensor) -> None:
-        dtype = self.cache.dtype or values.dtype
-        self._taps += 1
-        self._sizes += values[0].numel() * dtype.itemsize
-        if not self.cache.full:
-            self._fresh[index] = values.to(self.cache.device, dtype, copy=True)
-
-    def close(self) -> None:
-        """Offer the cache what the forward pass added."""
-        # Not where a tap is lacking: another thread may have filled the cache, or emptied it, in between.
-        kept = not self.cache.full and len(self._fresh) == self._taps
-        for place, position in enumerate(self.missing):
-            # Clones, so that one tile's features do not keep the whole portion's memory.
-            features = tuple(self._fresh[index][place].clone() for index in sorted(self._fresh)) if kept else None
-            self.cache.offer(self.keys[position], self._sizes, features)
+        return fresh._replace(values=whole)
 
 
 def _bytes(features: Sequence[Tensor]) -> int:

@@ -139,21 +139,25 @@ def mirror_index(length: int, padded: int, device: torch.device, shift: Tensor |
     return torch.minimum(index, period - index)
 
 
-class EveryImage(list[tuple[int, int]]):
-    """Picks the single tile of every image, for any batch size: sizes are dynamic in ``torch.export``."""
+#: Pairs (image, tile) that go through the network at once.
+Portion = list[tuple[int, int]]
 
 
-def cut(images: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
-    """Cut tiles ``(K, C, h, w)`` out of ``(N, C, H, W)``; ``picks`` are indices (image, tile)."""
-    if isinstance(picks, EveryImage):
+class EveryImage(Portion):
+    """The one tile of every image of a batch, however many there are: sizes are free while a program is exported."""
+
+
+def cut(images: Tensor, plan: TilePlan, portion: Portion) -> Tensor:
+    """Cut tiles ``(K, C, h, w)`` of a portion out of ``(N, C, H, W)``."""
+    if isinstance(portion, EveryImage):
         for dim, axis in ((2, plan.rows), (3, plan.cols)):
             images = images.index_select(dim, mirror_index(axis.length, axis.padded, images.device))
         return images
-    if plan.whole and [image for image, _ in picks] == list(range(images.shape[0])):
+    if plan.whole and [image for image, _ in portion] == list(range(images.shape[0])):
         return images
     corners, height, width = plan.corners, plan.rows.tile, plan.cols.tile
     tiles = torch.stack(
-        [images[i, :, y : y + height, x : x + width] for i, (y, x) in ((i, corners[t]) for i, t in picks)]
+        [images[i, :, y : y + height, x : x + width] for i, (y, x) in ((i, corners[t]) for i, t in portion)]
     )
     if plan.rows.padded != height:
         tiles = tiles.index_select(2, mirror_index(height, plan.rows.padded, images.device))
@@ -187,22 +191,22 @@ def position_weights(plan: TilePlan, grid: tuple[int, int], like: Tensor) -> Ten
     return (rows[:, None, :, None] * cols[:, None]).flatten(2).flatten(0, 1)
 
 
-def masked_weights(plan: TilePlan, grid: tuple[int, int], picks: list[tuple[int, int]], mask: Tensor) -> Tensor:
-    """As :func:`position_weights`, for each pick, with pixels weighted by ``mask`` ``(N, 1, H, W)``."""
+def masked_weights(plan: TilePlan, grid: tuple[int, int], portion: Portion, mask: Tensor) -> Tensor:
+    """Like :func:`position_weights` of a portion's tiles, with every pixel weighed by ``mask`` ``(N, 1, H, W)``."""
     shares = pixel_shares(plan, mask)
     height, width = plan.rows.tile, plan.cols.tile
-    every_image = isinstance(picks, EveryImage)
+    every = isinstance(portion, EveryImage)
     tiles = (
         mask[:, 0]
-        if every_image
+        if every
         else torch.stack(
-            [mask[i, 0, y : y + height, x : x + width] * shares[t] for i, t in picks for y, x in [plan.corners[t]]]
+            [mask[i, 0, y : y + height, x : x + width] * shares[t] for i, t in portion for y, x in [plan.corners[t]]]
         )
     )
     rows = cells(grid[0], plan.rows.padded, height, mask)
     cols = cells(grid[1], plan.cols.padded, width, mask)
     totals = mask.sum((1, 2, 3))
-    totals = totals if every_image else totals[torch.tensor([i for i, _ in picks], device=mask.device)]
+    totals = totals if every else totals[torch.tensor([i for i, _ in portion], device=mask.device)]
     return (rows @ tiles @ cols.T).flatten(1) / totals[:, None]
 
 
@@ -220,11 +224,11 @@ def paint(values: Tensor, plan: TilePlan, grid: tuple[int, int]) -> Tensor:
     return painted
 
 
-def add_tiles(canvas: Tensor, painted: Tensor, plan: TilePlan, picks: list[tuple[int, int]]) -> Tensor:
-    """Add painted tiles ``(K, h, w)`` to a canvas ``(N, H, W)`` at the positions of their picks (image, tile)."""
+def add_tiles(canvas: Tensor, painted: Tensor, plan: TilePlan, portion: Portion) -> Tensor:
+    """Add painted tiles ``(K, h, w)`` to a canvas ``(N, H, W)`` at their places."""
     canvas = canvas.clone()
-    for tile, (image, index) in zip(painted, picks, strict=True):
-        y, x = plan.corners[index]
+    for tile, (image, number) in zip(painted, portion, strict=True):
+        y, x = plan.corners[number]
         canvas[image, y : y + plan.rows.tile, x : x + plan.cols.tile] += tile
     return canvas
 

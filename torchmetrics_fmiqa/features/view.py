@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -18,9 +18,6 @@ from torch.utils.checkpoint import checkpoint
 from torchmetrics_fmiqa.features.building import copied_in_the_open
 from torchmetrics_fmiqa.features.network import Network
 
-#: Called with the index of a tap and what it gave, as soon as it exists.
-TakeOutput = Callable[[int, Tensor], None]
-
 # Views that wait for the next call. More calls at once than this make views of their own.
 _KEPT = 8
 
@@ -29,27 +26,53 @@ class _AllTapsReadError(BaseException):
     """Ends a forward pass after its last tap; a ``BaseException``, so that no network's own ``except`` swallows it."""
 
 
-class _Reader(threading.local):
-    """What the hooks of a view write to. Holds no module, so a view dies without the garbage collector.
+class Outputs:
+    """What the taps gave in one call.
 
-    A call has a view to itself, but for compiled ones, which share the first: hence each thread has its own state.
+    Args:
+        count: how many taps there are.
+        copied: indices of the taps whose output is copied, since a later layer overwrites it.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.seen: list[int] = []
-        self.take: TakeOutput | None = None
+    def __init__(self, count: int, copied: Collection[int]) -> None:
+        self.values: list[Any] = [None] * count
+        self.missing = set(range(count))
+        self._copied = copied
+        self._versions: dict[int, int] = {}
         self.entered: list[nn.Module] = []
 
-    def read(self, index: int, module: nn.Module, args: Any, output: Tensor) -> None:
-        if self.take is None or index in self.seen:  # a module that runs again is read at its first run
+    def add(self, index: int, output: Any) -> None:
+        """Keep the output of a tap."""
+        self.missing.discard(index)
+        if isinstance(output, Tensor) and index in self._copied:
+            output = output.clone()
+        elif isinstance(output, Tensor) and not torch.compiler.is_compiling():  # which counts no versions
+            self._versions[index] = output._version
+        self.values[index] = output
+
+    def overwritten(self) -> frozenset[int]:
+        """Indices of the taps that were written into after they had been read."""
+        return frozenset(index for index, version in self._versions.items() if self.values[index]._version != version)
+
+
+class _Call(threading.local):
+    """Where the hooks of a view find the outputs of the call that is running.
+
+    A call has a view to itself, but for compiled ones, which share the first: hence each thread has its own. Holds no
+    module, so a view dies without the garbage collector.
+    """
+
+    outputs: Outputs | None = None
+
+    def read(self, index: int, module: nn.Module, args: Any, output: Any) -> None:
+        outputs = self.outputs
+        if outputs is None or index not in outputs.missing:  # a module that runs again is read at its first run
             return
-        self.seen.append(index)
-        self.take(index, output)
+        outputs.add(index, output)
         # A compiled graph drops what nobody uses by itself, and could not hold the exception.
-        if len(self.seen) == self.count and not torch.compiler.is_compiling():
+        if not outputs.missing and not torch.compiler.is_compiling():
             if torch_modules._global_forward_hooks:
-                self.entered = _entered_modules()
+                outputs.entered = _entered_modules()
             raise _AllTapsReadError
 
 
@@ -68,7 +91,8 @@ class View:
         with copied_in_the_open():
             shared = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
             self.module: Any = copy.deepcopy(net, shared)
-        self._reader = _Reader(len(taps))
+        self._call = _Call()
+        self._count = len(taps)
         # The features alone where the taps allow it: a head may not take every size, and compiled code traces it all.
         only_features = set(taps) <= set(network.stages) and hasattr(self.module, "forward_features")
         self._forward: Any = self.module.forward_features if only_features else self.module
@@ -78,19 +102,24 @@ class View:
                 if not any(tap.startswith(f"{name}.") for tap in taps):
                     _checkpoint(self.module.get_submodule(name))
         for index, tap in enumerate(taps):
-            self.module.get_submodule(tap).register_forward_hook(partial(self._reader.read, index))
+            self.module.get_submodule(tap).register_forward_hook(partial(self._call.read, index))
 
-    def run(self, images: Tensor, take: TakeOutput) -> list[int]:
-        """Run the network no further than its last tap, and return the indices of the taps in the order they ran."""
-        reader = self._reader
-        reader.seen, reader.take, reader.entered = [], take, []
+    def run(self, images: Tensor, copied: Collection[int] = ()) -> Outputs:
+        """Run the network no further than its last tap.
+
+        Args:
+            images: ``(N, 3, H, W)``, normalised; the network may write into them.
+            copied: indices of the taps whose output is copied as soon as it exists.
+        """
+        outputs = self._call.outputs = Outputs(self._count, copied)
         try:
             self._forward(images)
         except _AllTapsReadError:
-            _leave(reader.entered)
+            _leave(outputs.entered)
         finally:
-            reader.take, reader.entered = None, []
-        return reader.seen
+            self._call.outputs = None
+        outputs.entered = []
+        return outputs
 
 
 class Views:

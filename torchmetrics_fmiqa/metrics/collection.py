@@ -17,16 +17,9 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Images
 from torchmetrics_fmiqa.features.image_checks import data_limits
 from torchmetrics_fmiqa.features.reference_cache import References
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks
-from torchmetrics_fmiqa.metrics.float64_state import StatefulMetric, will_sync
+from torchmetrics_fmiqa.metrics.float64_state import StatefulMetric, whole_numbers, will_sync
 from torchmetrics_fmiqa.metrics.gradient import warn_of_lost_gradient
-from torchmetrics_fmiqa.metrics.image_pair_metric import (
-    Measured,
-    PairMetric,
-    check_ids,
-    finite_positions,
-    select_finite,
-    served,
-)
+from torchmetrics_fmiqa.metrics.image_pair_metric import Measured, PairMetric, finite_positions, select_finite, served
 from torchmetrics_fmiqa.misuse import WarnOnce
 
 
@@ -140,7 +133,7 @@ class FeatureMetricCollection(MetricCollection):
             if isinstance(metric, PairMetric):
                 groups.setdefault(_forward_pass(metric), []).append((name, metric))
                 if sample_ids is not None:  # wrong ones must fail before any member has counted the batch
-                    check_ids(sample_ids, len(preds), metric.device)
+                    whole_numbers(sample_ids, "sample_ids", len(preds), metric.device)
         warns = any(metric.nan_strategy == "warn" for members in groups.values() for _, metric in members)
 
         @functools.cache  # one look at the predictions and one warning, however many members

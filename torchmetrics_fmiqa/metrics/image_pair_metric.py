@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
-from lightning_utilities import apply_to_collection
 from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
-from torchmetrics.wrappers import BootStrapper
 
 from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
@@ -143,7 +140,13 @@ class PairMetric(StatefulMetric):
         sample_ids: Tensor | Sequence[int] | None = None,
     ) -> None:
         """Measure a batch of pairs and add it to the state."""
-        ids = None if sample_ids is None else check_ids(sample_ids, len(preds), self.device)
+        ids = None if sample_ids is None else whole_numbers(sample_ids, "sample_ids", len(preds), self.device)
+        if ids is not None and len(ids.unique()) < len(ids):  # no sampler of torch deals such a batch
+            self._warn(
+                "sample_ids",
+                "`sample_ids` has an id twice in one batch, and each sample counts once. BootStrapper repeats samples "
+                "on purpose: leave sample_ids out of the update under it",
+            )
         kept, result = served.get().get(id(self)) or self._measure(preds, target, mask)
         if result is None:
             return
@@ -205,16 +208,9 @@ class PairMetric(StatefulMetric):
     def _integer_lists(self) -> tuple[str, ...]:
         return (self._ids,)
 
-    def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
-        """Keep ``reduction="none"`` one-dimensional for a single image too, which torchmetrics squeezes."""
-        wrapped = super()._wrap_compute(compute)
-
-        @functools.wraps(compute)
-        def shaped(*args: Any, **kwargs: Any) -> Any:
-            value = wrapped(*args, **kwargs)
-            return apply_to_collection(value, Tensor, lambda v: v.reshape(-1)) if self.reduction == "none" else value
-
-        return shaped
+    @property
+    def _gives_lists(self) -> bool:
+        return self.reduction == "none"
 
 
 def _first_of_each(ids: Tensor) -> Tensor:
@@ -225,31 +221,6 @@ def _first_of_each(ids: Tensor) -> Tensor:
     new = torch.ones_like(ordered, dtype=torch.bool)
     new[1:] = ordered[1:] != ordered[:-1]
     return torch.cat([free, order[new & (ordered >= 0)]])
-
-
-def check_ids(sample_ids: Tensor | Sequence[int], count: int, device: torch.device) -> Tensor:
-    """Return ``(N,)`` sample ids as int64.
-
-    Raises:
-        ValueError: for ids that are no whole numbers of at least 0, of another count, or resampled by a bootstrap.
-    """
-    ids = whole_numbers(sample_ids, "sample_ids", count, device)
-    if _called_by_bootstrapper():
-        raise ValueError(
-            "`sample_ids` count a repeated sample once, but BootStrapper repeats samples on purpose: "
-            "leave sample_ids out of the update"
-        )
-    return ids
-
-
-def _called_by_bootstrapper() -> bool:
-    """Whether a ``BootStrapper`` is among the callers: nothing in the arguments it resampled tells."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if isinstance(frame.f_locals.get("self"), BootStrapper):
-            return True
-        frame = frame.f_back
-    return False
 
 
 #: An error, or leave them out with a warning, or leave them out.
