@@ -670,6 +670,9 @@ DIFFERENT: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "feature_distance": (build, lambda: FeatureDistance(**VIT)),
 }
 
+#: Without a head all taps count alike, in whichever stream they are, as in FeatureDistance.
+SAME_NUMBER = {"streams", "feature_distance"}
+
 
 @pytest.mark.parametrize("case", DIFFERENT)
 def test_a_plain_collection_does_not_merge_what_differs(case: str) -> None:
@@ -684,7 +687,8 @@ def test_a_plain_collection_does_not_merge_what_differs(case: str) -> None:
     result = collection.compute()
     for name, metric in alone.items():
         assert_same(result[name], metric.compute())
-    assert result["one"] != result["other"]
+    if case not in SAME_NUMBER:
+        assert result["one"] != result["other"]
 
 
 def test_equal_metrics_have_equal_states(tmp_path: Path) -> None:

@@ -20,13 +20,12 @@ from torchmetrics_fmiqa.spips_model.quality_maps import conventional
 # Part of every digest: increase it when the same fields give a head other inputs than before.
 _VERSION = 1
 
-# SPIPS needs two streams of taps; changes to named recipes that have one tap, or early ones alone.
+# SPIPS needs two streams of taps; changes to named recipes that have one tap.
 _EMBEDDED = {"taps": (0, 1)}
 _NAMED: dict[str, dict[str, Any]] = {
     "default": _EMBEDDED,
     "embedded": _EMBEDDED,
     "squeezenet": {"taps": "all", "distance": "cosine"},
-    "vit-tiny": {"taps": "all"},
 }
 
 
