@@ -194,7 +194,7 @@ class FeatureComparator:
         measured = Accumulator(plan, preds, weights, self._terms, patches, last)
         pieces = self._pieces(plan, preds)
         with torch.set_grad_enabled(needs_grad(preds)):
-            for portion in portions(plan, len(preds), 1 if pieces else self._at_once(plan, len(preds))):
+            for portion in portions(plan, preds.shape[0], 1 if pieces else self._at_once(plan, preds.shape[0])):
                 tiles = cut(preds, plan, portion), cut(target, plan, portion)
                 cached = None
                 if references is not None and pieces is None and not needs_grad(preds):
@@ -228,6 +228,8 @@ class FeatureComparator:
 
     def _at_once(self, plan: TilePlan, images: int) -> int:
         """How many tiles a side go through the network at once."""
+        if torch.compiler.is_exporting():
+            return self.tile_batch  # a single tile of each image: nothing is parted, and the sizes are not known
         height, width = plan.rows.padded, plan.cols.padded
         count = max(1, self.tile_batch * 224 * 224 // (height * width))
         if torch.compiler.is_compiling():
@@ -309,7 +311,7 @@ class FeatureComparator:
             canvas = Canvas(plan, preds, self._scoring(0), self._terms, pixels, per_layer)
             pieces = self._pieces(plan, preds)
             with torch.set_grad_enabled(needs_grad(preds)):
-                for portion in portions(plan, len(preds), 1 if pieces else self._at_once(plan, len(preds))):
+                for portion in portions(plan, preds.shape[0], 1 if pieces else self._at_once(plan, preds.shape[0])):
                     tiles = cut(preds, plan, portion), cut(target, plan, portion)
                     canvas.add(portion, *self._distances(*tiles, dtype, pieces))
             return canvas.stretched((given.shape[-2] - 2 * crop_border, given.shape[-1] - 2 * crop_border))

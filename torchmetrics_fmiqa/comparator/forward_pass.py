@@ -43,9 +43,9 @@ class ForwardPass:
             return self._run(preds, dtype), theirs
         if cached is not None:
             images = torch.cat([preds, target[cached.missing]]) if cached.missing else preds
-            ours, fresh = _split(self._run(images, dtype), len(preds))
+            ours, fresh = _split(self._run(images, dtype), preds.shape[0])
             return ours, cached.completed(fresh)
-        return _split(self.both(preds, target, dtype), len(preds))
+        return _split(self.both(preds, target, dtype), preds.shape[0])
 
     def both(self, preds: Tensor, target: Tensor, dtype: torch.dtype | None) -> list[Tokens]:
         """The tokens of predictions, and of as many targets that follow them, at each tap; without a gradient."""

@@ -144,7 +144,7 @@ class ProfilePlan:
 
     def result(self, measured: Accumulator, preds: Tensor, target: Tensor, mask: Tensor | None) -> Profiled:
         """What was measured, of images ``(N, 3, H, W)`` at the working size."""
-        own = preds.new_zeros(len(preds), 0) if self.of_images is None else self.of_images(preds, target, mask)
+        own = preds.new_zeros(preds.shape[0], 0) if self.of_images is None else self.of_images(preds, target, mask)
         return Profiled(
             torch.stack([measured.pooled(places, self.joint) for places in self.positions], 1),
             torch.stack([self._whole([measured.sums[place] for place in places]) for places in self.summaries], 1),
