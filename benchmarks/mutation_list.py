@@ -82,7 +82,7 @@ MUTATIONS = (
     Mutation("the published padding is at the other end", "distances/zsiqa.py", "F.pad(stack, (cols, 0, 0, rows))", "F.pad(stack, (0, cols, 0, rows))", _ZSIQA),
     # features
     Mutation("prefix tokens count as patches", "features/tokens.py", "return self.values[:, self.prefix :]", "return self.values", _FEATURES),
-    Mutation("the grid of patches is transposed", "features/tokens.py", "grid = (height // patch[0], width // patch[1])", "grid = (width // patch[0], height // patch[1])", _FEATURES),
+    Mutation("the grid of patches is transposed", "features/tokens.py", "grid = (height // patch[0], width // patch[1])", "grid = (width // patch[0], height // patch[1])", ("profiles", *_FEATURES)),
     Mutation("overlapping tiles count twice", "features/tiles.py", "[1 / cover[pixel] for pixel", "[1.0 for pixel", ("tiles", "metric")),
     Mutation("the mirror repeats its edge", "features/tiles.py", "return torch.minimum(index, period - index)", "return torch.minimum(index, (period + 1 - index) % length)", ("tiles", "metric")),
     Mutation("tiles are one pixel off", "features/tiles.py", "return tuple(round(i * (length - tile) / (count - 1)) for i in range(count))", "return tuple(max(0, round(i * (length - tile) / (count - 1)) - 1) for i in range(count))", ("tiles", "metric")),

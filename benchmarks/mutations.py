@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "torchmetrics_fmiqa"
 #: What the tests import and no mutation touches.
 LIBRARIES = (
-    *("hypothesis", "kornia", "lightning.pytorch", "matplotlib.pyplot", "ot", "pyarrow", "pytest", "scipy.stats"),
+    *("kornia", "lightning.pytorch", "matplotlib.pyplot", "ot", "pyarrow", "pytest", "scipy.stats"),
     *("timm", "torch._dynamo", "torchmetrics", "torchvision", "typer"),
 )
 
@@ -90,7 +90,10 @@ def _import_libraries() -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     import torch
+    from hypothesis import Phase, settings
 
+    settings.register_profile("first", phases=(Phase.explicit, Phase.generate))  # a smaller example takes minutes
+    settings.load_profile("first")
     for name in LIBRARIES:
         importlib.import_module(name)
     torch.set_num_threads(1)
