@@ -154,7 +154,7 @@ MUTATIONS = (
     Mutation("the fit is not in the opinion's units", "statistics/logistic.py", "fitted = logistic_curve(u, curve) * scale_y + y.mean()", "fitted = logistic_curve(u, curve) * scale_y", _STATISTICS),
     Mutation("the worst type is the best", "statistics/summary.py", "worst_type=min(known", "worst_type=max(known", _STATISTICS),
     # scoring, pooling and SPIPS
-    Mutation("a pair that fails takes its group along", "scoring.py", "if table is None and len(group) > 1:  #", "if False:  #", _SCORING),
+    Mutation("a pair that fails takes its group along", "scoring.py", "if table is None and len(group) > 1:  #", "if False:  #", ("memory", *_SCORING)),
     Mutation("scores come with another pair's name", "scoring.py", "for loaded, row in zip(group, table, strict=True):", "for loaded, row in zip(reversed(group), table, strict=True):", _SCORING),
     Mutation("the columns of several distances swap", "scoring.py", "scores = list(measured.scores().values())", "scores = list(measured.scores().values())[::-1]", _SCORING),
     Mutation("the border of a pair is ignored", "scoring.py", "self._comparator(preds, target, crop_border=crop_border)", "self._comparator(preds, target)", _SCORING),
