@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,9 +55,9 @@ def compare(
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipes, spips, NAME:FIELD=VALUE, .yaml files of metrics, psnr, psnr_y, ssim, ssim_y, ms_ssim, lpips, "
-            "lpips-squeeze, dists ..., comma-separated; repeatable. The first one decides the answer. By default "
-            "default,psnr,ssim."
+            help="Recipes, spips, NAME:FIELD=VALUE, .yaml files of metrics, psnr, psnr_y, ssim, ssim_y, ms_ssim, "
+            "lpips, lpips-squeeze, dists ..., comma-separated; repeatable. The first one decides the answer. "
+            "default,psnr,ssim without it."
         ),
     ] = None,
     allow_missing: Annotated[
@@ -170,23 +171,29 @@ def _show(found: Comparison, out: Path) -> None:
     scores = found.scores
     out_console.print(one_line(found.answer), soft_wrap=True, highlight=False)
     out_console.print()
+    cells = mean_cells(scores, found.statistics)
     arrows = [f"{plain(name)} {'↑' if name in scores.qualities else '↓'}" for name in scores.metrics]
     table = Table("", *arrows, box=None, pad_edge=False)
     marks = ("{}", "[bold]{}[/]", "[underline]{}[/]")
-    for method, cells in zip(scores.methods, mean_cells(scores, found.statistics), strict=True):
+    widths = (max(len(one.mean) + len(one.interval) for one in column) for column in zip(*cells, strict=True))
+    intervals = max(map(len, scores.methods)) + sum(width + 5 for width in widths) <= out_console.width
+    for method, row in zip(scores.methods, cells, strict=True):
         texts = (
-            f"{marks[cell.place].format(cell.mean)}{' ≈' * cell.tied} [dim]{plain(cell.interval)}[/]" for cell in cells
+            f"{marks[one.place].format(one.mean)}{' ≈' * one.tied}{plain(f' {one.interval}') if intervals else ''}"
+            for one in row
         )
         table.add_row(plain(method), *texts)
     out_console.print(table)
     count, all_of = len(scores.images), found.references
     counted = f"{count:,} images" if count == all_of else f"{count:,} images that all methods have, of {all_of:,}"
-    legend = f"mean of {counted} \\[95 % interval]; bold: best, underlined: second, ≈: tied with the best"
+    shown = "mean and 95 % interval" if intervals else "mean"
+    legend = f"{shown} of {counted}; bold: best, underlined: second, ≈: tied with the best"
     out_console.print(legend, style="dim", soft_wrap=True, highlight=False)
     out_console.print()
-    names = [(one, other) for place, one in enumerate(scores.methods) for other in scores.methods[place + 1 :]]
-    for one, other in names[:_MOST_PAIRS]:
-        out_console.print(one_line(str(found.difference(one, other))), soft_wrap=True, highlight=False)
+    sign = -1 if scores.metrics[0] in scores.qualities else 1
+    best_first = [scores.methods[place] for place in (sign * found.statistics.mean[:, 0]).argsort()]
+    for pair in list(itertools.combinations(best_first, 2))[:_MOST_PAIRS]:
+        out_console.print(one_line(str(found.difference(*pair))), soft_wrap=True, highlight=False)
     for sentence in found.disagreements[:_MOST_PAIRS]:
         out_console.print(one_line("".join(sentence)), soft_wrap=True, highlight=False)
     _list_left_out(found.left_out, out)
