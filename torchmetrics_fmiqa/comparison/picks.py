@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from torchmetrics_fmiqa.comparison.scores import MethodScores
+from torchmetrics_fmiqa.comparison.wording import decimals
 from torchmetrics_fmiqa.report.document import Name, Text
-from torchmetrics_fmiqa.report.numbers import amount
+from torchmetrics_fmiqa.report.numbers import number
 
 #: Images of each kind: where the methods differ most, where a method does worst, and drawn at random.
 DIFFERING, WORST, RANDOM = 6, 2, 4
@@ -42,29 +43,32 @@ def pick_images(scores: MethodScores, seed: int = 0) -> list[Pick]:
     """
     metric, values = scores.metrics[0], scores.values[:, 0]
     loss = -values if metric in scores.qualities else values
+    digits = decimals(values)
     known = np.flatnonzero(np.isfinite(values).all(0))
 
     def score(method: int, place: int) -> Text:
-        return (f"{amount(float(values[method, place]), 4)} (", Name(scores.methods[method]), ")")
+        return (f"{number(float(values[method, place]), digits)} (", Name(scores.methods[method]), ")")
 
     def differing(place: int) -> Text:
         low, high = int(values[:, place].argmin()), int(values[:, place].argmax())
         return (f"{metric} goes from ", *score(low, place), " to ", *score(high, place))
 
     def worst(method: int, place: int) -> Text:
-        mean = amount(float(values[method, known].mean()), 4)
+        mean = number(float(values[method, known].mean()), digits)
         return (f"{metric} is ", *score(method, place), f", {mean} in the mean")
 
-    kinds = [("The methods differ most", known[np.argsort(-np.ptp(values[:, known], axis=0), kind="stable")], DIFFERING)]
+    kinds = [
+        ("The methods differ most", known[np.argsort(-np.ptp(values[:, known], axis=0), kind="stable")], DIFFERING)
+    ]
     for method, name in enumerate(scores.methods):
         kinds.append((f"{name} does worst", known[np.argsort(-loss[method, known], kind="stable")], WORST))
     kinds.append(("At random", np.random.default_rng(seed).permutation(len(scores.images)), RANDOM))
     picked: dict[int, Pick] = {}
     for turn in range(max(DIFFERING, WORST, RANDOM)):
-        for number, (kind, order, most) in enumerate(kinds):
+        for queue, (kind, order, most) in enumerate(kinds):
             place = next((int(one) for one in order if one not in picked), None) if turn < most else None
             if place is not None:
-                last = number == len(kinds) - 1
-                why = ("drawn at random",) if last else worst(number - 1, place) if number else differing(place)
+                last = queue == len(kinds) - 1
+                why = ("drawn from all images",) if last else worst(queue - 1, place) if queue else differing(place)
                 picked[place] = Pick(place, kind, why)
     return list(picked.values())

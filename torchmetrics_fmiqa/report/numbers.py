@@ -28,16 +28,16 @@ def signed(value: float, digits: int = 3) -> str:
     return f"+{text}" if value > 0 and text.strip(".0") else text
 
 
-def amount(value: float, digits: int = 3) -> str:
-    """A number of any size, to so many digits.
+def amount(value: float) -> str:
+    """A number of any size, to three digits.
 
-    >>> amount(12.3456), amount(0.7), amount(45678.9), amount(float("nan")), amount(28.4217, 4)
-    ('12.3', '.700', '45,679', '—', '28.42')
+    >>> amount(12.3456), amount(0.7), amount(45678.9), amount(float("nan"))
+    ('12.3', '.700', '45,679', '—')
     """
     if not math.isfinite(value):
         return "—" if math.isnan(value) else "∞" if value > 0 else "−∞"
     whole = abs(value) >= 1000 or value == 0
-    return _signed(value, f"{abs(value):,.0f}" if whole else f"{abs(value):#.{digits}g}".removesuffix("."))
+    return _signed(value, f"{abs(value):,.0f}" if whole else f"{abs(value):#.3g}".removesuffix("."))
 
 
 def shortest(value: float) -> str:

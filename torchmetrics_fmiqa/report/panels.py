@@ -72,7 +72,7 @@ def png(picture: np.ndarray[Any, Any]) -> bytes:
 
 
 def webp(picture: np.ndarray[Any, Any], lossless: bool = True) -> bytes:
-    """A picture ``(h, w, 3)`` uint8 as a WebP file, at most 16,383 pixels a side; with loss of quality 90."""
+    """A picture ``(h, w, 3)`` uint8 as a WebP file, or ``(h, w, 4)`` with alpha; with loss, of quality 90."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -192,9 +192,9 @@ def named_points(
     parts += [label(x0, y1 - 2, up, "start", "soft")] * bool(up)
     points = list(zip(scale(xs, x_axis, x0, x1), scale(ys, y_axis, y0, y1), strict=True))
     whisker = Markup('<line class="whisker" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>')
-    for (x, y), limits in zip(points, x_limits, strict=False):
+    for (_, y), limits in zip(points, x_limits, strict=False):
         parts += [whisker.format(*scale(limits, x_axis, x0, x1), y, y)] * all(map(math.isfinite, limits))
-    for (x, y), limits in zip(points, y_limits, strict=False):
+    for (x, _), limits in zip(points, y_limits, strict=False):
         parts += [whisker.format(x, x, *scale(limits, y_axis, y0, y1))] * all(map(math.isfinite, limits))
     words = [f"{name}: {amount(x)}, {number(y)}" for name, x, y in zip(names, xs, ys, strict=True)]
     dot = Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
