@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from markupsafe import Markup
+
+from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
+from torchmetrics_fmiqa.comparison.wording import answer_text, best_method, decimals, disagreements
 from torchmetrics_fmiqa.data.images import Match
+from torchmetrics_fmiqa.report.document import Text
+from torchmetrics_fmiqa.report.numbers import number, percent, signed, span
 from torchmetrics_fmiqa.statistics.paired import PairedStatistics
 
 #: Why an image is in no figure: a method lacks it, it has no reference, or it cannot be read or scored.
@@ -57,8 +63,21 @@ class Difference:
     won: float
     better: str | None
 
+    def __str__(self) -> str:
+        """The difference in a sentence."""
+        digits = decimals([self.value])
+        said = f"{self.first} and {self.second} are tied by {self.metric}"
+        if self.better is not None:
+            worse = self.second if self.better == self.first else self.first
+            said = f"{self.better} is better than {worse} by {self.metric}"
+        interval = span(self.low, self.high, digits) or "unknown"
+        return (
+            f"{said}: difference {signed(self.value, digits)}, 95 % interval {interval}, "
+            f"Holm-corrected p {number(self.p_holm)}; {self.first} is better on {percent(self.won)} of the images"
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Methods compared on the same references.
 
@@ -83,3 +102,94 @@ class Comparison:
     crop_border: int = 0
     grouped: bool = False
     match: Match | None = None
+
+    def __repr__(self) -> str:
+        """The answer: a representation of all images would be long."""
+        return f"<Comparison: {self.answer}>"
+
+    def _repr_html_(self) -> str:
+        """The answer and the table of means, for notebooks."""
+        heads = Markup("").join(
+            Markup("<th>{} {}</th>").format(metric, "↑" if metric in self.scores.qualities else "↓")
+            for metric in self.scores.metrics
+        )
+        marks = (Markup("{}"), Markup("<b>{}</b>"), Markup("<u>{}</u>"))
+        rows = []
+        for method, cells in zip(self.scores.methods, mean_cells(self.scores, self.statistics), strict=True):
+            row = Markup("").join(
+                Markup("<td>{}{} {}</td>").format(marks[cell.place].format(cell.mean), " ≈" * cell.tied, cell.interval)
+                for cell in cells
+            )
+            rows.append(Markup("<tr><th>{}</th>{}</tr>").format(method, row))
+        table = Markup("<p>{}</p><table><tr><th></th>{}</tr>{}</table><p>{}</p>")
+        legend = "95 % intervals in brackets; ≈ is tied with the best."
+        return str(table.format(self.answer, heads, Markup("").join(rows), legend))
+
+    @property
+    def answer_text(self) -> Text:
+        """The answer in a sentence, in parts: names are :class:`~torchmetrics_fmiqa.report.document.Name`."""
+        return answer_text(self.scores, self.statistics)
+
+    @property
+    def answer(self) -> str:
+        """The answer in a sentence: by the first metric, and whether the others say otherwise."""
+        return "".join(self.answer_text)
+
+    @property
+    def disagreements(self) -> list[Text]:
+        """A sentence for each pair of methods that metrics settle in opposite ways."""
+        return disagreements(self.scores, self.statistics)
+
+    def difference(self, first: str, second: str, metric: str | None = None) -> Difference:
+        """How two methods differ by a metric.
+
+        Args:
+            first: a method.
+            second: another one.
+            metric: by default the first.
+
+        Raises:
+            ValueError: for a method or metric that there is not.
+        """
+        name = self.scores.metrics[0] if metric is None else metric
+        row, column = (_place(one, self.scores.methods, "method") for one in (first, second))
+        k = _place(name, self.scores.metrics, "metric")
+        found, at = self.statistics, (row, column, k)
+        sign = int(found.settled[at])
+        limits = (found.difference[at], found.difference_low[at], found.difference_high[at])
+        value, low, high, p, won = map(float, (*limits, found.p_holm[at], found.won[at]))
+        return Difference(first, second, name, value, low, high, p, won, (None, first, second)[sign])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of numbers for each metric and method."""
+        scores, found = self.scores, self.statistics
+        rows = []
+        for k, metric in enumerate(scores.metrics):
+            best = best_method(scores, found, k)
+            for row, method in enumerate(scores.methods):
+                rows.append(
+                    {
+                        "metric": metric,
+                        "method": method,
+                        "better": "higher" if metric in scores.qualities else "lower",
+                        "images": int(found.images[k]),
+                        "mean": float(found.mean[row, k]),
+                        "low": float(found.low[row, k]),
+                        "high": float(found.high[row, k]),
+                        "rank": int(found.rank[row, k]),
+                        "tied_with_best": best is not None and int(found.settled[best, row, k]) == 0,
+                    }
+                )
+        return rows
+
+    def table(self) -> Any:
+        """The means as a ``pyarrow.Table``, a row for each metric and method; ``.to_pandas()`` where pandas is."""
+        import pyarrow
+
+        return pyarrow.Table.from_pylist(self.rows())
+
+
+def _place(name: str, known: tuple[str, ...], what: str) -> int:
+    if name not in known:
+        raise ValueError(f"there is no {what} {name!r} in this comparison: {', '.join(known)}")
+    return known.index(name)

@@ -2,7 +2,7 @@
 
 Images, or groups of them, are drawn with replacement. In each resample the mean's distance from the observed mean is
 divided by the resample's own standard error (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12).
-The points of that ratio take the place of Student's. There are two kinds: the equal-tailed interval follows the skewness
+Points of that ratio take the place of Student's. There are two kinds of interval: the equal-tailed one follows skewness
 and is narrow on heavy tails, the symmetric one is the other way round. Each limit here is the farther one of the two.
 Percentiles of resampled means, the usual bootstrap, cover less than 93 % on 14 images.
 """
