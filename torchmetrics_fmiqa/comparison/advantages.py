@@ -23,7 +23,7 @@ def advantages(scores: MethodScores, first: int, second: int, metric: int) -> Fl
     """
     values = scores.values[:, metric]
     known = values[:, np.isfinite(values).all(0)]
-    difference = known[first] - known[second]
+    difference: Floats = known[first] - known[second]
     return difference if scores.metrics[metric] in scores.qualities else -difference
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from torchmetrics_fmiqa.comparison.heat import Heat
 from torchmetrics_fmiqa.comparison.marks import marks
 from torchmetrics_fmiqa.comparison.picks import Pick, pick_images
 from torchmetrics_fmiqa.comparison.scores import ComparedImage, MethodScores
@@ -22,9 +23,6 @@ from torchmetrics_fmiqa.report.document import Cell, Version, ViewedImage, Viewe
 from torchmetrics_fmiqa.report.numbers import counted, number
 from torchmetrics_fmiqa.report.panels import coloured, data_uri, png, webp
 from torchmetrics_fmiqa.safe_write import make_folder, write_bytes
-
-#: Measures where a pair differs: ``(preds, target)``, both ``(1, 3, H, W)`` float32 in [0, 1], to ``(1, 1, H, W)``.
-Heat = Callable[[Tensor, Tensor], Tensor]
 
 #: Bytes that the pictures inside a page may take together.
 MOST_BYTES = 20_000_000
@@ -152,15 +150,16 @@ def _embedded(pick: Pick, versions: Tensor) -> _Shown:
     top, left, height, width = _part(versions)
     files = [webp(_pixels(one)) for one in versions[:, :, top : top + height, left : left + width]]
     uris = [data_uri(file, "image/webp") for file in files]
-    return _Shown(pick, (top, left, height, width), versions.shape[2:], uris, [], [], sum(map(len, files)))
+    whole = versions.shape[2], versions.shape[3]
+    return _Shown(pick, (top, left, height, width), whole, uris, [], [], sum(map(len, files)))
 
 
 def _written(pick: Pick, versions: Tensor, names: Sequence[str], folder: Path, place: int) -> _Shown:
     """Pictures as files beside the page."""
     make_folder(folder / "images")
     uris = []
-    for number, (name, version) in enumerate(zip(names, versions, strict=True)):
-        uri = f"images/{place + 1:02}-{number}-{re.sub('[^0-9A-Za-z_-]+', '_', name)[:40]}.png"
+    for column, (name, version) in enumerate(zip(names, versions, strict=True)):
+        uri = f"images/{place + 1:02}-{column}-{re.sub('[^0-9A-Za-z_-]+', '_', name)[:40]}.png"
         write_bytes(folder / uri, png(_pixels(version)))
         uris.append(uri)
     height, width = versions.shape[2:]
@@ -190,11 +189,10 @@ def _maps(versions: Tensor, heat: Heat, one: _Shown) -> list[Tensor]:
     target = versions[:1].float() / 255
     maps = []
     for version in versions[1:]:
-        with torch.no_grad():
-            drawn = heat(version[None].float() / 255, target)[..., top : top + height, left : left + width]
+        drawn = heat(version[None].float() / 255, target)[..., top : top + height, left : left + width]
         shrink = max(1.0, max(height, width) / _HEAT_SIDE)
         size = [max(1, round(side / shrink)) for side in (height, width)]
-        maps.append(F.interpolate(drawn.float().cpu(), size, mode="bilinear", antialias=True)[0, 0])
+        maps.append(F.interpolate(drawn.float(), size, mode="bilinear", antialias=True)[0, 0])
     return maps
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torchmetrics_fmiqa.comparison.comparison import Comparison
 from torchmetrics_fmiqa.comparison.findings import Findings
-from torchmetrics_fmiqa.comparison.gallery import Gallery, Heat, make_gallery
+from torchmetrics_fmiqa.comparison.gallery import Gallery, make_gallery
+from torchmetrics_fmiqa.comparison.heat import Heat
 from torchmetrics_fmiqa.comparison.sections import (
     differences_section,
     facts,

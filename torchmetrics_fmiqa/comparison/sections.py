@@ -7,7 +7,7 @@ import numpy as np
 from torchmetrics_fmiqa.comparison.advantages import advantages, plane_metrics
 from torchmetrics_fmiqa.comparison.findings import Findings
 from torchmetrics_fmiqa.comparison.gallery import Gallery
-from torchmetrics_fmiqa.comparison.marks import marks
+from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.report import cells
 from torchmetrics_fmiqa.report.document import Cell, Column, Figure, Name, Section, Table, Text
 from torchmetrics_fmiqa.report.numbers import counted, percent, shortest, signed
@@ -65,17 +65,16 @@ def scores_section(found: Findings) -> Section:
     columns = [Column("method")]
     for label in found.labels:
         columns += [Column(label), Column("95 %")]
-    marked = [marks(statistics.mean[:, place], up) for place, up in enumerate(found.quality)]
+    printed = mean_cells(found.scores, statistics)
     rows = []
     for method in found.order:
         row = [cells.row_name(found.methods[method], method == found.order[0])]
-        for metric in range(len(found.metrics)):
-            best = marked[metric].index("best") if "best" in marked[metric] else method
-            tied = best != method and not statistics.settled[best, method, metric]
-            mark, value = marked[metric][method], float(statistics.mean[method, metric])
-            note = f"tied with {found.methods[best]}" if tied else ""
-            row.append(Cell(found.mean(method, metric) + "\u00a0≈" * tied, value, mark=mark, note=note))
-            row.append(Cell(found.interval(method, metric) or "—", float(statistics.low[method, metric])))
+        for metric, cell in enumerate(printed[method]):
+            value, low = float(statistics.mean[method, metric]), float(statistics.low[method, metric])
+            mark = ("", "best", "second")[cell.place]
+            note = "tied with the best" if cell.tied else ""
+            row.append(Cell(found.mean(method, metric) + "\u00a0≈" * cell.tied, value, mark=mark, note=note))
+            row.append(Cell(found.interval(method, metric) or "—", low))
         rows.append(row)
     table = Table("scores", f"From the best to the worst by {found.metrics[0]}.", columns, rows)
     return Section("scores", "Scores", (), [(how,)], tables=[table])
@@ -167,7 +166,7 @@ def images_section(found: Findings) -> Section | None:
             lead.append((*names, f": {won}; median {middle}, {words}."))
         caption: Text = (*names, f": {won}. Highest {signed(gained.max(), found.digits[0])}, lowest "
                          f"{signed(gained.min(), found.digits[0])}.")  # fmt: skip
-        figures.append(Figure(sorted_bars("".join(names), "".join(caption), gained), caption))
+        figures.append(Figure(sorted_bars("".join(names), "".join(caption), gained.tolist()), caption))
     if not figures:
         return None
     drawn = f"{MOST_BARS} quantiles of the images" if lead else "Each bar is an image"
