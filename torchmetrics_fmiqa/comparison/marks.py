@@ -28,6 +28,6 @@ def marks(values: Floats, quality: bool) -> Sequence[str]:
     >>> marks(np.array([27.0, 28.5, 28.5, 27.5]), quality=True)
     ['', 'best', 'best', 'second']
     """
-    known = np.unique(values[np.isfinite(values)])
+    known = np.unique(values[~np.isnan(values)])
     words = dict(zip(known[::-1] if quality else known, ("best", "second"), strict=False))
     return [words.get(value, "") for value in values]
