@@ -73,7 +73,7 @@ def scores_section(found: Findings) -> Section:
             value, low = float(statistics.mean[method, metric]), float(statistics.low[method, metric])
             mark = ("", "best", "second")[cell.place]
             note = "tied with the best" if cell.tied else ""
-            row.append(Cell(found.mean(method, metric) + "\u00a0≈" * cell.tied, value, mark=mark, note=note))
+            row.append(Cell(found.mean(method, metric) + ("\u00a0≈" if cell.tied else ""), value, mark=mark, note=note))
             row.append(Cell(found.interval(method, metric) or "—", low))
         rows.append(row)
     table = Table("scores", f"From the best to the worst by {found.metrics[0]}.", columns, rows)
