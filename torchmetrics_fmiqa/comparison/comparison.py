@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
@@ -15,6 +15,9 @@ from torchmetrics_fmiqa.data.images import Match
 from torchmetrics_fmiqa.report.document import Text
 from torchmetrics_fmiqa.report.numbers import p_value, signed, span
 from torchmetrics_fmiqa.statistics.paired import PairedStatistics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Why an image is in no figure: a method lacks it, it has no reference, or it cannot be read or scored.
 Reason = Literal["missing", "extra", "broken"]
@@ -162,6 +165,18 @@ class Comparison:
         value, low, high, p, won = map(float, (*limits, found.p_holm[at], found.won[at]))
         digits = difference_decimals(found.mean[:, k], low, high)
         return Difference(first, second, name, value, low, high, p, won, (None, first, second)[sign], digits)
+
+    def plot_plane(self, quality: str | None = None, distance: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the methods in the perception-distortion plane, see :mod:`torchmetrics_fmiqa.comparison.plots`."""
+        from torchmetrics_fmiqa.comparison.plots import plot_plane
+
+        return plot_plane(self.scores, self.statistics, quality, distance, ax)
+
+    def plot_differences(self, first: str, second: str, metric: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the paired differences of two methods image by image, see :mod:`torchmetrics_fmiqa.comparison.plots`."""
+        from torchmetrics_fmiqa.comparison.plots import plot_differences
+
+        return plot_differences(self.scores, self.statistics, first, second, metric, ax)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row of numbers for each metric and method."""
