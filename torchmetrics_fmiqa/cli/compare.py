@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,9 +57,9 @@ def compare(
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipes, spips, NAME:FIELD=VALUE, .yaml files of metrics, psnr, psnr_y, ssim, ssim_y, ms_ssim, lpips, "
-            "lpips-squeeze, dists ..., comma-separated; repeatable. The first one decides the answer. By default "
-            "default,psnr,ssim."
+            help="Recipes, spips, NAME:FIELD=VALUE, .yaml files of metrics, psnr, psnr_y, ssim, ssim_y, ms_ssim, "
+            "lpips, lpips-squeeze, dists ..., comma-separated; repeatable. The first one decides the answer. "
+            "default,psnr,ssim without it."
         ),
     ] = None,
     allow_missing: Annotated[
@@ -65,6 +68,10 @@ def compare(
     crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
     match: MatchOption = None,
     to_rgb: RgbOption = False,
+    image_files: Annotated[
+        bool,
+        typer.Option("--image-files", help="Keep the report's images as PNG files beside it: whole, and more of them."),
+    ] = False,
     resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap over images, or over groups.")] = 4999,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the bootstrap.")] = 0,
     device: DeviceOption = "cpu",
@@ -73,14 +80,16 @@ def compare(
     """Compare methods on the same references: which gives the better images, and is that settled?
 
     All figures are of the images that all methods have. Means and differences have 95 % intervals; two methods are tied
-    unless their difference is settled, with a correction for all pairs and metrics. Writes table.md, table.tex,
-    table.csv, differences.csv and scores.parquet to OUT.
+    unless their difference is settled, with a correction for all pairs and metrics. Writes report.html, table.md,
+    table.tex, table.csv, differences.csv and scores.parquet to OUT.
 
     Exit status: 0, 1 if images were missing, without a reference or broken (the others are compared), 2 for wrong
     arguments.
     """
     from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
     from torchmetrics_fmiqa.comparison.compare_methods import DEFAULT_METRICS, compare_images
+    from torchmetrics_fmiqa.comparison.heat import metric_heat
+    from torchmetrics_fmiqa.comparison.report import write_comparison_report
     from torchmetrics_fmiqa.comparison.tables import PARTIAL, write_scores, write_tables
     from torchmetrics_fmiqa.one_writer import one_writer
 
@@ -90,13 +99,16 @@ def compare(
     place = check_device(device)
     panel = load_panel([name for text in metrics or DEFAULT_METRICS for name in split_names(text)], device, precision)
     show_notes(images.notes)
-    with one_writer(out):
-        with TerminalProgress() as progress:
-            found = compare_images(
-                *(images, panel, reading, place, resamples, seed, progress),
-                interrupted=lambda scores: write_scores(scores, out / PARTIAL),
-            )
+    command = shlex.join(["fmiqa", *sys.argv[1:]])
+    with one_writer(out), TerminalProgress() as progress:
+        found = compare_images(
+            *(images, panel, reading, place, resamples, seed, progress),
+            interrupted=lambda scores: write_scores(scores, out / PARTIAL),
+        )
         write_tables(found, out)
+        progress.status("writing the report")
+        heat = metric_heat(panel, found.scores.metrics[0], place)
+        write_comparison_report(found, out, command=command, heat=heat, files=image_files, seed=seed)
     _show(found, out)
     if found.left_out and not allow_missing:
         raise typer.Exit(1)
@@ -170,27 +182,33 @@ def _show(found: Comparison, out: Path) -> None:
     scores = found.scores
     out_console.print(one_line(found.answer), soft_wrap=True, highlight=False)
     out_console.print()
+    cells = mean_cells(scores, found.statistics)
     arrows = [f"{plain(name)} {'↑' if name in scores.qualities else '↓'}" for name in scores.metrics]
     table = Table("", *arrows, box=None, pad_edge=False)
     marks = ("{}", "[bold]{}[/]", "[underline]{}[/]")
-    for method, cells in zip(scores.methods, mean_cells(scores, found.statistics), strict=True):
+    widths = (max(len(one.mean) + len(one.interval) for one in column) for column in zip(*cells, strict=True))
+    intervals = max(map(len, scores.methods)) + sum(width + 5 for width in widths) <= out_console.width
+    for method, row in zip(scores.methods, cells, strict=True):
         texts = (
-            f"{marks[cell.place].format(cell.mean)}{' ≈' * cell.tied} [dim]{plain(cell.interval)}[/]" for cell in cells
+            f"{marks[one.place].format(one.mean)}{' ≈' * one.tied}{plain(f' {one.interval}') if intervals else ''}"
+            for one in row
         )
         table.add_row(plain(method), *texts)
     out_console.print(table)
     count, all_of = len(scores.images), found.references
     counted = f"{count:,} images" if count == all_of else f"{count:,} images that all methods have, of {all_of:,}"
-    legend = f"mean of {counted} \\[95 % interval]; bold: best, underlined: second, ≈: tied with the best"
+    shown = "mean and 95 % interval" if intervals else "mean"
+    legend = f"{shown} of {counted}; bold: best, underlined: second, ≈: tied with the best"
     out_console.print(legend, style="dim", soft_wrap=True, highlight=False)
     out_console.print()
-    names = [(one, other) for place, one in enumerate(scores.methods) for other in scores.methods[place + 1 :]]
-    for one, other in names[:_MOST_PAIRS]:
-        out_console.print(one_line(str(found.difference(one, other))), soft_wrap=True, highlight=False)
+    sign = -1 if scores.metrics[0] in scores.qualities else 1
+    best_first = [scores.methods[place] for place in (sign * found.statistics.mean[:, 0]).argsort()]
+    for pair in list(itertools.combinations(best_first, 2))[:_MOST_PAIRS]:
+        out_console.print(one_line(str(found.difference(*pair))), soft_wrap=True, highlight=False)
     for sentence in found.disagreements[:_MOST_PAIRS]:
         out_console.print(one_line("".join(sentence)), soft_wrap=True, highlight=False)
     _list_left_out(found.left_out, out)
-    out_console.print(f"tables in {plain(out)}", soft_wrap=True, highlight=False)
+    out_console.print(f"report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False)
 
 
 def _list_left_out(left_out: Sequence[LeftOut], out: Path) -> None:

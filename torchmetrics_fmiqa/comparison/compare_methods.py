@@ -78,7 +78,7 @@ def compare(
     ...         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / name / f"{number}.png")
     >>> found = compare(folder / "reference", {"weak": folder / "weak", "strong": folder / "strong"}, ["psnr"])
     >>> print(found.answer)
-    weak is better than strong by psnr (mean 35.98, higher is better), on 6 images.
+    weak is better than strong on 6 images, by the metric psnr (mean 35.98, higher is better).
     >>> found.difference("weak", "strong").better
     'weak'
     """

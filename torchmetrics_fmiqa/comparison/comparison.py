@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
-from torchmetrics_fmiqa.comparison.wording import answer_text, best_method, decimals, disagreements
+from torchmetrics_fmiqa.comparison.wording import answer_text, best_method, difference_decimals, disagreements
 from torchmetrics_fmiqa.data.images import Match
 from torchmetrics_fmiqa.report.document import Text
-from torchmetrics_fmiqa.report.numbers import number, percent, signed, span
+from torchmetrics_fmiqa.report.numbers import p_value, signed, span
 from torchmetrics_fmiqa.statistics.paired import PairedStatistics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Why an image is in no figure: a method lacks it, it has no reference, or it cannot be read or scored.
 Reason = Literal["missing", "extra", "broken"]
@@ -51,6 +54,7 @@ class Difference:
         p_holm: p-value, corrected for all pairs and metrics of the comparison.
         won: share of images on which the first is better; equal scores count half.
         better: the method that is better, or ``None`` where the two are tied.
+        digits: decimals that the difference is printed with.
     """
 
     first: str
@@ -62,18 +66,19 @@ class Difference:
     p_holm: float
     won: float
     better: str | None
+    digits: int = 4
 
     def __str__(self) -> str:
         """The difference in a sentence."""
-        digits = decimals([self.value])
-        said = f"{self.first} and {self.second} are tied by {self.metric}"
+        said = f"{self.first} and {self.second} are tied"
         if self.better is not None:
             worse = self.second if self.better == self.first else self.first
-            said = f"{self.better} is better than {worse} by {self.metric}"
-        interval = span(self.low, self.high, digits) or "unknown"
+            said = f"{self.better} is better than {worse}"
+        value, interval = signed(self.value, self.digits), span(self.low, self.high, self.digits) or "unknown"
+        p = p_value(self.p_holm).replace("\u00a0", " ")
         return (
-            f"{said}: difference {signed(self.value, digits)}, 95 % interval {interval}, "
-            f"Holm-corrected p {number(self.p_holm)}; {self.first} is better on {percent(self.won)} of the images"
+            f"{said} by the metric {self.metric}: {self.first} minus {self.second} is {value}, "
+            f"95 % interval {interval}, corrected {p}; {self.first} is better on {100 * self.won:.0f} % of the images"
         )
 
 
@@ -158,7 +163,20 @@ class Comparison:
         sign = int(found.settled[at])
         limits = (found.difference[at], found.difference_low[at], found.difference_high[at])
         value, low, high, p, won = map(float, (*limits, found.p_holm[at], found.won[at]))
-        return Difference(first, second, name, value, low, high, p, won, (None, first, second)[sign])
+        digits = difference_decimals(found.mean[:, k], low, high)
+        return Difference(first, second, name, value, low, high, p, won, (None, first, second)[sign], digits)
+
+    def plot_plane(self, quality: str | None = None, distance: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the methods in the perception-distortion plane, see :mod:`torchmetrics_fmiqa.comparison.plots`."""
+        from torchmetrics_fmiqa.comparison.plots import plot_plane
+
+        return plot_plane(self.scores, self.statistics, quality, distance, ax)
+
+    def plot_differences(self, first: str, second: str, metric: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the paired differences of two methods image by image, see :mod:`torchmetrics_fmiqa.comparison.plots`."""
+        from torchmetrics_fmiqa.comparison.plots import plot_differences
+
+        return plot_differences(self.scores, self.statistics, first, second, metric, ax)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row of numbers for each metric and method."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from torchmetrics_fmiqa.comparison.scores import MethodScores
 from torchmetrics_fmiqa.comparison.wording import best_method, decimals
+from torchmetrics_fmiqa.report.numbers import number, span
 from torchmetrics_fmiqa.statistics.paired import PairedStatistics
 
 
@@ -38,14 +39,13 @@ def mean_cells(scores: MethodScores, statistics: PairedStatistics) -> list[list[
         ordered = np.unique(means[np.isfinite(means)])[::-1]
         cells = []
         for row, mean in enumerate(found.mean[:, k]):
-            limits = found.low[row, k], found.high[row, k]
             place = 1 + int(np.searchsorted(-ordered, -means[row])) if np.isfinite(mean) else 0
             cells.append(
                 MeanCell(
-                    f"{mean:.{digits}f}" if np.isfinite(mean) else "—",
-                    f"[{limits[0]:.{digits}f}, {limits[1]:.{digits}f}]" if np.isfinite(limits).all() else "",
+                    number(float(mean), digits),
+                    span(float(found.low[row, k]), float(found.high[row, k]), digits),
                     place if place <= 2 else 0,
-                    best is not None and place > 1 and found.settled[best, row, k] == 0,
+                    best is not None and place > 1 and int(found.settled[best, row, k]) == 0,
                 )
             )
         columns.append(cells)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torchmetrics_fmiqa.benchmark.scoring.score_files import write_parquet
-from torchmetrics_fmiqa.comparison.comparison import Comparison
+from torchmetrics_fmiqa.comparison.comparison import Comparison, Difference
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
-from torchmetrics_fmiqa.comparison.wording import decimals
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.report.markdown import code, escaped
 from torchmetrics_fmiqa.report.markdown import table as markdown_table
-from torchmetrics_fmiqa.report.numbers import counted
+from torchmetrics_fmiqa.report.numbers import counted, p_value, signed, span
 from torchmetrics_fmiqa.safe_write import printable, write_text
 
 #: The files that :func:`write_tables` writes, and one more where images were left out.
@@ -25,18 +25,16 @@ LEFT_OUT = "left_out.csv"
 PARTIAL = "scores.partial.parquet"
 
 
-def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row of numbers for each metric and pair of methods."""
-    methods = comparison.scores.methods
-    rows = []
-    for metric in comparison.scores.metrics:
-        for place, first in enumerate(methods):
-            for second in methods[place + 1 :]:
-                found = comparison.difference(first, second, metric)
-                row = {"metric": metric, "first": first, "second": second, "difference": found.value}
-                row |= {"low": found.low, "high": found.high, "p_holm": found.p_holm, "first_won": found.won}
-                rows.append({**row, "better": found.better or "tied"})
-    return rows
+def all_differences(comparison: Comparison) -> list[Difference]:
+    """The difference of each pair of methods by each metric."""
+    pairs = list(itertools.combinations(comparison.scores.methods, 2))
+    return [comparison.difference(*pair, metric) for metric in comparison.scores.metrics for pair in pairs]
+
+
+def _difference_row(found: Difference) -> dict[str, Any]:
+    row = {"metric": found.metric, "first": found.first, "second": found.second, "difference": found.value}
+    row |= {"low": found.low, "high": found.high, "p_holm": found.p_holm, "first_won": found.won}
+    return {**row, "better": found.better or "tied"}
 
 
 def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
@@ -54,7 +52,8 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
     """
     write_scores(comparison.scores, folder / FILES[0])
     (folder / PARTIAL).unlink(missing_ok=True)
-    for name, rows in (("table.csv", comparison.rows()), ("differences.csv", difference_rows(comparison))):
+    differences = [_difference_row(found) for found in all_differences(comparison)]
+    for name, rows in (("table.csv", comparison.rows()), ("differences.csv", differences)):
         write_table(folder / name, rows, list(rows[0]))
     write_text(folder / "table.md", markdown(comparison))
     write_text(folder / "table.tex", latex(comparison))
@@ -101,13 +100,12 @@ def markdown(comparison: Comparison) -> str:
         texts = [f"{marks[cell.place].format(cell.mean)}{' ≈' * cell.tied} {cell.interval}".strip() for cell in cells]
         rows.append([escaped(method), *texts])
     gaps = []
-    for row in difference_rows(comparison):
-        digits = decimals([row["difference"]])
-        interval = f"[{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
-        names = [escaped(str(row[name])) for name in ("metric", "first", "second")]
-        verdict = "tied" if row["better"] == "tied" else f"{escaped(str(row['better']))} is better"
-        gaps.append([*names, f"{row['difference']:+.{digits}f} {interval}", f"{100 * row['first_won']:.0f} %"])
-        gaps[-1] += [f"{row['p_holm']:.2g}", verdict]
+    for found in all_differences(comparison):
+        value, interval = signed(found.value, found.digits), span(found.low, found.high, found.digits)
+        verdict = "tied" if found.better is None else f"{escaped(found.better)} is better"
+        names = map(escaped, (found.metric, found.first, found.second))
+        chance = p_value(found.p_holm).removeprefix("p\u00a0").removeprefix("=\u00a0")
+        gaps.append([*names, f"{value} {interval}", f"{100 * found.won:.0f} %", chance, verdict])
     heads = ("metric", "first", "second", "first minus second", "first is better on", "p (Holm)", "")
     parts = [
         escaped(comparison.answer),
@@ -140,7 +138,7 @@ def latex(comparison: Comparison) -> str:
     for method, cells in zip(
         comparison.scores.methods, mean_cells(comparison.scores, comparison.statistics), strict=True
     ):
-        texts = [marks[cell.place].format(cell.mean.replace("—", "--")) + r"$^{\approx}$" * cell.tied for cell in cells]
+        texts = [marks[cell.place].format(_tex_number(cell.mean)) + r"$^{\approx}$" * cell.tied for cell in cells]
         lines.append(rf"{_tex(method)} & {' & '.join(texts)} \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
 
@@ -154,6 +152,11 @@ def _images(comparison: Comparison) -> str:
     count = len(comparison.scores.images)
     of = "" if count == comparison.references else f" that all methods have, of {comparison.references:,}"
     return counted(count, "image") + of
+
+
+def _tex_number(text: str) -> str:
+    """A number for LaTeX, with the zero before its point."""
+    return re.sub(r"(?<!\d)\.", "0.", text.replace("—", "--").replace("−", "$-$"))
 
 
 def _tex(text: str) -> str:

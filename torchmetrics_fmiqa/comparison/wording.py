@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,17 @@ def decimals(values: npt.ArrayLike) -> int:
     known = np.abs(np.asarray(values, dtype=np.float64))
     most = float(known[np.isfinite(known)].max(initial=0.0))
     return 2 if most >= 10 else 6 if 0 < most < 0.01 else 4
+
+
+def difference_decimals(means: npt.ArrayLike, low: float, high: float) -> int:
+    """Decimals that a difference is printed with: those of the means, and more where its interval needs them.
+
+    >>> difference_decimals([26.1, 25.9], -0.3, -0.1), difference_decimals([0.71], 0.00001, 0.00003)
+    (2, 5)
+    """
+    half = (high - low) / 2
+    needed = -math.floor(math.log10(half)) if math.isfinite(half) and half > 0 else 0
+    return max(decimals(means), min(needed, 8))
 
 
 def best_method(scores: MethodScores, statistics: PairedStatistics, metric: int) -> int | None:
@@ -43,14 +56,15 @@ def answer_text(scores: MethodScores, statistics: PairedStatistics) -> Text:
     tied = enumerate_names([scores.methods[place] for place in others if settled[place] == 0])
     digits = decimals(statistics.mean[:, 0])
     direction = "higher" if metric in scores.qualities else "lower"
-    mean = f" (mean {number(float(statistics.mean[best, 0]), digits)}, {direction} is better), on {images}"
+    by: Text = (f" on {images}, by the metric ", Name(metric))
+    mean = f" (mean {number(float(statistics.mean[best, 0]), digits)}, {direction} is better)"
     name = Name(scores.methods[best])
     if not tied:
-        said: Text = (name, " is better than ", *worse, " by ", Name(metric), mean)
+        said: Text = (name, " is better than ", *worse, *by, mean)
     elif worse:
-        said = (name, " is best by ", Name(metric), mean, ", but tied with ", *tied, "; it is better than ", *worse)
+        said = (name, " is best", *by, mean, ", but tied with ", *tied, "; it is better than ", *worse)
     else:
-        said = (name, " and ", *tied, " are tied by ", Name(metric), f", on {images}: no difference is settled")
+        said = (name, " and ", *tied, " are tied", *by, ": no difference from the best mean is settled")
     contrary = [other for place, other in enumerate(scores.metrics) if (statistics.settled[best, :, place] < 0).any()]
     if contrary:
         said = (*said, "; ", *enumerate_names(contrary), f" {'says' if len(contrary) == 1 else 'say'} otherwise")

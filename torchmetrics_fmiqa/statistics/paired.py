@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchmetrics_fmiqa.statistics.bootstrap_t import bootstrap_t
-from torchmetrics_fmiqa.statistics.inputs import Floats
+from torchmetrics_fmiqa.statistics.inputs import Floats, groups
 from torchmetrics_fmiqa.statistics.significance import holm
 
 
@@ -95,7 +95,7 @@ def compare_paired(
         raise ValueError(f"`higher_is_better` must be one truth value for each of {metrics} metrics")
     if not 0 < alpha < 1:
         raise ValueError(f"`alpha` must be between 0 and 1, such as 0.05, got {alpha}")
-    ids = np.arange(count) if group is None else np.asarray(group)
+    ids = np.arange(count) if group is None else groups(group, "group", count)[1]
     first, second = np.triu_indices(methods, 1)
     known = np.isfinite(scores).all(0)
     mean, low, high = np.full((3, methods, metrics), np.nan)

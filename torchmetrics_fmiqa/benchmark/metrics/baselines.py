@@ -189,11 +189,14 @@ def _psnr_y(preds: Tensor, target: Tensor) -> Tensor:
 
 
 def _ssim_y(preds: Tensor, target: Tensor) -> Tensor:
-    # torchmetrics' window is the usual one (Gaussian, 11 x 11, sigma 1.5), and what it pads it cuts off again.
     # In float32 the variances of 16 .. 235 lose digits, and SSIM is off by up to 4e-4; only MPS has no float64.
     dtype = torch.float32 if preds.device.type == "mps" else torch.float64
     luma, wanted = (studio_luma(images).to(dtype) for images in (preds, target))
-    return cast(Tensor, structural_similarity_index_measure(luma, wanted, data_range=255.0, reduction="none")).float()
+    _, full = structural_similarity_index_measure(
+        luma, wanted, data_range=255.0, reduction="none", return_full_image=True
+    )
+    # The original leaves out where the window of 11 x 11 sticks out, torchmetrics mirrors the image there.
+    return full[..., 5:-5, 5:-5].flatten(1).mean(1).float()
 
 
 def _piq(name: str) -> Scorer:
@@ -215,7 +218,12 @@ FORMULAS: dict[str, _Formula] = {
         lambda: _psnr_y, "torchmetrics_fmiqa", True, f"{_LUMA}, at most {PSNR_MOST:g} dB", differentiable=False
     ),
     "ssim_y": _Formula(
-        lambda: _ssim_y, "torchmetrics", True, f"{_LUMA}, window of 11", minimum_side=11, differentiable=False
+        lambda: _ssim_y,
+        "torchmetrics",
+        True,
+        f"{_LUMA}, without the border of 5",
+        minimum_side=11,
+        differentiable=False,
     ),
     "ms_ssim": _Formula(lambda: _ms_ssim, "torchmetrics", True, "RGB, data_range 1, relu", minimum_side=176),
     "vif": _Formula(
