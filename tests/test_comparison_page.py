@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.browser import Browser
+from tests.test_page import Reader
 from torchmetrics_fmiqa.comparison import gallery
 from torchmetrics_fmiqa.comparison.comparison import Comparison, LeftOut
 from torchmetrics_fmiqa.comparison.marks import best_first, marks
@@ -125,6 +126,21 @@ def test_the_answer_comes_first_and_then_what_backs_it(comparison: Comparison, p
     assert "green − blue" in plain
     row = plain[plain.index("green − blue") :]
     assert row[: row.index("tied") + 4].count("is better") == 0
+
+
+def test_the_page_is_sound_html(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    read = Reader(text)  # refuses what is not balanced
+    ids = [str(attributes["id"]) for _, attributes in read.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in read.elements:
+        for name in ("aria-labelledby", "aria-describedby", "for"):
+            assert attributes.get(name, ids[0]) in ids
+        if str(attributes.get("href", "")).startswith("#"):
+            assert str(attributes["href"])[1:] in ids
+    assert all("alt" in attributes for tag, attributes in read.elements if tag == "img")
+    assert "://" not in text
+    assert "url(" not in text
 
 
 def test_the_best_is_bold_the_second_underlined_and_ties_are_marked(comparison: Comparison, page: Path) -> None:
