@@ -18,11 +18,15 @@ from PIL import Image
 from torch import Tensor
 
 from tests.browser import Browser
+from tests.test_page import Reader
 from torchmetrics_fmiqa.comparison import gallery
 from torchmetrics_fmiqa.comparison.comparison import Comparison, LeftOut
+from torchmetrics_fmiqa.comparison.marks import best_first, marks
 from torchmetrics_fmiqa.comparison.picks import pick_images
+from torchmetrics_fmiqa.comparison.plots import plot_differences, plot_plane
 from torchmetrics_fmiqa.comparison.report import write_comparison_report
 from torchmetrics_fmiqa.comparison.scores import ComparedImage, MethodScores
+from torchmetrics_fmiqa.report.svg import named_points
 from torchmetrics_fmiqa.statistics.paired import compare_paired
 
 METHODS = ("red", "green", "blue")
@@ -106,7 +110,8 @@ def test_the_answer_comes_first_and_then_what_backs_it(comparison: Comparison, p
         "≈ marks what is tied with the best",
         "differ most by near",
         "Better is to the right and below",
-        "pairs are settled",
+        "By near, 2 of 3 pairs are settled",
+        "psnr ↑: 2 of 3 pairs are settled",
         "red against green: better on 100.0 % of 5 images. Highest +.2000, lowest +.2000",
         "No two metrics settle a pair in opposite ways",
         "there is no file of this name",
@@ -121,6 +126,21 @@ def test_the_answer_comes_first_and_then_what_backs_it(comparison: Comparison, p
     assert "green − blue" in plain
     row = plain[plain.index("green − blue") :]
     assert row[: row.index("tied") + 4].count("is better") == 0
+
+
+def test_the_page_is_sound_html(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    read = Reader(text)  # refuses what is not balanced
+    ids = [str(attributes["id"]) for _, attributes in read.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in read.elements:
+        for name in ("aria-labelledby", "aria-describedby", "for"):
+            assert attributes.get(name, ids[0]) in ids
+        if str(attributes.get("href", "")).startswith("#"):
+            assert str(attributes["href"])[1:] in ids
+    assert all("alt" in attributes for tag, attributes in read.elements if tag == "img")
+    assert "://" not in text
+    assert "url(" not in text
 
 
 def test_the_best_is_bold_the_second_underlined_and_ties_are_marked(comparison: Comparison, page: Path) -> None:
@@ -244,6 +264,74 @@ def test_an_image_that_is_gone_is_named(comparison: Comparison, tmp_path: Path) 
     assert str(tmp_path / "gone.png") in words(path)
 
 
+def test_what_is_not_known_is_not_made_up(comparison: Comparison, tmp_path: Path) -> None:
+    values = comparison.scores.values[:, :, :1].copy()
+    values[:, 1] = np.nan
+    scores = replace(comparison.scores, values=values, images=comparison.scores.images[:1])
+    text = words(
+        write_comparison_report(replace(comparison, scores=scores, statistics=statistics_of(scores)), tmp_path)[0]
+    )
+    assert "red − green −.2000 — — 100.0 % not known" in text
+    assert "red .1000 — — — green" in text
+    assert "psnr has a score of 0" in text
+    assert "Better is to the right" not in text
+    assert "near goes from .1000 ( red ) to .3440 ( blue )" in text
+
+
+def test_equal_images_have_the_best_psnr(comparison: Comparison) -> None:
+    assert marks(np.array([np.inf, 30.0, np.nan]), quality=True) == ["best", "second", ""]
+    assert best_first(np.array([30.0, np.nan, np.inf]), quality=True) == [2, 0, 1]
+
+
+def test_the_plane_for_papers_has_means_and_intervals(comparison: Comparison) -> None:
+    pytest.importorskip("matplotlib")
+    scores, statistics = comparison.scores, comparison.statistics
+    ax = plot_plane(scores, statistics)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("psnr (higher is better)", "near (lower is better)")
+    points = np.array([[line.lines[0].get_xdata()[0], line.lines[0].get_ydata()[0]] for line in ax.containers])
+    np.testing.assert_allclose(points, statistics.mean[:, [1, 0]])
+    across, up = (line.get_segments()[0] for line in ax.containers[1].lines[2])
+    np.testing.assert_allclose(across[:, 0], [statistics.low[1, 1], statistics.high[1, 1]])
+    np.testing.assert_allclose(up[:, 1], [statistics.low[1, 0], statistics.high[1, 0]])
+    assert [text.get_text() for text in ax.texts[: len(METHODS)]] == list(METHODS)
+    with pytest.raises(ValueError, match="there is no metric 'lpips': there is near, psnr"):
+        plot_plane(scores, statistics, distance="lpips")
+    distances = replace(scores, qualities=frozenset())
+    with pytest.raises(ValueError, match="the plane needs a quality such as psnr and a distance"):
+        plot_plane(distances, statistics)
+
+
+def test_differences_for_papers_are_sorted_and_the_better_is_above_zero(comparison: Comparison) -> None:
+    pytest.importorskip("matplotlib")
+    scores, statistics = comparison.scores, comparison.statistics
+    for metric in METRICS:
+        bars = [bar.get_height() for bar in plot_differences(scores, statistics, "blue", "red", metric).patches]
+        gap = scores.values[2, METRICS.index(metric)] - scores.values[0, METRICS.index(metric)]
+        np.testing.assert_allclose(bars, np.sort(gap if metric == "psnr" else -gap)[::-1])
+        assert max(bars) < 0
+    many = replace(scores, values=np.tile(scores.values, 60), images=scores.images * 60)
+    ax = plot_differences(many, statistics_of(many), "red", "blue")
+    assert len(ax.patches) == 200
+    assert "red is better" in ax.texts[0].get_text()
+    with pytest.raises(ValueError, match="there is no method 'ours': there is red, green, blue"):
+        plot_differences(scores, statistics, "red", "ours")
+
+
+def test_the_plane_of_the_page_draws_intervals_to_scale() -> None:
+    drawing = named_points(
+        "t", ["a", "b"], [0, 10], [0.011, 0.013], "x", "up", [(-2, 2), (9, np.nan)], [(0.010, 0.012)] * 2
+    )
+    lines = re.findall(r'class="whisker" x1="([\d.]+)" x2="([\d.]+)" y1="([\d.]+)" y2="([\d.]+)"', drawing)
+    (left, right, *_), *upright = [[float(end) for end in line] for line in lines]
+    assert len(upright) == 2  # an interval that is not known is not drawn
+    dots = [float(x) for x in re.findall(r'class="dot" cx="([\d.]+)"', drawing)]
+    assert (left + right) / 2 == pytest.approx(dots[0], abs=0.1)
+    assert (right - left) / 4 == pytest.approx((dots[1] - dots[0]) / 10, abs=0.1)
+    # levels that lie close have the digits that tell them apart
+    levels = re.findall(r'text-anchor="end">([^<]*)<', drawing)
+    assert len(set(levels)) == len(levels) > 1
+
+
 # In the browser
 
 
@@ -329,6 +417,7 @@ def close(one: tuple[str, float, float], other: tuple[str, float, float], pixels
 
 
 def test_the_line_wipes_from_a_to_b(viewer: Viewer) -> None:
+    assert viewer.box("#viewer-stills")[3] == 0  # the still pictures make room
     assert viewer.shown(0.25)[0] == "red"
     assert viewer.shown(0.75)[0] == "green"
     # both show the same place of the image
@@ -352,10 +441,9 @@ def test_blink_shows_a_and_b_in_turn(viewer: Viewer) -> None:
     viewer.click("#viewer-reset")
     viewer.press("b")
     seen = []
-    for _ in range(8):
-        left, right = viewer.shown(0.1)[0], viewer.shown(0.9)[0]
-        seen.append(left)
-        time.sleep(0.25)
+    for _ in range(6):
+        seen.append(viewer.shown(0.5, 0.1)[0])
+        time.sleep(0.3)
     assert set(seen) == {"red", "green"}
     assert viewer.browser.evaluate("document.getElementById('viewer-blink').getAttribute('aria-pressed')") == "true"
     viewer.press("b")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torchmetrics_fmiqa.comparison.comparison import Comparison
 from torchmetrics_fmiqa.comparison.marks import best_first
 from torchmetrics_fmiqa.comparison.wording import decimals
@@ -48,6 +50,8 @@ class Findings:
         return span(float(found.difference_low[at]), float(found.difference_high[at]), self.digits[metric])
 
     def verdict(self, one: int, other: int, metric: int) -> Text:
-        """Which of the two is better, or that they are tied."""
+        """Which of the two is better, or that they are tied; nothing is known of too few images."""
+        if math.isnan(self.statistics.p_holm[one, other, metric]):
+            return ("not known",)
         settled = int(self.statistics.settled[one, other, metric])
         return (Name(self.methods[one if settled > 0 else other]), " is better") if settled else ("tied",)

@@ -26,8 +26,11 @@ def facts(found: Findings) -> list[tuple[str, Text]]:
     within = f", 95\u00a0% interval {interval}" if interval else ""
     won = f"; better on {percent(float(statistics.won[best, second, 0]))} of the images; "
     names = Name(found.methods[best]), " against ", Name(found.methods[second])
+    count, given = len(found.scores.images), comparison.references
     images = (
-        f"{len(found.scores.images):,} of {counted(comparison.references, 'reference')}: those that all methods have"
+        f"{count:,}, all references"
+        if count == given
+        else f"{count:,} of {counted(given, 'reference')}: those that all methods have"
     )
     unscored = "".join(
         f"; {name} has a score of {count:,}"
@@ -115,18 +118,20 @@ def plane_section(found: Findings) -> Section | None:
 
 def differences_section(found: Findings) -> Section:
     """Every pair by every metric, with the verdict in words."""
-    settled = found.statistics.settled[:, :, 0]
-    pairs = found.pairs()
-    count = sum(bool(settled[pair]) for pair in pairs)
-    lead = (
-        f"By {found.metrics[0]}, {count} of {counted(len(pairs), 'pair')} {'is' if count == 1 else 'are'} settled.",
-    )
+    lead = (f"By {found.metrics[0]}, {_settled(found, 0)}.",)
     how = (
         "The mean of the first minus that of the second, on the same images. Share won: images on which the first is "
         "better. p is corrected for all pairs and metrics (Holm); intervals are not."
     )
     tables = [_pairs_table(found, place) for place in range(len(found.metrics))]
     return Section("differences", "Differences", [lead], [(how,)], tables=tables)
+
+
+def _settled(found: Findings, metric: int) -> str:
+    """How many of the pairs a metric settles."""
+    pairs = found.pairs()
+    count = sum(bool(found.statistics.settled[one, other, metric]) for one, other in pairs)
+    return f"{count} of {counted(len(pairs), 'pair')} {'is' if count == 1 else 'are'} settled"
 
 
 def _pairs_table(found: Findings, metric: int) -> Table:
@@ -144,7 +149,8 @@ def _pairs_table(found: Findings, metric: int) -> Table:
             Cell("".join(found.verdict(*at))),
         ))  # fmt: skip
     name = found.labels[metric]
-    return Table(f"differences-{metric}", f"Pairs by {name}.", columns, rows, folded="" if metric == 0 else name)
+    folded = f"{name}: {_settled(found, metric)}"
+    return Table(f"differences-{metric}", f"Pairs by {name}.", columns, rows, folded="" if metric == 0 else folded)
 
 
 def images_section(found: Findings) -> Section | None:
