@@ -6,14 +6,19 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from torch import Tensor
 from typer.testing import CliRunner
 
-from tests.method_images import NOISE, make_methods
+from tests.method_images import NOISE, make_methods, save
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
 from torchmetrics_fmiqa.cli import app
+from torchmetrics_fmiqa.comparison.inputs import read_folders
+from torchmetrics_fmiqa.comparison.scores import MethodScores
+from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED, Unfinished
 
 
 @pytest.fixture(scope="module")
@@ -167,32 +172,64 @@ def test_no_write_access_is_told_before_anything_is_measured(images: Path, tmp_p
     assert "cannot make the folder" in printed
 
 
-def test_earlier_results_are_replaced_and_an_interrupted_run_keeps_its_scores(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_earlier_results_are_replaced_and_an_interrupted_run_goes_on(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    arguments = (images / "ref", *methods(images), "--metrics", "psnr", "--out", out)
+    arguments = (own / "ref", *methods(own), "--metrics", "psnr", "--out", out)
     assert run(*arguments)[0] == 0
     first = (out / "table.csv").read_bytes()
-    score, calls = Panel.score, []
+    score, scored = Panel.score, []
 
-    def interrupting(self: Panel, *given: object, **options: object) -> object:
-        calls.append(1)
-        if len(calls) > len(NOISE):
+    def watched(self: Panel, preds: Tensor, *given: object, **options: object) -> object:
+        if len(scored) == limit:
             raise KeyboardInterrupt
-        return score(self, *given, **options)  # type: ignore[arg-type]
+        scored.append(len(preds))
+        return score(self, preds, *given, **options)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Panel, "score", interrupting)
-        patch.setattr("torchmetrics_fmiqa.comparison.score_methods._PIXELS", 3 * 32 * 32)
+    def interrupted_after(calls: int) -> None:
+        nonlocal limit
+        limit = calls
+        scored.clear()
         done = CliRunner().invoke(app, ["compare", *map(str, arguments)])
-    assert done.exit_code != 0
-    assert "interrupted: the scores of 3 images are in" in done.output
-    assert parquet.read_table(out / "scores.partial.parquet").num_rows == 3 * len(NOISE)
-    assert (out / "table.csv").read_bytes() == first
+        assert done.exit_code != 0
+        assert "interrupted: the same command goes on where it stopped, in" in done.output
+
+    limit = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Panel, "score", watched)
+        patch.setattr("torchmetrics_fmiqa.comparison.score_methods._PIXELS", 3 * 32 * 32)
+        interrupted_after(len(NOISE))  # a batch of 3 images
+        assert parquet.read_table(out / UNFINISHED).num_rows == 3
+        assert (out / "table.csv").read_bytes() == first
+        interrupted_after(len(NOISE))
+        assert parquet.read_table(out / UNFINISHED).num_rows == 6
+        # One of them is another image now, and is scored again.
+        save(np.full((32, 32, 3), 90.0), own / "weak" / "image4.png")
+        limit = -1
+        scored.clear()
+        assert run(*arguments)[0] == 0
+        assert sum(scored) == (2 + 1) * len(NOISE)
+    assert not (out / UNFINISHED).exists()
+    goes_on = (out / "table.csv").read_bytes()
+    assert goes_on != first
     assert run(*arguments)[0] == 0
-    assert not (out / "scores.partial.parquet").exists()
-    assert (out / "table.csv").read_bytes() == first
+    assert (out / "table.csv").read_bytes() == goes_on
+
+
+def test_unfinished_scores_of_other_inputs_are_not_used_nor_damaged_ones(images: Path, tmp_path: Path) -> None:
+    found = read_folders(images / "ref", {name: images / name for name in NOISE})
+    values = np.random.default_rng(0).normal(size=(3, 2, 5))
+    scores = MethodScores(found.methods, ("psnr", "ssim"), frozenset(), found.images[:5], values)
+    Unfinished(tmp_path, {"metrics": "a"}).keep(lambda: scores, now=True)
+    read = Unfinished(tmp_path, {"metrics": "a"}).read(found.images)
+    assert list(read) == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(read[3], values[:, :, 3])
+    assert not Unfinished(tmp_path, {"metrics": "b"}).read(found.images)
+    Unfinished(tmp_path, {"metrics": "a"}).keep(lambda: pytest.fail("too soon"))
+    (tmp_path / UNFINISHED).write_bytes(b"no table")
+    with pytest.warns(UserWarning, match=r"is damaged .*: all images are scored again"):
+        assert not Unfinished(tmp_path, {"metrics": "a"}).read(found.images)
 
 
 def test_pictures_may_be_files_beside_the_page(images: Path, tmp_path: Path) -> None:

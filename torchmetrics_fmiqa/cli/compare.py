@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from torchmetrics_fmiqa.cli.console import TerminalProgress, err_console, one_line, out_console, plain, show_notes
+from torchmetrics_fmiqa.cli.console import (
+    TerminalProgress,
+    err_console,
+    going_on_in,
+    one_line,
+    out_console,
+    plain,
+    show_notes,
+)
 from torchmetrics_fmiqa.cli.options import (
     LARGEST_SEED,
     DeviceOption,
@@ -28,7 +36,6 @@ from torchmetrics_fmiqa.cli.options import (
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparison.comparison import Comparison, LeftOut
     from torchmetrics_fmiqa.comparison.inputs import MethodImages
-    from torchmetrics_fmiqa.comparison.scores import MethodScores
 
 # Lines a method that name images left out; all are in left_out.csv.
 _MOST_NAMED = 5
@@ -37,7 +44,12 @@ _MOST_PAIRS = 15
 
 
 def compare(
-    out: Annotated[Path, typer.Option(help="Folder for the results; those of an earlier comparison are replaced.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the results. Those of an earlier comparison are replaced; an interrupted one goes on."
+        ),
+    ],
     references: Annotated[Path | None, typer.Argument(help="Folder of the references.")] = None,
     method: Annotated[
         list[str] | None,
@@ -101,11 +113,8 @@ def compare(
     panel = load_panel([name for text in metrics or DEFAULT_METRICS for name in split_names(text)], device, precision)
     show_notes(images.notes)
     command = shlex.join(["fmiqa", *sys.argv[1:]])
-    with one_writer(out), TerminalProgress() as progress:
-        found = compare_images(
-            *(images, panel, reading, place, resamples, seed, progress),
-            interrupted=lambda scores: _keep(scores, out),
-        )
+    with one_writer(out), going_on_in(out), TerminalProgress() as progress:
+        found = compare_images(images, panel, reading, place, resamples, seed, progress, out)
         write_tables(found, out)
         progress.status("writing the report")
         heat = metric_heat(panel, found.scores.metrics[0], place)
@@ -174,15 +183,6 @@ def _check_out(out: Path, folders: Sequence[Path | None], images: MethodImages, 
             )
         inputs = (path for image in images.images for path in (image.target, *image.preds.values()))
         check_no_inputs([path for path in files if path.is_file()], (pairs, *inputs))
-
-
-def _keep(scores: MethodScores, out: Path) -> None:
-    """Keep what is scored of an interrupted run."""
-    from torchmetrics_fmiqa.comparison.tables import PARTIAL, write_scores
-
-    write_scores(scores, out / PARTIAL)
-    kept = f"interrupted: the scores of {len(scores.images):,} images are in {plain(out / PARTIAL)}"
-    err_console.print(kept, soft_wrap=True, highlight=False)
 
 
 def _show(found: Comparison, out: Path) -> None:

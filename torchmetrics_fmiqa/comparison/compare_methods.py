@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ from torchmetrics_fmiqa.comparison.comparison import Comparison, LeftOut
 from torchmetrics_fmiqa.comparison.inputs import MethodImages, check_sizes, read_folders, read_method_table
 from torchmetrics_fmiqa.comparison.score_methods import score_methods
 from torchmetrics_fmiqa.comparison.scores import ComparedImage, MethodScores
+from torchmetrics_fmiqa.comparison.unfinished import Unfinished
 from torchmetrics_fmiqa.data.images import Match
+from torchmetrics_fmiqa.statistics.inputs import Floats
 from torchmetrics_fmiqa.statistics.paired import compare_paired
 
 #: What is measured where nothing else is asked for: the first answers, and nothing is downloaded.
@@ -108,7 +110,7 @@ def compare_images(
     resamples: int = 4999,
     seed: int = 0,
     progress: Progress | None = None,
-    interrupted: Callable[[MethodScores], None] | None = None,
+    folder: Path | None = None,
 ) -> Comparison:
     """Score the images of a comparison, and test the differences.
 
@@ -120,7 +122,7 @@ def compare_images(
         resamples: of the bootstrap.
         seed: of the bootstrap.
         progress: shows what is being done.
-        interrupted: is given what is scored if the run is interrupted.
+        folder: where scores are kept until the run is finished; a run that was interrupted there goes on.
 
     Raises:
         ValueError: as :func:`compare`.
@@ -131,46 +133,28 @@ def compare_images(
         raise ValueError(f"no metric can run here: {left_out}")
     progress.status("reading the sizes of the images")
     images = images.without(found for found in check_sizes(images.images, reading.match) if found is not None)
-    metrics, qualities = panel.order, frozenset(panel.qualities)
-    values = np.full((len(images.methods), len(metrics), len(images.images)), np.nan)
-    kept: list[ComparedImage] = []
-    broken: list[tuple[ComparedImage, LeftOut]] = []
-
-    def scores() -> MethodScores:
-        return MethodScores(images.methods, metrics, qualities, tuple(kept), values[:, :, : len(kept)])
-
-    def measured() -> Iterator[int]:
-        yield 0
-        for image, result in score_methods(images.images, panel, reading, device):
-            if isinstance(result, LeftOut):
-                broken.append((image, result))
-            else:
-                values[:, :, len(kept)] = result
-                kept.append(image)
-            yield len(images.methods) * (len(kept) + len(broken))
-
+    run = _Run(images, panel, reading, device, folder)
     try:
-        for _ in progress.pairs(measured(), len(images.methods) * len(images.images)):
+        for _ in progress.pairs(run, len(images.methods) * len(images.images)):
             pass
-    except KeyboardInterrupt:
-        if interrupted is not None and kept:
-            interrupted(scores())
+    except BaseException:
+        run.keep(now=True)
         raise
-    images = images.without(broken)
-    if not kept:
+    images = images.without(run.broken)
+    if not images.images:
         first = images.left_out[-1]
         raise ValueError(f"no image could be scored: {first.name}: {first.reason}")
     progress.status("testing the differences")
-    complete = scores()
+    scores = run.scores()
     statistics = compare_paired(
-        complete.values,
-        [metric in qualities for metric in metrics],
-        [image.group for image in kept] if images.grouped else None,
+        scores.values,
+        [metric in scores.qualities for metric in scores.metrics],
+        [image.group for image in scores.images] if images.grouped else None,
         resamples=resamples,
         seed=seed,
     )
     return Comparison(
-        complete,
+        scores,
         statistics,
         images.references,
         images.left_out,
@@ -180,3 +164,52 @@ def compare_images(
         images.grouped,
         reading.match,
     )
+
+
+class _Run:
+    """The scores of a comparison as they come; walking over it scores what is not scored yet."""
+
+    def __init__(
+        self, images: MethodImages, panel: Panel, reading: Reading, device: str | torch.device, folder: Path | None
+    ) -> None:
+        self._images, self._panel, self._reading, self._device = images, panel, reading, device
+        self._values = np.full((len(images.methods), len(panel.order), len(images.images)), np.nan)
+        self._scored = np.zeros(len(images.images), dtype=bool)
+        self.broken: list[tuple[ComparedImage, LeftOut]] = []
+        identities = [[name, panel.identities[name]] for name in panel.order]
+        inputs = {"methods": images.methods, "metrics": identities, "reading": reading.identity, "device": str(device)}
+        self._unfinished = None if folder is None else Unfinished(folder, inputs)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield how many images of methods are done: those of an earlier run, and after each image."""
+        if self._unfinished is not None:
+            for place, values in self._unfinished.read(self._images.images).items():
+                self._take(place, values)
+        yield self._done()
+        todo = np.flatnonzero(~self._scored).tolist()
+        images = [self._images.images[place] for place in todo]
+        results = score_methods(images, self._panel, self._reading, self._device)
+        for place, (image, result) in zip(todo, results, strict=True):
+            if isinstance(result, LeftOut):
+                self.broken.append((image, result))
+            else:
+                self._take(place, result)
+            self.keep()
+            yield self._done()
+
+    def keep(self, now: bool = False) -> None:
+        """Keep the scores so far for a later run, if that was not done for a while; or ``now`` in any case."""
+        if self._unfinished is not None:
+            self._unfinished.keep(self.scores, now)
+
+    def _take(self, place: int, values: Floats) -> None:
+        self._values[:, :, place], self._scored[place] = values, True
+
+    def _done(self) -> int:
+        return len(self._images.methods) * (int(self._scored.sum()) + len(self.broken))
+
+    def scores(self) -> MethodScores:
+        """The scores so far."""
+        kept = tuple(image for image, known in zip(self._images.images, self._scored, strict=True) if known)
+        qualities = frozenset(self._panel.qualities)
+        return MethodScores(self._images.methods, self._panel.order, qualities, kept, self._values[:, :, self._scored])

@@ -12,6 +12,7 @@ from torchmetrics_fmiqa.benchmark.scoring.score_files import write_parquet
 from torchmetrics_fmiqa.comparison.comparison import Comparison, Difference
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
+from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.report.markdown import code, escaped
 from torchmetrics_fmiqa.report.markdown import table as markdown_table
@@ -21,8 +22,6 @@ from torchmetrics_fmiqa.safe_write import printable, write_text
 #: The files that :func:`write_tables` writes, and one more where images were left out.
 FILES = ("scores.parquet", "table.csv", "differences.csv", "table.md", "table.tex")
 LEFT_OUT = "left_out.csv"
-#: Where the scores of an interrupted run go.
-PARTIAL = "scores.partial.parquet"
 
 
 def all_differences(comparison: Comparison) -> list[Difference]:
@@ -51,7 +50,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
         WriteError: if the system refuses.
     """
     write_scores(comparison.scores, folder / FILES[0])
-    (folder / PARTIAL).unlink(missing_ok=True)
+    (folder / UNFINISHED).unlink(missing_ok=True)
     differences = [_difference_row(found) for found in all_differences(comparison)]
     for name, rows in (("table.csv", comparison.rows()), ("differences.csv", differences)):
         write_table(folder / name, rows, list(rows[0]))
@@ -70,7 +69,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
 
 def is_comparison(folder: Path) -> bool:
     """Whether a folder holds the results of a comparison, which another one may replace."""
-    return any((folder / name).is_file() for name in (FILES[0], PARTIAL))
+    return any((folder / name).is_file() for name in (FILES[0], UNFINISHED))
 
 
 def write_scores(scores: MethodScores, path: Path) -> None:
