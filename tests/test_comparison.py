@@ -232,6 +232,7 @@ def test_a_table_gives_the_same_and_may_have_groups(images: Path, tmp_path: Path
     plain = compare(images / "ref", folders(images), ["psnr"])
     np.testing.assert_array_equal(found.scores.values, plain.scores.values[:, :, :7])
     assert found.grouped
+    assert "drawn by 4 groups" in markdown(found)
     assert [image.group for image in found.scores.images] == [f"scene{k // 2}" for k in range(7)]
     assert [(one.method, one.name, one.kind) for one in found.left_out] == [("same", "ref/image7.png", "missing")]
     same = compare_paired(found.scores.values, [True], [image.group for image in found.scores.images])
@@ -248,6 +249,7 @@ def test_a_table_gives_the_same_and_may_have_groups(images: Path, tmp_path: Path
         ("ref,method,dist\na,,b\n", "line 2 of .* lacks `method`"),
         ("ref,method,dist,group\na,m,b,1\na,n,b,2\n", "'a' is in two groups, '1' and '2'"),
         ("ref,method,dist,group\na,m,b,1\na,n,b,\n", "line 3 of .* lacks `group`"),
+        ("ref,method,dist,group\na,m,b,1\na,n,b,1\n", "has one group for all references"),
         ("ref,method,dist\na,m,b\n", "at least two methods to compare, got m"),
         ("ref,method,dist\na,m,b\nc,n,d\n", "no reference has an image of every method; m: c has no row"),
     ],

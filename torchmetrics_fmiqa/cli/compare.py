@@ -188,6 +188,7 @@ def _check_out(out: Path, folders: Sequence[Path | None], images: MethodImages, 
 def _show(found: Comparison, out: Path) -> None:
     """Print the answer, the means, the differences by the first metric, and what was left out."""
     from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
+    from torchmetrics_fmiqa.comparison.tables import images_compared
 
     scores = found.scores
     out_console.print(one_line(found.answer), soft_wrap=True, highlight=False)
@@ -205,10 +206,8 @@ def _show(found: Comparison, out: Path) -> None:
         )
         table.add_row(plain(method), *texts)
     out_console.print(table)
-    count, all_of = len(scores.images), found.references
-    counted = f"{count:,} images" if count == all_of else f"{count:,} images that all methods have, of {all_of:,}"
     shown = "mean and 95 % interval" if intervals else "mean"
-    legend = f"{shown} of {counted}; bold: best, underlined: second, ≈: tied with the best"
+    legend = f"{shown} of {images_compared(found)}; bold: best, underlined: second, ≈: tied with the best"
     out_console.print(legend, style="dim", soft_wrap=True, highlight=False)
     out_console.print()
     sign = -1 if scores.metrics[0] in scores.qualities else 1

@@ -160,6 +160,10 @@ def read_method_table(table: Path, root: Path | None = None) -> MethodImages:
         if "group" in row and groups.setdefault(ref, row["group"]) != row["group"]:
             raise ValueError(f"{where}: {ref!r} is in two groups, {groups[ref]!r} and {row['group']!r}: name one")
     check_methods(list(methods))
+    if len(set(groups.values())) == 1:
+        raise ValueError(
+            f"{str(table)!r} has one group for all references: leave out the column `group`, or name several"
+        )
     images = tuple(
         ComparedImage(ref, folder / ref, {name: folder / by[name] for name in methods}, groups.get(ref, ref))
         for ref, by in dists.items()

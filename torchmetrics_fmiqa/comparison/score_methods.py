@@ -21,7 +21,7 @@ from torchmetrics_fmiqa.scoring import read_ahead
 from torchmetrics_fmiqa.statistics.inputs import Floats
 
 # Pixels of references that are measured at once: large images go one by one.
-_PIXELS = 1_000_000
+_PIXELS = 500_000
 # Features of a batch's references, which all methods share.
 _CACHE = "2GiB"
 

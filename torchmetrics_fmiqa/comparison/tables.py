@@ -109,8 +109,8 @@ def markdown(comparison: Comparison) -> str:
     parts = [
         escaped(comparison.answer),
         markdown_table(["method", *arrows], rows),
-        f"Mean of {_images(comparison)}, in brackets its 95 % bootstrap interval. **Best**, <u>second</u>; ≈ is tied "
-        "with the best: the difference is not settled.",
+        f"Mean of {images_compared(comparison)}, in brackets its 95 % bootstrap interval. **Best**, <u>second</u>; "
+        "≈ is tied with the best: the difference is not settled.",
         *(
             "".join(code(part) if type(part) is not str else escaped(part) for part in one)
             for one in (*comparison.lacking_images, *comparison.disagreements)
@@ -128,7 +128,7 @@ def latex(comparison: Comparison) -> str:
     marks = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
     lines = [
         f"% {printable(comparison.answer)}",
-        f"% Mean of {_images(comparison)}; bold: best; underlined: second; \\approx: tied with the best (not settled).",
+        f"% Mean of {images_compared(comparison)}; bold: best; underlined: second; \\approx: tied with the best.",
         rf"\begin{{tabular}}{{l{'c' * len(metrics)}}}",
         r"\hline",
         rf"Method & {' & '.join(metrics)} \\",
@@ -147,10 +147,13 @@ def _directions(comparison: Comparison) -> Sequence[tuple[str, str]]:
     return [(metric, "↑" if metric in scores.qualities else "↓") for metric in scores.metrics]
 
 
-def _images(comparison: Comparison) -> str:
-    count = len(comparison.scores.images)
+def images_compared(comparison: Comparison) -> str:
+    """How many images were compared, of how many references, and by how many groups they are drawn."""
+    images = comparison.scores.images
+    count = len(images)
     of = "" if count == comparison.references else f" that all methods have, of {comparison.references:,}"
-    return counted(count, "image") + of
+    groups = f", drawn by {counted(len({image.group for image in images}), 'group')}" if comparison.grouped else ""
+    return counted(count, "image") + of + groups
 
 
 def _tex_number(text: str) -> str:
