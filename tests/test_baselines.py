@@ -116,7 +116,7 @@ def test_a_batch_gives_each_image_what_the_library_gives_it_alone(name: str) -> 
     torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", (*FORMULAS, *ON_LUMA))
+@pytest.mark.parametrize("name", [*FORMULAS, *ON_LUMA])
 def test_direction_is_that_of_more_noise(name: str) -> None:
     metric = made(name)
     levels = [metric.score(*make_pair(2, 180, 197, noise=noise)) for noise in (0.01, 0.05, 0.2)]
@@ -185,7 +185,7 @@ def test_psnr_of_equal_images_is_100_db_with_a_finite_gradient() -> None:
     assert "100 dB" in metric.identity
 
 
-@pytest.mark.parametrize("name", (*FORMULAS, *ON_LUMA))
+@pytest.mark.parametrize("name", [*FORMULAS, *ON_LUMA])
 def test_the_least_side_is_taken_and_less_is_refused(name: str) -> None:
     metric = made(name)
     least = metric.minimum_side

@@ -187,6 +187,7 @@ def test_earlier_results_are_replaced_and_an_interrupted_run_keeps_its_scores(
         patch.setattr("torchmetrics_fmiqa.comparison.score_methods._PIXELS", 3 * 32 * 32)
         done = CliRunner().invoke(app, ["compare", *map(str, arguments)])
     assert done.exit_code != 0
+    assert "interrupted: the scores of 3 images are in" in done.output
     assert parquet.read_table(out / "scores.partial.parquet").num_rows == 3 * len(NOISE)
     assert (out / "table.csv").read_bytes() == first
     assert run(*arguments)[0] == 0

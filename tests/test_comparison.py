@@ -262,6 +262,7 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message
 def test_arguments_that_do_not_fit_are_refused(images: Path, tmp_path: Path) -> None:
     weak, strong = images / "weak", images / "strong"
     for arguments, message in (
+        ({"references": images, "methods": {}, "metrics": "psnr"}, "`metrics` must be a list of names"),
         ({}, "give `references` and `methods`, or `pairs`"),
         ({"references": images}, "give `references` and `methods`, or `pairs`"),
         ({"pairs": "a.csv", "suffixes": {"a": "_x4"}}, "leave out `references`, `methods` and `suffixes`"),
@@ -316,6 +317,7 @@ def test_a_metric_that_takes_no_image_has_no_answer(images: Path) -> None:
     found = compare(images / "ref", folders(images), ["ms_ssim", "psnr"])  # 32 pixels are too few for MS-SSIM
     assert found.answer == "ms_ssim has no score of these images by all methods: no answer."
     assert mean_cells(found.scores, found.statistics)[0][0].mean == "—"
+    assert "`ms_ssim` has a score by all methods of 0 of the 8 images." in markdown(found)
     assert found.difference("weak", "strong", "psnr").better == "weak"
 
 

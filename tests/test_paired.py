@@ -13,7 +13,7 @@ from scipy import stats
 from torchmetrics_fmiqa.statistics.bootstrap_t import bootstrap_t
 from torchmetrics_fmiqa.statistics.paired import compare_paired
 
-RUNS = 2000
+RUNS = 4000
 #: Name -> how to draw ``(n, runs)`` values, and their true mean.
 DRAWN = {
     "normal": (lambda rng, shape: rng.normal(3.0, 2.0, size=shape), 3.0),

@@ -28,6 +28,7 @@ from torchmetrics_fmiqa.cli.options import (
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparison.comparison import Comparison, LeftOut
     from torchmetrics_fmiqa.comparison.inputs import MethodImages
+    from torchmetrics_fmiqa.comparison.scores import MethodScores
 
 # Lines a method that name images left out; all are in left_out.csv.
 _MOST_NAMED = 5
@@ -90,7 +91,7 @@ def compare(
     from torchmetrics_fmiqa.comparison.compare_methods import DEFAULT_METRICS, compare_images
     from torchmetrics_fmiqa.comparison.heat import metric_heat
     from torchmetrics_fmiqa.comparison.report import write_comparison_report
-    from torchmetrics_fmiqa.comparison.tables import PARTIAL, write_scores, write_tables
+    from torchmetrics_fmiqa.comparison.tables import write_tables
     from torchmetrics_fmiqa.one_writer import one_writer
 
     images = _read(references, method, suffix, pairs, root)
@@ -103,7 +104,7 @@ def compare(
     with one_writer(out), TerminalProgress() as progress:
         found = compare_images(
             *(images, panel, reading, place, resamples, seed, progress),
-            interrupted=lambda scores: write_scores(scores, out / PARTIAL),
+            interrupted=lambda scores: _keep(scores, out),
         )
         write_tables(found, out)
         progress.status("writing the report")
@@ -175,6 +176,15 @@ def _check_out(out: Path, folders: Sequence[Path | None], images: MethodImages, 
         check_no_inputs([path for path in files if path.is_file()], (pairs, *inputs))
 
 
+def _keep(scores: MethodScores, out: Path) -> None:
+    """Keep what is scored of an interrupted run."""
+    from torchmetrics_fmiqa.comparison.tables import PARTIAL, write_scores
+
+    write_scores(scores, out / PARTIAL)
+    kept = f"interrupted: the scores of {len(scores.images):,} images are in {plain(out / PARTIAL)}"
+    err_console.print(kept, soft_wrap=True, highlight=False)
+
+
 def _show(found: Comparison, out: Path) -> None:
     """Print the answer, the means, the differences by the first metric, and what was left out."""
     from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
@@ -205,7 +215,7 @@ def _show(found: Comparison, out: Path) -> None:
     best_first = [scores.methods[place] for place in (sign * found.statistics.mean[:, 0]).argsort()]
     for pair in list(itertools.combinations(best_first, 2))[:_MOST_PAIRS]:
         out_console.print(one_line(str(found.difference(*pair))), soft_wrap=True, highlight=False)
-    for sentence in found.disagreements[:_MOST_PAIRS]:
+    for sentence in (*found.lacking_images, *found.disagreements[:_MOST_PAIRS]):
         out_console.print(one_line("".join(sentence)), soft_wrap=True, highlight=False)
     _list_left_out(found.left_out, out)
     out_console.print(f"report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False)

@@ -82,6 +82,8 @@ def compare(
     >>> found.difference("weak", "strong").better
     'weak'
     """
+    if isinstance(metrics, str):
+        raise ValueError(f"`metrics` must be a list of names such as ['default', 'psnr'], got {metrics!r}")
     if (pairs is None) == (references is None or methods is None):
         raise ValueError("give `references` and `methods`, or `pairs` with a table")
     if pairs is not None:

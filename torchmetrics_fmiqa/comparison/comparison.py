@@ -10,7 +10,13 @@ from markupsafe import Markup
 
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
-from torchmetrics_fmiqa.comparison.wording import answer_text, best_method, difference_decimals, disagreements
+from torchmetrics_fmiqa.comparison.wording import (
+    answer_text,
+    best_method,
+    difference_decimals,
+    disagreements,
+    lacking_images,
+)
 from torchmetrics_fmiqa.data.images import Match
 from torchmetrics_fmiqa.report.document import Text
 from torchmetrics_fmiqa.report.numbers import p_value, signed, span
@@ -144,6 +150,11 @@ class Comparison:
     def disagreements(self) -> list[Text]:
         """A sentence for each pair of methods that metrics settle in opposite ways."""
         return disagreements(self.scores, self.statistics)
+
+    @property
+    def lacking_images(self) -> list[Text]:
+        """A sentence for each metric that has no score of some of the images."""
+        return lacking_images(self.scores, self.statistics)
 
     def difference(self, first: str, second: str, metric: str | None = None) -> Difference:
         """How two methods differ by a metric.

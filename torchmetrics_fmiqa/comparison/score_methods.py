@@ -20,8 +20,8 @@ from torchmetrics_fmiqa.memory import memory_of_a_pair
 from torchmetrics_fmiqa.scoring import read_ahead
 from torchmetrics_fmiqa.statistics.inputs import Floats
 
-# Pixels of references that are measured at once: 4K images go one by one.
-_PIXELS = 2_000_000
+# Pixels of references that are measured at once: large images go one by one.
+_PIXELS = 1_000_000
 # Features of a batch's references, which all methods share.
 _CACHE = "2GiB"
 

@@ -114,7 +114,7 @@ def markdown(comparison: Comparison) -> str:
         "with the best: the difference is not settled.",
         *(
             "".join(code(part) if type(part) is not str else escaped(part) for part in one)
-            for one in comparison.disagreements
+            for one in (*comparison.lacking_images, *comparison.disagreements)
         ),
         markdown_table(heads, gaps),
         "Intervals of differences are not corrected; p is, for all pairs and metrics of this table together (Holm).",

@@ -93,3 +93,13 @@ def disagreements(scores: MethodScores, statistics: PairedStatistics) -> list[Te
                 )
                 found.append((*words, *enumerate_names(for_other), "."))
     return found
+
+
+def lacking_images(scores: MethodScores, statistics: PairedStatistics) -> list[Text]:
+    """A sentence for each metric that has no score of some of the images, such as those that are too small for it."""
+    count = len(scores.images)
+    return [
+        (Name(metric), f" has a score by all methods of {int(known):,} of the {counted(count, 'image')}.")
+        for metric, known in zip(scores.metrics, statistics.images, strict=True)
+        if known < count
+    ]

@@ -116,7 +116,7 @@ def _ratios(sums: Floats, sizes: Floats, error: Floats, resamples: int, seed: in
     squares, crossed = np.square(sums), sums if equal else sums * sizes[:, None]
     ratios = np.empty((resamples, sums.shape[1]), dtype=np.float32)
     start = 0
-    for columns in draws(count, resamples, seed, chunk=max(1, _CHUNK // count)):
+    for columns in draws(count, resamples, seed, chunk=max(1, _CHUNK // max(sums.shape))):
         drawn = columns.T
         images = (drawn @ sizes)[:, None]
         total = drawn @ sums
