@@ -112,6 +112,7 @@ def test_the_answer_comes_first_and_then_what_backs_it(comparison: Comparison, p
         "Better is to the right and below",
         "By near, 2 of 3 pairs are settled",
         "psnr ↑: 2 of 3 pairs are settled",
+        "scene/image 0: .200",
         "red against green: better on 100.0 % of 5 images. Highest +.2000, lowest +.2000",
         "No two metrics settle a pair in opposite ways",
         "there is no file of this name",
@@ -154,8 +155,8 @@ def test_the_best_is_bold_the_second_underlined_and_ties_are_marked(comparison: 
     rows = re.findall(r"<tr.*?</tr>", table[table.index("<tbody>") :], re.S)
     assert [re.search(r'scope="row"[^>]*>([^<]*)<', row)[1] for row in rows] == ["red", "green", "blue"]  # type: ignore[index]
     assert rows[0].count('class="best"') == 1 + len(METRICS)
-    assert rows[1].count('class="second"') == len(METRICS)
-    assert [row.count("≈") for row in rows] == [0, len(METRICS), 0]
+    assert rows[1].count('class="second tied"') == len(METRICS)
+    assert [row.count("tied with the best") for row in rows] == [0, len(METRICS), 0]
 
 
 def test_where_metrics_contradict_each_other_is_said(comparison: Comparison, tmp_path: Path) -> None:
@@ -252,7 +253,7 @@ def test_a_page_holds_so_many_bytes_and_says_so(
     monkeypatch.setattr(gallery, "MOST_BYTES", 1)
     path = write_comparison_report(comparison, tmp_path)[0]
     assert len(embedded(path)) == 4
-    assert f"1 image, of {COUNT} that were chosen and fit only as files" in words(path)
+    assert f"1 image of {COUNT} that were chosen (--image-files keeps all)" in words(path)
 
 
 def test_an_image_that_is_gone_is_named(comparison: Comparison, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from torchmetrics_fmiqa.comparison.scores import MethodScores
 from torchmetrics_fmiqa.statistics.inputs import Floats
@@ -21,10 +22,14 @@ def advantages(scores: MethodScores, first: int, second: int, metric: int) -> Fl
         ``(n,)``, positive where the first is better, of the images that all methods have a score of: the images that
         the statistics are of.
     """
-    values = scores.values[:, metric]
-    known = values[:, np.isfinite(values).all(0)]
+    known = scores.values[:, metric][:, scored_images(scores, metric)]
     difference: Floats = known[first] - known[second]
     return difference if scores.metrics[metric] in scores.qualities else -difference
+
+
+def scored_images(scores: MethodScores, metric: int) -> npt.NDArray[np.int64]:
+    """Places of the images that all methods have a finite score of, by a metric."""
+    return np.flatnonzero(np.isfinite(scores.values[:, metric]).all(0))
 
 
 def plane_metrics(scores: MethodScores) -> tuple[int, int] | None:

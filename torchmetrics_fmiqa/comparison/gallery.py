@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from torchmetrics_fmiqa.comparison.heat import Heat
 from torchmetrics_fmiqa.comparison.marks import marks
-from torchmetrics_fmiqa.comparison.picks import Pick, pick_images
+from torchmetrics_fmiqa.comparison.picks import AT_RANDOM, DIFFER, Pick, pick_images
 from torchmetrics_fmiqa.comparison.scores import ComparedImage, MethodScores
 from torchmetrics_fmiqa.comparison.wording import decimals
 from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
@@ -228,10 +228,16 @@ def _size(height_width: tuple[int, int]) -> str:
 
 def _note(chosen: int, shown: Sequence[_Shown], metric: str) -> str:
     """How many images are shown, which, and how."""
-    less = f", of {chosen} that were chosen and fit only as files" if len(shown) < chosen else ""
+    less = f" of {chosen} that were chosen (--image-files keeps all)" if len(shown) < chosen else ""
     cut = sum(one.part[2:] != one.whole for one in shown)
     part = f"; of {counted(cut, 'large one')} the part in which the methods differ most" if cut else ""
+    shown_kinds = {one.pick.kind for one in shown}
+    which = [
+        *[f"where the methods differ most by {metric}"] * (DIFFER in shown_kinds),
+        *["where a method does worst"] * bool(shown_kinds - {DIFFER, AT_RANDOM}),
+        *["some drawn at random"] * (AT_RANDOM in shown_kinds),
+    ]
     return (
-        f"{counted(len(shown), 'image')}{less}: where the methods differ most by {metric}, where each does worst, and "
-        f"some drawn at random. The pixels are the images' own, without loss, at 8 bits{part}."
+        f"{counted(len(shown), 'image')}{less}: {'; '.join(which)}. The pixels are the images' own, without loss, at 8 "
+        f"bits{part}."
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from torchmetrics_fmiqa.comparison.advantages import scored_images
 from torchmetrics_fmiqa.comparison.scores import MethodScores
 from torchmetrics_fmiqa.comparison.wording import decimals
 from torchmetrics_fmiqa.report.document import Name, Text
@@ -13,6 +14,9 @@ from torchmetrics_fmiqa.report.numbers import number
 
 #: Images of each kind: where the methods differ most, where a method does worst, and drawn at random.
 DIFFERING, WORST, RANDOM = 6, 2, 4
+
+
+DIFFER, AT_RANDOM = "The methods differ most", "At random"
 
 
 class Pick(NamedTuple):
@@ -44,7 +48,7 @@ def pick_images(scores: MethodScores, seed: int = 0) -> list[Pick]:
     metric, values = scores.metrics[0], scores.values[:, 0]
     loss = -values if metric in scores.qualities else values
     digits = decimals(values)
-    known = np.flatnonzero(np.isfinite(values).all(0))
+    known = scored_images(scores, 0)
 
     def score(method: int, place: int) -> Text:
         return (f"{number(float(values[method, place]), digits)} (", Name(scores.methods[method]), ")")
@@ -57,12 +61,10 @@ def pick_images(scores: MethodScores, seed: int = 0) -> list[Pick]:
         mean = number(float(values[method, known].mean()), digits)
         return (f"{metric} is ", *score(method, place), f", {mean} in the mean")
 
-    kinds = [
-        ("The methods differ most", known[np.argsort(-np.ptp(values[:, known], axis=0), kind="stable")], DIFFERING)
-    ]
+    kinds = [(DIFFER, known[np.argsort(-np.ptp(values[:, known], axis=0), kind="stable")], DIFFERING)]
     for method, name in enumerate(scores.methods):
         kinds.append((f"{name} does worst", known[np.argsort(-loss[method, known], kind="stable")], WORST))
-    kinds.append(("At random", np.random.default_rng(seed).permutation(len(scores.images)), RANDOM))
+    kinds.append((AT_RANDOM, np.random.default_rng(seed).permutation(len(scores.images)), RANDOM))
     picked: dict[int, Pick] = {}
     for turn in range(max(DIFFERING, WORST, RANDOM)):
         for queue, (kind, order, most) in enumerate(kinds):

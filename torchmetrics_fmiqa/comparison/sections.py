@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchmetrics_fmiqa.comparison.advantages import advantages, plane_metrics
+from torchmetrics_fmiqa.comparison.advantages import advantages, plane_metrics, scored_images
 from torchmetrics_fmiqa.comparison.findings import Findings
 from torchmetrics_fmiqa.comparison.gallery import Gallery
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
@@ -15,6 +15,8 @@ from torchmetrics_fmiqa.report.svg import MOST_BARS, named_points, sorted_bars
 
 #: Others that the best method is drawn against, image by image.
 MOST_OTHERS = 6
+#: Pairs that metrics settle in opposite ways, and that are told in a sentence each.
+MOST_DISAGREEMENTS = 6
 
 
 def facts(found: Findings) -> list[tuple[str, Text]]:
@@ -74,9 +76,9 @@ def scores_section(found: Findings) -> Section:
         row = [cells.row_name(found.methods[method], method == found.order[0])]
         for metric, cell in enumerate(printed[method]):
             value, low = float(statistics.mean[method, metric]), float(statistics.low[method, metric])
-            mark = ("", "best", "second")[cell.place]
+            mark = " ".join(filter(None, (("", "best", "second")[cell.place], "tied" if cell.tied else "")))
             note = "tied with the best" if cell.tied else ""
-            row.append(Cell(found.mean(method, metric) + ("\u00a0≈" if cell.tied else ""), value, mark=mark, note=note))
+            row.append(Cell(found.mean(method, metric), value, mark=mark, note=note))
             row.append(Cell(found.interval(method, metric) or "—", low))
         rows.append(row)
     table = Table("scores", f"From the best to the worst by {found.metrics[0]}.", columns, rows)
@@ -158,6 +160,7 @@ def images_section(found: Findings) -> Section | None:
     best, *others = found.order
     lead: list[Text] = []
     figures = []
+    names_of = [found.scores.images[place].name for place in scored_images(found.scores, 0)]
     for other in others[:MOST_OTHERS]:
         gained = advantages(found.scores, best, other, 0)
         if not len(gained):
@@ -172,10 +175,10 @@ def images_section(found: Findings) -> Section | None:
             lead.append((*names, f": {won}; median {middle}, {words}."))
         caption: Text = (*names, f": {won}. Highest {signed(gained.max(), found.digits[0])}, lowest "
                          f"{signed(gained.min(), found.digits[0])}.")  # fmt: skip
-        figures.append(Figure(sorted_bars("".join(names), "".join(caption), gained.tolist()), caption))
+        figures.append(Figure(sorted_bars("".join(names), "".join(caption), gained.tolist(), names_of), caption))
     if not figures:
         return None
-    drawn = f"{MOST_BARS} quantiles of the images" if lead else "Each bar is an image"
+    drawn = f"{MOST_BARS} quantiles of the images" if lead else "Each bar is an image, named on hover"
     how = (
         f"How much better the best method is by {found.metrics[0]}: above zero it wins. {drawn}, from its greatest "
         f"gain to its greatest loss."
@@ -187,7 +190,10 @@ def images_section(found: Findings) -> Section | None:
 def metrics_section(found: Findings) -> Section:
     """Ranks by each metric, and where metrics contradict each other."""
     contrary = list(found.comparison.disagreements)
-    lead = contrary or [("No two metrics settle a pair in opposite ways.",)]
+    lead = contrary[:MOST_DISAGREEMENTS] or [("No two metrics settle a pair in opposite ways.",)]
+    if len(contrary) > MOST_DISAGREEMENTS:
+        more = counted(len(contrary) - MOST_DISAGREEMENTS, "more pair")
+        lead.append((f"So it is with {more}; all are under “Differences”.",))
     how = (
         "A rank is one more than the number of methods that are settled to be better: methods that are tied share it, "
         "and a method may be tied with two others of which one is better than the other."

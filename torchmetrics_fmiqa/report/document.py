@@ -43,7 +43,7 @@ class Cell:
         text: what is read.
         value: what it is sorted by, in full precision; ``None`` to sort by the text, NaN to come last.
         shade: how dark its ground is, in [0, 1].
-        mark: ``"win"``, ``"loss"``, ``"best"`` or ``"second"``: its looks.
+        mark: ``"win"``, ``"loss"``, ``"best"``, ``"second"`` or ``"tied"``, or several with spaces between: its looks.
         note: more about it, on hover.
         drawing: a drawing that follows the text in HTML.
         fine: the text with more digits, which a Markdown page prints instead: it cannot be sorted or pointed at.

@@ -213,30 +213,33 @@ def _axis(values: Sequence[float], limits: Sequence[Sequence[float]], air: float
 MOST_BARS = 200
 
 
-def sorted_bars(title: str, words: str, values: Sequence[float]) -> Markup:
+def sorted_bars(title: str, words: str, values: Sequence[float], names: Sequence[str]) -> Markup:
     """Values from the greatest to the least, as bars from zero; of more than :data:`MOST_BARS` their quantiles.
 
     Args:
         title: what is drawn.
         words: the same for those who cannot see it.
         values: ``(n,)`` finite values, at least one.
+        names: of the values, told on hover.
 
-    >>> sorted_bars("t", "w", [0.5, -0.25, 1.0]).count('class="won"')
+    >>> sorted_bars("t", "w", [0.5, -0.25, 1.0], "abc").count('class="won"')
     2
     """
     box = (46, 356, 170, 10)
-    shown = np.sort(np.asarray(values, dtype=np.float64))[::-1]
+    order = np.argsort(-np.asarray(values, dtype=np.float64), kind="stable")
+    shown = np.asarray(values, dtype=np.float64)[order]
+    told = [f"{names[place]}: {amount(values[place])}" for place in order]
     if len(shown) > MOST_BARS:
-        shown = np.quantile(shown, np.linspace(1, 0, MOST_BARS))
+        shown, told = np.quantile(shown, np.linspace(1, 0, MOST_BARS)), [""] * MOST_BARS
     axis = padded(min(0.0, float(shown[-1])), max(0.0, float(shown[0])))
     width = (box[1] - box[0]) / len(shown)
     zero, *tops = scale([0.0, *map(float, shown)], axis, box[2], box[3])
-    bar = Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" y="{:.1f}" height="{:.1f}"/>')
+    rect = Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" y="{:.1f}" height="{:.1f}"><title>{}</title></rect>')
     bars = [
-        bar.format(
-            "won" if top < zero else "lost", box[0] + place * width, width * 0.9, min(top, zero), abs(top - zero)
+        rect.format(
+            "won" if top < zero else "lost", box[0] + place * width, width * 0.9, min(top, zero), abs(top - zero), name
         )
-        for place, top in enumerate(tops)
+        for place, (top, name) in enumerate(zip(tops, told, strict=True))
     ]
     line = Markup('<line class="zero" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(box[0], box[1], zero, zero)
     return svg(title, words, [frame(axis, box), *bars, line], (360, 180))
