@@ -148,6 +148,18 @@ def test_p_is_that_of_student_where_the_resamples_are_tamer() -> None:
     np.testing.assert_allclose(bootstrap_t(values).p, stats.ttest_1samp(values[:, 0], 0).pvalue)
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 8])
+def test_of_a_handful_of_images_no_interval_is_absurd(count: int) -> None:
+    # Resamples of nearly equal values have next to no standard error, and their ratios no bound.
+    values = np.random.default_rng(count).normal(size=(count, 500))
+    found = bootstrap_t(values)
+    student = stats.t.ppf(0.975, count - 1) * values.std(0, ddof=1) / np.sqrt(count)
+    for half in (found.mean - found.low, found.high - found.mean):
+        assert (half >= 0.999 * student).all()
+        assert (half <= 2.001 * student).all()
+    assert ((found.low < 0) & (found.high > 0)).mean() > 0.93
+
+
 def test_ten_thousand_images_are_a_matter_of_seconds() -> None:
     scores = methods(0, 10_000, methods=6, metrics=5)
     begin = time.perf_counter()

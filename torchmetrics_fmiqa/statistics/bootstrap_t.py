@@ -24,6 +24,9 @@ _CHUNK = 2_000_000
 # Level of a second point that p-values are measured by.
 _FAR = 0.99
 
+# A point is at most so many times Student's: of fewer than 8 images resamples of nearly equal values make it absurd.
+_MOST = 2.0
+
 Floats32 = npt.NDArray[np.float32]
 
 
@@ -55,8 +58,8 @@ def bootstrap_t(
 
     The p-value is Student's, for the ratio of mean and standard error, scaled so that it is ``1 - level`` where the
     interval ends at 0, and 0.01 where the 99 % interval does; the larger one counts. So it can be as small as a
-    correction for many pairs needs. The points are at least Student's, since on a handful of images the resamples know
-    little.
+    correction for many pairs needs. The points are Student's at least and twice Student's at most, since on a
+    handful of images the resamples know little.
 
     Args:
         values: ``(n, C)``, finite.
@@ -138,4 +141,5 @@ def _points(ratios: Floats32, level: float, freedom: int) -> Floats:
     lowest, highest = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2], axis=0)
     symmetric = np.quantile(np.abs(ratios), level, axis=0)
     student = float(stats.t.ppf((1 + level) / 2, freedom))
-    return np.asarray(np.maximum([highest, -lowest], np.maximum(symmetric, student)), dtype=np.float64)
+    points = np.maximum([highest, -lowest], symmetric)
+    return np.asarray(np.clip(points, student, _MOST * student), dtype=np.float64)
