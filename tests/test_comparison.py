@@ -306,6 +306,7 @@ def test_the_answer_tells_better_from_tied_and_who_says_otherwise() -> None:
     assert found.answer.endswith(", higher is better); lpips says otherwise.")
     assert ["".join(one) for one in found.disagreements] == ["a is better than b by psnr, and worse by lpips."]
     tied = of_scores(base, {"psnr": True, "lpips": False})
+    assert tied.answer.count(" and ") == 1
     assert " are tied on 30 images, by the metric psnr: no difference from the best mean is settled." in tied.answer
     assert str(tied.difference("a", "b")).startswith("a and b are tied by the metric psnr: a minus b is ")
     assert str(found.difference("b", "a")).startswith("a is better than b by the metric psnr: b minus a is −2.0")

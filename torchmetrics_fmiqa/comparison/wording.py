@@ -53,7 +53,8 @@ def answer_text(scores: MethodScores, statistics: PairedStatistics) -> Text:
     settled = statistics.settled[best, :, 0]
     others = [place for place in range(len(scores.methods)) if place != best]
     worse = enumerate_names([scores.methods[place] for place in others if settled[place] > 0])
-    tied = enumerate_names([scores.methods[place] for place in others if settled[place] == 0])
+    as_good = [scores.methods[place] for place in others if settled[place] == 0]
+    tied = enumerate_names(as_good)
     digits = decimals(statistics.mean[:, 0])
     direction = "higher" if metric in scores.qualities else "lower"
     by: Text = (f" on {images}, by the metric ", Name(metric))
@@ -64,7 +65,8 @@ def answer_text(scores: MethodScores, statistics: PairedStatistics) -> Text:
     elif worse:
         said = (name, " is best", *by, mean, ", but tied with ", *tied, "; it is better than ", *worse)
     else:
-        said = (name, " and ", *tied, " are tied", *by, ": no difference from the best mean is settled")
+        all_tied = enumerate_names([scores.methods[best], *as_good])
+        said = (*all_tied, " are tied", *by, ": no difference from the best mean is settled")
     contrary = [other for place, other in enumerate(scores.metrics) if (statistics.settled[best, :, place] < 0).any()]
     if contrary:
         said = (*said, "; ", *enumerate_names(contrary), f" {'says' if len(contrary) == 1 else 'say'} otherwise")
