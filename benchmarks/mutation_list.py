@@ -98,7 +98,7 @@ MUTATIONS = (
     Mutation("information counts even places as nothing", "comparator/preprocess.py", "_LEAST = 0.5", "_LEAST = 0.0", ("information", "embedded_recipe", "metric")),
     Mutation("a map changes its mean when stretched", "features/tiles.py", "return rows.T @ values @ cols", "return rows.T @ values @ cols * 1.01", ("recipes", "metric", "tiles", "quality_maps")),
     Mutation("a repeated tap is accepted", "features/network.py", "if repeated:", "if False:", ("backbone", "recipes")),
-    Mutation("in-place layers rewrite features", "features/builders.py", "module.inplace = False", "module.inplace = True", ("backbone", "families", "embedded", "metric")),
+    Mutation("taps that a later layer overwrites are not copied", "features/backbone.py", "if not overwritten:", "if True:", ("overwritten_taps", "backbone")),
     Mutation("the frozen network asks for gradients", "features/builders.py", "net.eval().requires_grad_(False)", "net.eval()", ("backbone", "loss", "metric")),
     Mutation("the frozen network stays in training mode", "features/builders.py", "net.eval().requires_grad_(False)", "net.requires_grad_(False)", ("backbone", "families", "loss", "metric")),
     Mutation("a user's network is shared, not copied", "features/builders.py", "_freeze(copy.deepcopy(module).cpu())", "_freeze(module)", ("backbone", "metric", "loss")),
