@@ -19,7 +19,7 @@ MOST_LINES = 350
 ROOMS = (
     ("cli",),
     ("fitting",),
-    ("callbacks", "gate"),
+    ("callbacks", "comparison", "gate"),
     ("benchmark",),
     ("metrics", "losses"),
     ("functional",),
