@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchmetrics_fmiqa import scoring
 from torchmetrics_fmiqa.data.pairs import find_pairs
 from torchmetrics_fmiqa.memory import is_out_of_memory, memory_of_a_pair, peak_bytes
-from torchmetrics_fmiqa.scoring import score_pairs
+from torchmetrics_fmiqa.scoring import batches, score_pairs
 
 ERRORS = [
     MemoryError(),
@@ -61,14 +60,14 @@ def test_a_pair_too_large_stops_no_other(folders: tuple[Path, Path], error: Exce
 def test_a_picture_too_large_to_read_stops_no_other(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = scoring.read_image
+    read = batches.read_image
 
     def reads(path: Path, to_rgb: bool) -> Tensor:
         if Path(path).name == "c.png":
             raise MemoryError
         return read(path, to_rgb)
 
-    monkeypatch.setattr(scoring, "read_image", reads)
+    monkeypatch.setattr(batches, "read_image", reads)
     pairs = find_pairs(*folders)[0]
     errors = [one.error for one in score_pairs(Hungry(MemoryError()), pairs)]
     assert [bool(error) for error in errors] == [False, True, True, False, False]

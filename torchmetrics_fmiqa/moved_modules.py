@@ -27,7 +27,7 @@ MOVED = {
     "benchmark.columns": "benchmark.metrics.columns",
     "benchmark.cost": "benchmark.analysis.cost",
     "benchmark.desirability": "benchmark.analysis.desirability",
-    "benchmark.folder": "benchmark.scoring.run_folder",
+    "benchmark.folder": "data.run_folder",
     "benchmark.formula_baselines": "benchmark.metrics.baselines",
     "benchmark.graded": "benchmark.distortions",
     "benchmark.image_features": "benchmark.analysis.image_properties",

@@ -73,6 +73,27 @@ def one_writer(folder: str | Path) -> Iterator[None]:
                 path.rmdir()
 
 
+def check_no_writer(folder: str | Path) -> None:
+    """Check that no other run writes to a folder, which must exist.
+
+    Raises:
+        ValueError: if one does; the message names it.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(folder) / _LOCK
+    if not path.exists():
+        return
+    lock = FileLock(path, timeout=1)  # others may be looking at this moment
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{folder} is being written by {_holder(Path(folder))}: wait until it has ended") from None
+    with suppress(OSError):
+        path.unlink()
+    lock.release()
+
+
 def is_result(path: Path) -> bool:
     """Whether a file is a result, not a lock or temporary file of a run."""
     return path.name not in (_LOCK, _HOLDER) and not _LEFTOVER.fullmatch(path.name)

@@ -1,4 +1,4 @@
-"""The command line: ``fmiqa score | map | compare | benchmark | fit | fuse | gate | recipes``."""
+"""The command line: ``fmiqa score | collect | map | compare | benchmark | fit | fuse | gate | recipes``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from torchmetrics_fmiqa.cli.benchmark import benchmark as _benchmark
+from torchmetrics_fmiqa.cli.collect import collect as _collect
 from torchmetrics_fmiqa.cli.command import Command, Group
 from torchmetrics_fmiqa.cli.compare import compare as _compare
 from torchmetrics_fmiqa.cli.console import discard, err_console, one_line, prepare_streams
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(name="score", cls=Command)(_score)
+app.command(name="collect", cls=Command)(_collect)
 app.command(name="map", cls=Command)(_map)
 app.command(name="compare", cls=Command)(_compare)
 app.command(name="benchmark", cls=Command)(_benchmark)

@@ -32,8 +32,12 @@ from torchmetrics_fmiqa.cli.options import (
     recipe_files,
     with_distance,
 )
+from torchmetrics_fmiqa.cli.score_folder import device_of_worker, folder_of, score_into_folder
+from torchmetrics_fmiqa.yaml_text import read_fields
 
 if TYPE_CHECKING:
+    from torchmetrics_fmiqa.data.pairs import Pair
+    from torchmetrics_fmiqa.data.stored_pairs import PairSource
     from torchmetrics_fmiqa.safe_write import WriteError
     from torchmetrics_fmiqa.scoring import PairScorer, Scored
 
@@ -45,7 +49,13 @@ def score(
     dist: Annotated[
         Path | None, typer.Argument(help="Image under test: a file, or a folder of the same names.")
     ] = None,
-    pairs: Annotated[Path | None, typer.Option(help="CSV table with the columns ref,dist instead of REF DIST.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV table with the columns ref,dist instead of REF DIST. With --out FOLDER/ also a Parquet table of "
+            "paths or images, a tar file of KEY.ref.png and KEY.dist.png, or a folder of these. May be given as REF."
+        ),
+    ] = None,
     root: Annotated[
         Path | None, typer.Option(help="Folder that the table's paths count from; its own by default.")
     ] = None,
@@ -69,9 +79,24 @@ def score(
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Write the scores to a .csv, .json or .parquet file; one that is there is replaced."),
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write the scores to a .csv, .json or .parquet file; one that is there is replaced. FOLDER/ is "
+            "written part by part, and a second start does what is missing.",
+        ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="With --out FOLDER/: score share I of N, from 0; by default what torchrun or a Slurm array says.",
+        ),
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="With --out FOLDER/: try pairs again that could not be scored.")
+    ] = False,
+    rows: Annotated[int, typer.Option(min=1, help="With --out FOLDER/: pairs in a part.")] = 1000,
     suffix: SuffixOption = "",
     crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
     match: MatchOption = None,
@@ -85,46 +110,72 @@ def score(
 
     Up to 20 images are printed one by one, more as a summary. An interrupted run writes what it has.
 
-    Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments, and for a file that cannot
-    be written (the scores are printed then).
-    """
-    from torchmetrics_fmiqa.data.pairs import Problem, find_pairs, read_pairs
-    from torchmetrics_fmiqa.data.tables import check_table_path
-    from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, score_pairs
+    With --out FOLDER/ any number of workers score one input (--shard); `fmiqa collect FOLDER` joins what they have.
 
+    Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments, and for a file that cannot
+    be written (the scores are printed then). With --out FOLDER/ failed pairs are rows, and the status is 0.
+    """
+    from torchmetrics_fmiqa.data.pair_tables import is_pair_table, open_pair_table
+    from torchmetrics_fmiqa.data.pairs import Problem, find_pairs, read_pairs
+    from torchmetrics_fmiqa.data.stored_pairs import ListedPairs
+    from torchmetrics_fmiqa.data.tables import check_table_path
+    from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, ScorePairs, score_pairs
+    from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
+
+    folder = folder_of(out)
+    _check_of_folder(folder, {"--shard": shard, "--retry": retry or None, "--rows": None if rows == 1000 else rows})
+    if pairs is None and ref is not None and dist is None and is_pair_table(ref):
+        ref, pairs = None, ref
     if root is not None and pairs is None:
         raise ValueError("`--root` is for the paths of a table: give --pairs TABLE.csv too")
     if suffix and pairs is not None:
         raise ValueError("`--suffix` pairs the names of two folders: leave it out with --pairs")
     notes: list[str] = []
+    source: PairSource | None = None
+    to_score: list[Pair] = []
+    problems: list[Problem] = []
     if pairs is not None and ref is None:
-        to_score, problems = read_pairs(pairs, root), list[Problem]()
+        if folder is not None:
+            source, problems = open_pair_table(pairs, root)
+        elif pairs.is_dir() or pairs.suffix.lower() in (".parquet", ".tar"):
+            raise ValueError(f"{str(pairs)!r} is scored part by part: give --out FOLDER/, with the slash")
+        else:
+            to_score = read_pairs(pairs, root)
     elif ref is not None and dist is not None and pairs is None:
         to_score, problems, notes = find_pairs(ref, dist, suffix)
+        source = ListedPairs(to_score, [ref, dist]) if folder is not None else None
     else:
         raise ValueError("give REF and DIST, or --pairs TABLE.csv with --root FOLDER")
-    check_match(match)
+    matched = check_match(match)
     _check_spips(spips, {"--head": head, "--low-level": low_level, "--semantic": semantic, "--output": output}, layers)
     quality = output == "quality"
     scorer: PairScorer
     overrides = with_distance(overrides, distance, combine)
     resolved = read_recipe(recipe, overrides)
+    streams = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
+    if folder is not None and source is not None:
+        show_notes(notes)
+        asked = as_spips_recipe(recipe, *streams, **read_fields("--set", overrides)) if spips else resolved
+        on = check_device(device_of_worker(device))
+        how: Any = {"head": head, "quality": quality, "layers": layers, "precision": precision, "device": on}
+        by = ScorePairs(asked, crop_border=crop_border, match=matched, to_rgb=to_rgb, **how)
+        score_into_folder(folder, source, problems, by, shard, rows=rows, retry=retry)
+        return
     if out is not None:
         images = (path for pair in to_score for path in (pair.ref_path, pair.dist_path))
-        check_table_path(out, [ref, dist, pairs, head, *recipe_files(recipe, resolved), *images])
+        check_table_path(Path(out), [ref, dist, pairs, head, *recipe_files(recipe, resolved), *images])
     if spips:
-        streams = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
         spips_scorer = load_spips(recipe, overrides, head, *streams, precision)
         scorer = FusedScorer(spips_scorer, quality)
         measured_by = f"SPIPS, {head or 'fixed weights'}, {spips_scorer.recipe.recipe}"
     else:
         comparator = load_comparator(resolved, precision)
         scorer, measured_by = DistanceScorer(comparator, layers), repr(comparator.recipes[0])
-    scored: list[Scored] = []
+    scored: list[Scored[Pair]] = []
     write_error: WriteError | None = None
     interrupted = True
     try:
-        results = score_pairs(scorer, to_score, check_device(device), crop_border, check_match(match), to_rgb)
+        results = score_pairs(scorer, to_score, check_device(device), crop_border, matched, to_rgb)
         for result in track_pairs(results, len(to_score)):
             if result.error:
                 problems.append(Problem(f"{result.pair.dist} (reference {result.pair.ref})", result.error))
@@ -133,7 +184,7 @@ def score(
         interrupted = False
     finally:  # write the scores so far after an interruption; without any, keep an older table
         if out is not None and (scored or not interrupted):
-            write_error = _write(out, scored, scorer.columns)
+            write_error = _write(Path(out), scored, scorer.columns)
     _print_scores(scored, scorer.names, scorer.columns, quality, measured_by)
     show_notes(notes)
     if write_error is not None:
@@ -141,7 +192,14 @@ def score(
     report_problems(problems)
 
 
-def _write(out: Path, scored: Sequence[Scored], columns: Sequence[str]) -> WriteError | None:
+def _check_of_folder(folder: Path | None, options: dict[str, Any]) -> None:
+    """Check that options of a folder of scores are given with one."""
+    given = [name for name, value in options.items() if value is not None]
+    if folder is None and given:
+        raise ValueError(f"`{given[0]}` is for a folder of scores: give --out FOLDER/, with the slash")
+
+
+def _write(out: Path, scored: Sequence[Scored[Pair]], columns: Sequence[str]) -> WriteError | None:
     """Write the scores and report it; if the system refuses, print them instead and return the error."""
     from torchmetrics_fmiqa.data.tables import format_csv, write_table
     from torchmetrics_fmiqa.safe_write import WriteError, printable
@@ -175,7 +233,7 @@ def _check_spips(spips: bool, options: dict[str, Any], layers: bool) -> None:
 
 
 def _print_scores(
-    scored: Sequence[Scored], names: Sequence[str], columns: Sequence[str], quality: bool, measured_by: str
+    scored: Sequence[Scored[Pair]], names: Sequence[str], columns: Sequence[str], quality: bool, measured_by: str
 ) -> None:
     """Print each image if there are few, a summary, and the number of images outside the range."""
     if not scored:
@@ -203,7 +261,7 @@ def _print_scores(
         )
 
 
-def _print_images(scored: Sequence[Scored], names: Sequence[str]) -> None:
+def _print_images(scored: Sequence[Scored[Pair]], names: Sequence[str]) -> None:
     """Print a line for each image: its scores, then its name, which may be long."""
     width = max(12, *map(len, names))
     rows = ([*(f"{result.values[name]:.6g}" for name in names), result.pair.dist] for result in scored)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.benchmark.scoring.score_files import write_parquet
 from torchmetrics_fmiqa.comparison.comparison import Comparison, Difference
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
 from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
+from torchmetrics_fmiqa.data.parquet import write_parquet
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.report.markdown import code, escaped
 from torchmetrics_fmiqa.report.markdown import table as markdown_table

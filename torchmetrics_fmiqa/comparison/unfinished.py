@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from torchmetrics_fmiqa.benchmark.scoring.score_files import write_parquet
 from torchmetrics_fmiqa.comparison.scores import ComparedImage, MethodScores
+from torchmetrics_fmiqa.data.parquet import write_parquet
 from torchmetrics_fmiqa.safe_write import printable
 from torchmetrics_fmiqa.statistics.inputs import Floats
 

@@ -52,6 +52,21 @@ class Decoded:
     kind: str
 
 
+def decoded_pixels(values: npt.NDArray[Any]) -> Decoded:
+    """Pixels that somebody else has decoded, ``(H, W)`` or ``(H, W, C)``; their channels tell the colour model.
+
+    Raises:
+        ValueError: for pixels of another shape or type, naming it.
+    """
+    values = values[..., None] if values.ndim == 2 else values
+    kinds = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
+    if values.ndim != 3 or values.shape[2] not in kinds or values.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"pixels are (H, W, C) with 1 to 4 channels, uint8 or uint16; got {values.dtype} of shape {values.shape}"
+        )
+    return Decoded(values, kinds[values.shape[2]])
+
+
 def decode(file: BinaryIO) -> Decoded:
     """Decode an image file, with its orientation applied.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torchmetrics_fmiqa.data.decoding import decode, size
+from torchmetrics_fmiqa.data.decoding import decode, decoded_pixels, size
 from torchmetrics_fmiqa.data.formats import missing_plugin
 from torchmetrics_fmiqa.data.opening import open_file
 
@@ -17,15 +20,20 @@ from torchmetrics_fmiqa.data.opening import open_file
 Match = Literal["crop", "resize"]
 
 
-def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
-    """Read an image file as ``(3, H, W)``, uint8 or uint16 as stored, with its EXIF orientation applied.
+#: An image as a table may hold it: the path of a file, the bytes of a file, or its pixels ``(H, W, C)``.
+StoredImage = str | Path | bytes | npt.NDArray[Any]
+
+
+def read_image(image: StoredImage | None, to_rgb: bool = False) -> Tensor:
+    """Read an image as ``(3, H, W)``, uint8 or uint16 as stored, with its EXIF orientation applied.
 
     The content decides the format, not the name. Palettes are looked up. Values of 9 to 15 bits are scaled to 16 bits.
     Colour profiles are not applied.
 
     Args:
-        path: PNG, JPEG, WebP, BMP, GIF, TIFF, PPM (PGM, PBM), AVIF, JPEG 2000, TGA or QOI; HEIC with pillow-heif and
-            JPEG XL with pillow-jxl-plugin installed.
+        image: path or bytes of a file, or its pixels ``(H, W, C)`` or ``(H, W)``, uint8 or uint16. Files are PNG, JPEG,
+            WebP, BMP, GIF, TIFF, PPM (PGM, PBM), AVIF, JPEG 2000, TGA or QOI; HEIC with pillow-heif and JPEG XL with
+            pillow-jxl-plugin installed.
         to_rgb: repeat the channel of a grey image, drop an alpha channel that is opaque everywhere, and convert CMYK
             (without a colour profile) and Lab.
 
@@ -33,27 +41,30 @@ def read_image(path: str | Path, to_rgb: bool = False) -> Tensor:
         ValueError: if the file is absent, not a regular file or broken; if it has several frames or values that fit
             neither 8 nor 16 bits; if it is not RGB and ``to_rgb`` does not help. The message names file and reason.
     """
-    path = Path(path)
-    with open_file(path) as file:
-        try:
-            decoded = decode(file)
-        except Exception as error:  # decoders raise any exception; a broken file must not end a long run
-            raise ValueError(f"cannot read the image {str(path)!r}: {_reason(path, error)}") from error
+    if not isinstance(image, (str, Path, bytes, np.ndarray)):
+        kind = "nothing" if image is None else f"a {type(image).__name__}"
+        raise ValueError(f"an image is a path, the bytes of a file, or an array of pixels; got {kind}")
+    if isinstance(image, np.ndarray):
+        name, decoded = "an image", decoded_pixels(image)
+    else:
+        name, path = ("an image", Path()) if isinstance(image, bytes) else (repr(str(image)), Path(image))
+        with io.BytesIO(image) if isinstance(image, bytes) else open_file(path) as file:
+            try:
+                decoded = decode(file)
+            except Exception as error:  # decoders raise any exception; a broken file must not end a long run
+                what = f"of {len(image)} bytes" if isinstance(image, bytes) else name
+                raise ValueError(f"cannot read the image {what}: {_reason(path, error)}") from error
     # Copied, because Pillow's arrays are read-only.
-    image = torch.from_numpy(decoded.values.transpose(2, 0, 1).copy())
+    pixels = torch.from_numpy(decoded.values.transpose(2, 0, 1).copy())
     if decoded.kind == "RGB":
-        return image
+        return pixels
     if not to_rgb:
-        raise ValueError(
-            f"{str(path)!r} is {decoded.kind}: save it as RGB, or convert it on the way (--to-rgb, to_rgb=True)"
-        )
-    if image.shape[0] in (2, 4):
-        if int(image[-1].int().min()) < (255 if image.dtype == torch.uint8 else 65535):
-            raise ValueError(
-                f"{str(path)!r} is {decoded.kind} and not opaque: composite it on the background of your choice"
-            )
-        image = image[:-1]
-    return image.expand(3, -1, -1).contiguous()
+        raise ValueError(f"{name} is {decoded.kind}: save it as RGB, or convert it on the way (--to-rgb, to_rgb=True)")
+    if pixels.shape[0] in (2, 4):
+        if int(pixels[-1].int().min()) < (255 if pixels.dtype == torch.uint8 else 65535):
+            raise ValueError(f"{name} is {decoded.kind} and not opaque: composite it on the background of your choice")
+        pixels = pixels[:-1]
+    return pixels.expand(3, -1, -1).contiguous()
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

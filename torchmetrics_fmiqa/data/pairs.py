@@ -22,12 +22,19 @@ class Pair:
         dist: name of the image under test.
         ref_path: file of the reference.
         dist_path: file of the image under test.
+        id: of a table with a column ``id``: what names the pair; else empty.
     """
 
     ref: str
     dist: str
     ref_path: Path
     dist_path: Path
+    id: str = ""
+
+    @property
+    def images(self) -> tuple[Path, Path]:
+        """The reference, and the image under test."""
+        return self.ref_path, self.dist_path
 
 
 def find_pairs(ref: Path, dist: Path, suffix: str = "") -> tuple[list[Pair], list[Problem], list[str]]:
@@ -134,4 +141,6 @@ def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
     for where, row in rows:
         if not row["ref"] or not row["dist"]:
             raise ValueError(f"{where} lacks `ref` or `dist`")
-    return [Pair(row["ref"], row["dist"], folder / row["ref"], folder / row["dist"]) for _, row in rows]
+    return [
+        Pair(row["ref"], row["dist"], folder / row["ref"], folder / row["dist"], row.get("id", "")) for _, row in rows
+    ]

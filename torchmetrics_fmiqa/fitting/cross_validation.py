@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from torchmetrics_fmiqa.benchmark.progress import Progress, SilentProgress
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
+from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.fitting.calibration import calibrate
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet, examples, plain
 from torchmetrics_fmiqa.fitting.heads import FittedHead, Head, HeadSpec, fusion_of

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from torchmetrics_fmiqa.benchmark.progress import Progress
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator import Precision
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.fitting.compare import SPIPS, Comparing, compare_set, spips_inputs, write_tables
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
 from torchmetrics_fmiqa.fitting.cross_validation import Predictions, check_sets, cross_validate, fit_head, head_scores

@@ -12,9 +12,9 @@ import torch
 from torchmetrics_fmiqa.benchmark.analysis.agreement import OpinionIs
 from torchmetrics_fmiqa.benchmark.metrics.columns import parse_column
 from torchmetrics_fmiqa.benchmark.progress import Progress
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.data.opening import file_digest
+from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.fitting.compare import PREDICTIONS, Comparing, SetComparison, compare_set, predictions_table
 from torchmetrics_fmiqa.fitting.config import HeadTraining

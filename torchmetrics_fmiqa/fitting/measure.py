@@ -20,13 +20,13 @@ from torchmetrics_fmiqa.benchmark.metrics.columns import tap_column
 from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
 from torchmetrics_fmiqa.benchmark.scoring.digests import digests
 from torchmetrics_fmiqa.benchmark.scoring.pair_run import PairRun
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.comparator.pooling import POOLED
 from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
 from torchmetrics_fmiqa.data.pairs import Pair, Problem
 from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs
+from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
 from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS, GradedReading

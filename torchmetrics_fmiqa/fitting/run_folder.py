@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.scoring.run_folder import read_note
+from torchmetrics_fmiqa.data.run_folder import read_note
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
 from torchmetrics_fmiqa.fitting.heads import FittedHead, HeadSpec
 from torchmetrics_fmiqa.safe_write import write_text

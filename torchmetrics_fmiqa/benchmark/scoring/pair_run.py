@@ -22,8 +22,9 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
 from torchmetrics_fmiqa.benchmark.scoring.digests import content_of
-from torchmetrics_fmiqa.benchmark.scoring.score_files import read_keys, write_parquet
+from torchmetrics_fmiqa.benchmark.scoring.score_files import read_keys
 from torchmetrics_fmiqa.data.pairs import Problem
+from torchmetrics_fmiqa.data.parquet import write_parquet
 from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs
 from torchmetrics_fmiqa.data.rows import csv_rows
 from torchmetrics_fmiqa.data.tables import write_table

@@ -1,4 +1,4 @@
-"""Tables of scores as Parquet files: written whole or not at all, and checked before an earlier one is used."""
+"""Tables of scores that a run left, checked before they are used again."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.data.opening import check_file
-from torchmetrics_fmiqa.safe_write import whole_file
-
-
-def write_parquet(path: Path, table: Any) -> None:
-    """Write a table of pyarrow so that it is whole or not there."""
-    from pyarrow import parquet
-
-    with whole_file(path) as draft:
-        parquet.write_table(table, draft)
+from torchmetrics_fmiqa.data.parquet import read_parquet
 
 
 def read_keys(path: Path, needed: Sequence[str], exactly: bool = True) -> dict[str, list[Any]]:
@@ -29,14 +20,7 @@ def read_keys(path: Path, needed: Sequence[str], exactly: bool = True) -> dict[s
     Raises:
         ValueError: for a file that is no such table.
     """
-    import pyarrow
-    from pyarrow import parquet
-
-    check_file(path)
-    try:
-        table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"it is no whole Parquet file: {str(error).splitlines()[0]}") from None
+    table = read_parquet(path)
     optional = {"type", "level", "std"}
     lacking, more = set(needed) - set(table.column_names), set(table.column_names) - set(needed)
     other = (lacking | more if exactly else lacking) - optional

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator import FeatureComparator
-from torchmetrics_fmiqa.comparator.distance_terms import Distances, column_name
-from torchmetrics_fmiqa.data.images import Match, match_sizes, read_image
-from torchmetrics_fmiqa.data.pairs import Pair
+from torchmetrics_fmiqa.data.images import Match, StoredImage, match_sizes, read_image
 from torchmetrics_fmiqa.features.image_checks import share_outside
 from torchmetrics_fmiqa.memory import memory_of_a_pair
-from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
+from torchmetrics_fmiqa.scoring.scorers import PairScorer
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -27,8 +24,19 @@ _READERS = 2
 _AHEAD = 4  # pairs read ahead; a 4K pair takes 50 MB
 
 
+class HasImages(Protocol):
+    """A pair of images, wherever they are stored."""
+
+    @property
+    def images(self) -> tuple[StoredImage | None, StoredImage | None]:
+        """The reference, and the image under test."""
+
+
+AnyPair = TypeVar("AnyPair", bound=HasImages)
+
+
 @dataclass(frozen=True)
-class Scored:
+class Scored(Generic[AnyPair]):
     """The result of a pair.
 
     Args:
@@ -38,97 +46,28 @@ class Scored:
         error: why the pair failed; empty if it did not.
     """
 
-    pair: Pair
+    pair: AnyPair
     values: dict[str, float]
     outside: float = 0.0
     error: str = ""
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    pair: Pair
+class _Loaded(Generic[AnyPair]):
+    pair: AnyPair
     preds: Tensor
     target: Tensor
 
 
-class PairScorer(Protocol):
-    """A scorer of pairs: it gives a value for each column and pair."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the scores."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of all values: the scores, and further values."""
-
-    @property
-    def tile_batch(self) -> int:
-        """Tiles of preds, and as many of target, in a forward pass."""
-
-    def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
-        """The values of pairs of equal size: ``(N,)`` for each column."""
-
-
-class DistanceScorer:
-    """Scores by a recipe, with a score for each of its distances.
-
-    Args:
-        comparator: comparator that measures.
-        layers: add a column for each tap's distance.
-    """
-
-    def __init__(self, comparator: FeatureComparator, layers: bool = False) -> None:
-        self._comparator, self._layers = comparator, layers
-        self.tile_batch = comparator.tile_batch
-        labels = comparator.labels()
-        joint = comparator.recipes[0].joint
-        several = len(labels) > 1
-        self.names = tuple(f"score_{name}" for name in labels) if several else ("score",)
-        taps = [column_name(name, tap, several) for name, names in labels.items() for tap in names]
-        if joint is not None:
-            taps += [column_name(name, tap, True) for name in joint.names for tap in labels[joint.name]]
-        self.columns = (*self.names, *taps) if layers else self.names
-
-    def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
-        """Measure pairs of equal size."""
-        measured: Distances = self._comparator(preds, target, crop_border=crop_border)[0]
-        scores = list(measured.scores().values())
-        return [*scores, *measured.by_tap().values()] if self._layers else scores
-
-
-class FusedScorer:
-    """Scores by SPIPS: the distance in the column ``spips``, or the quality.
-
-    Args:
-        scorer: scorer of SPIPS.
-        quality: give the quality, 100 for equal images, instead of the distance.
-
-    Raises:
-        ValueError: for the quality of a head that was not fitted to opinions.
-    """
-
-    def __init__(self, scorer: SpipsScorer, quality: bool = False) -> None:
-        if quality:
-            scorer.check_quality()
-        self._scorer, self._quality = scorer, quality
-        self.tile_batch = scorer.comparator.tile_batch
-        self.names = self.columns = ("quality" if quality else "spips",)
-
-    def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
-        """Score pairs of equal size."""
-        score = self._scorer(preds, target, crop_border=crop_border)
-        return [self._scorer.quality(score) if self._quality else score]
-
-
 def score_pairs(
     scorer: PairScorer,
-    pairs: Sequence[Pair],
+    pairs: Iterable[AnyPair],
     device: torch.device | str = "cpu",
     crop_border: int = 0,
     match: Match | None = None,
     to_rgb: bool = False,
-) -> Iterator[Scored]:
+    alone: bool = False,
+) -> Iterator[Scored[AnyPair]]:
     """Score pairs in order; a pair that cannot be read or scored has an error in its result.
 
     Args:
@@ -138,13 +77,14 @@ def score_pairs(
         crop_border: pixels to cut off each side first.
         match: how to match pairs that differ in size.
         to_rgb: convert grey and opaque RGBA files.
+        alone: score each pair alone: its numbers then do not change in the last digits with the pairs around it.
 
     Yields:
         A :class:`Scored` for each pair.
     """
-    group: list[_Loaded] = []
+    group: list[_Loaded[AnyPair]] = []
     for loaded in read_ahead(pairs, partial(_load, match=match, to_rgb=to_rgb)):
-        if group and (isinstance(loaded, Scored) or not _fits(group, loaded, scorer.tile_batch)):
+        if group and (alone or isinstance(loaded, Scored) or not _fits(group, loaded, scorer.tile_batch)):
             yield from _score_group(scorer, group, device, crop_border)
             group = []
         if isinstance(loaded, Scored):
@@ -155,7 +95,7 @@ def score_pairs(
         yield from _score_group(scorer, group, device, crop_border)
 
 
-def _fits(group: list[_Loaded], loaded: _Loaded, tile_batch: int) -> bool:
+def _fits(group: list[_Loaded[AnyPair]], loaded: _Loaded[AnyPair], tile_batch: int) -> bool:
     first = group[0]
     same = (first.preds.shape, first.preds.dtype, first.target.dtype) == (
         loaded.preds.shape,
@@ -178,16 +118,18 @@ def read_ahead(items: Iterable[Item], load: Callable[[Item], Loaded]) -> Iterato
             yield waiting.popleft().result()
 
 
-def _load(pair: Pair, match: Match | None, to_rgb: bool) -> _Loaded | Scored:
+def _load(pair: AnyPair, match: Match | None, to_rgb: bool) -> _Loaded[AnyPair] | Scored[AnyPair]:
     try:
         with memory_of_a_pair():
-            target, preds = (read_image(path, to_rgb) for path in (pair.ref_path, pair.dist_path))
+            target, preds = (read_image(image, to_rgb) for image in pair.images)
             return _Loaded(pair, *match_sizes(preds, target, match))
     except ValueError as error:
         return Scored(pair, {}, error=str(error))
 
 
-def _score_group(scorer: PairScorer, group: list[_Loaded], device: torch.device | str, border: int) -> Iterator[Scored]:
+def _score_group(
+    scorer: PairScorer, group: list[_Loaded[AnyPair]], device: torch.device | str, border: int
+) -> Iterator[Scored[AnyPair]]:
     try:
         table = _measure(scorer, group, device, border)
     except ValueError as error:
@@ -203,7 +145,9 @@ def _score_group(scorer: PairScorer, group: list[_Loaded], device: torch.device 
             yield Scored(loaded.pair, dict(zip(scorer.columns, row, strict=True)), share_outside(loaded.preds))
 
 
-def _measure(scorer: PairScorer, group: list[_Loaded], device: torch.device | str, border: int) -> list[list[float]]:
+def _measure(
+    scorer: PairScorer, group: list[_Loaded[AnyPair]], device: torch.device | str, border: int
+) -> list[list[float]]:
     """A row of values for each pair of a group of equal size."""
     with memory_of_a_pair(group[0].preds.shape):
         preds, target = (

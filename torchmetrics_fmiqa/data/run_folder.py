@@ -25,6 +25,8 @@ def open_run_folder(folder: Path, inputs: Mapping[str, Any]) -> None:
     note = folder / "inputs.json"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is a file: give a folder")
+    # Listed before the look at the note, which another run of the same inputs may write at this moment.
+    results = folder.is_dir() and any(is_result(path) for path in folder.iterdir())
     if note.exists():
         before = read_note(note)
         other = [name for name in sorted({*before, *inputs}) if before.get(name) != inputs.get(name)]
@@ -33,8 +35,8 @@ def open_run_folder(folder: Path, inputs: Mapping[str, Any]) -> None:
                 f"{folder} was made from other inputs ({', '.join(other)} differ): give another folder, or remove it"
             )
         return
-    if folder.is_dir() and any(is_result(path) for path in folder.iterdir()):
-        raise ValueError(f"{folder} holds files that are no benchmark: give a folder of its own")
+    if results:
+        raise ValueError(f"{folder} holds files that are no results of this command: give a folder of its own")
     make_folder(folder)
     write_text(note, json.dumps(dict(inputs), indent=1, sort_keys=True) + "\n")
 

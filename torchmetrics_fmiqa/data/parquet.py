@@ -1,0 +1,42 @@
+"""Parquet files that this package writes: whole or not at all, and checked before they are used again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torchmetrics_fmiqa.data.opening import check_file
+from torchmetrics_fmiqa.safe_write import whole_file
+
+
+def write_parquet(path: Path, table: Any) -> None:
+    """Write a table of pyarrow so that it is whole or not there."""
+    from pyarrow import parquet
+
+    with whole_file(path) as draft:
+        parquet.write_table(table, draft)
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """Read a table of pyarrow.
+
+    Args:
+        path: the file.
+        columns: names of the columns to read; by default all.
+
+    Raises:
+        ValueError: for a file that is no whole Parquet file, or lacks a column; the message does not name it.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    check_file(path)
+    try:
+        with parquet.ParquetFile(path) as file:
+            lacking = [name for name in columns or () if name not in file.schema_arrow.names]
+            if lacking:
+                raise ValueError(f"it has no column {lacking[0]!r}")
+            return file.read(columns)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"it is no whole Parquet file: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,212 @@
+"""Pairs by the million: named by columns of an Arrow table, their images read when it is their turn.
+
+A source has ``keys``, what names each pair: the column ``id``, or ``ref`` and ``dist``. Names are unique.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from torchmetrics_fmiqa.data.images import StoredImage
+from torchmetrics_fmiqa.data.pairs import Pair
+from torchmetrics_fmiqa.data.parquet import read_parquet
+from torchmetrics_fmiqa.safe_write import printable
+
+#: Rows that are read from a Parquet file at once; encoded images take 1 MB each, at most a few.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class StoredPair:
+    """A pair of a source.
+
+    Args:
+        row: its place in the source.
+        images: the reference, and the image under test.
+    """
+
+    row: int
+    images: tuple[StoredImage | None, StoredImage | None]
+
+
+class PairSource(Protocol):
+    """Many pairs, by name and by place."""
+
+    @property
+    def keys(self) -> Any:
+        """A table of pyarrow with what names each pair: ``id``, or ``ref`` and ``dist``."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the source is, in values that JSON has: its pairs by name, and where they are."""
+
+    def pairs(self, rows: npt.NDArray[np.int64]) -> Iterator[StoredPair]:
+        """The pairs of some rows, in increasing order."""
+
+
+class ListedPairs:
+    """Pairs of files, from two folders or a CSV table.
+
+    Args:
+        pairs: the pairs; they are named by their ids where each has one.
+        roots: where they are, such as both folders.
+
+    Raises:
+        ValueError: for pairs of one name, and ids that only some have.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], roots: Sequence[Path]) -> None:
+        import pyarrow
+
+        self._pairs = pairs
+        names = {side: [printable(getattr(pair, side)) for pair in pairs] for side in ("ref", "dist")}
+        with_id = sum(bool(pair.id) for pair in pairs)
+        if with_id not in (0, len(pairs)):
+            raise ValueError(f"{len(pairs) - with_id} of {len(pairs)} rows have no `id`: give each one")
+        columns = {"id": [printable(pair.id) for pair in pairs]} if with_id else names
+        self.keys = pyarrow.table(columns)
+        check_keys(self.keys)
+        self.identity = {
+            "pairs": digest_of(pyarrow.table({**names, **columns})),
+            "places": [str(root.absolute()) for root in roots],
+        }
+
+    def pairs(self, rows: npt.NDArray[np.int64]) -> Iterator[StoredPair]:
+        """The pairs of some rows."""
+        for row in rows.tolist():
+            yield StoredPair(row, self._pairs[row].images)
+
+
+class ParquetPairs:
+    """Pairs of Parquet files with the columns ``ref`` and ``dist``: paths, bytes of files, or Hugging Face's images.
+
+    Args:
+        files: the files, in order.
+        root: folder that paths count from.
+
+    Raises:
+        ValueError: for a file that is no Parquet file, lacks a column or has one of another type; for images as bytes
+            without a column ``id``; for names that are missing or twice.
+    """
+
+    def __init__(self, files: Sequence[Path], root: Path) -> None:
+        import pyarrow
+
+        self._files, self._root = files, root
+        try:
+            tables = [_named(path) for path in files]
+            named = pyarrow.concat_tables(tables)
+        except pyarrow.ArrowException as error:
+            raise ValueError(f"{str(files[0])!r} and other files have columns of two types: {error}") from None
+        self._sizes = [table.num_rows for table in tables]
+        self.keys = named.select(["id"] if "id" in named.column_names else ["ref", "dist"])
+        if not named.num_rows:
+            raise ValueError(f"the table {str(files[0])!r} has no rows")
+        check_keys(self.keys)
+        paths = [[str(path.absolute()), path.stat().st_size] for path in files]
+        self.identity = {"pairs": digest_of(named), "places": [str(root.absolute()), *paths]}
+
+    def pairs(self, rows: npt.NDArray[np.int64]) -> Iterator[StoredPair]:
+        """The pairs of some rows; batches of rows without one of them are skipped."""
+        from pyarrow import parquet
+
+        start, place = 0, 0
+        for path, size in zip(self._files, self._sizes, strict=True):
+            end = start + size
+            if place < len(rows) and rows[place] < end:
+                with parquet.ParquetFile(path) as file:
+                    for group in range(file.num_row_groups):
+                        stop = start + file.metadata.row_group(group).num_rows
+                        if place < len(rows) and rows[place] < stop:
+                            for batch in file.iter_batches(_BATCH, [group], columns=["ref", "dist"]):
+                                last = int(np.searchsorted(rows, start + batch.num_rows))
+                                wanted = rows[place:last]
+                                taken = (
+                                    batch.take(wanted - start).to_pydict() if len(wanted) else {"ref": [], "dist": []}
+                                )
+                                for row, *images in zip(wanted.tolist(), taken["ref"], taken["dist"], strict=True):
+                                    yield StoredPair(row, (self._image(images[0]), self._image(images[1])))
+                                start, place = start + batch.num_rows, last
+                        start = stop
+            start = end
+
+    def _image(self, value: Any) -> StoredImage | None:
+        image = image_of_cell(value)
+        return self._root / image if isinstance(image, str) else image
+
+
+def _named(path: Path) -> Any:
+    """The columns of a Parquet file that are text, and ``id``."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        schema = parquet.read_schema(path)
+        lacking = [name for name in ("ref", "dist") if name not in schema.names]
+        if lacking:
+            raise ValueError(f"it has no column {lacking[0]!r}; it has {', '.join(schema.names)}")
+        texts = [name for name in ("ref", "dist") if _is_text(schema.field(name).type)]
+        if len(texts) < 2 and "id" not in schema.names:
+            raise ValueError("it holds images and nothing that names them: add a column `id`")
+        return read_parquet(path, [*(["id"] if "id" in schema.names else []), *texts])
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} is no table of pairs: {error}") from None
+
+
+def image_of_cell(value: Any) -> Any:
+    """The image in a cell of a table; ``{"bytes": ..., "path": ...}`` is how Hugging Face's ``datasets`` keep it."""
+    return (value.get("bytes") or value.get("path")) if isinstance(value, dict) else value
+
+
+def joined_keys(keys: Any) -> Any:
+    """A text for each pair, from the one or two columns that name it."""
+    import pyarrow
+    from pyarrow import compute
+
+    texts = [compute.cast(column, pyarrow.large_string()) for column in keys.columns]
+    if len(texts) == 1:
+        return texts[0].combine_chunks()
+    return compute.binary_join_element_wise(*texts, pyarrow.scalar("\0", pyarrow.large_string())).combine_chunks()
+
+
+def check_keys(keys: Any) -> None:
+    """Check that each pair has a name of its own.
+
+    Raises:
+        ValueError: naming a column with an empty cell, or a name that is there twice.
+    """
+    from pyarrow import compute
+
+    for name, column in zip(keys.column_names, keys.columns, strict=True):
+        if column.null_count:
+            raise ValueError(f"`{name}` of {column.null_count} rows is empty: each pair needs a name")
+    joined = joined_keys(keys)
+    if len(compute.unique(joined)) < len(joined):
+        counted = compute.value_counts(joined)
+        twice = counted.filter(compute.greater(counted.field("counts"), 1))[0]["values"].as_py()
+        shown = " and ".join(map(repr, twice.split("\0")))
+        advice = "" if "id" in keys.column_names else ", or add a column `id`"
+        raise ValueError(f"the pair {shown} is there twice: leave one out{advice}")
+
+
+def digest_of(table: Any) -> str:
+    """Digest of the texts of a table, whatever its chunks and its type of text."""
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest.update(f"{name}\n".encode())
+        for start in range(0, len(column), 10_000):
+            digest.update("\n".join(map(repr, column.slice(start, 10_000).to_pylist())).encode())
+    return digest.hexdigest()[:16]
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))

@@ -1,0 +1,223 @@
+"""Score rows of tables: a callable for Ray, Daft, Spark or a loop of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
+from torchmetrics_fmiqa.data.images import Match, StoredImage
+from torchmetrics_fmiqa.data.stored_pairs import image_of_cell
+from torchmetrics_fmiqa.recipes import Recipe, as_recipe
+from torchmetrics_fmiqa.scoring.batches import AnyPair, Scored, score_pairs
+from torchmetrics_fmiqa.scoring.scorers import DistanceScorer, FusedScorer, PairScorer
+from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
+from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer
+
+#: A column of a batch, or the value of a single row.
+Column = Any
+
+#: What is known of each pair beside its scores: the share of values outside [0, 1], and why it has no scores.
+STATUS = ("outside", "reason")
+
+
+@dataclass(frozen=True)
+class _Row:
+    images: tuple[StoredImage | None, StoredImage | None]
+
+
+class ScorePairs:
+    """Scores batches of rows: columns with images in, the same columns with scores out.
+
+    The network is loaded at the first call, in the process that scores: a ``ScorePairs`` pickles as its arguments. It
+    never synchronises with other processes. On a CPU it uses one thread and scores each pair alone, so that numbers do
+    not change with the rows around them, and as many workers as there are cores do not slow each other down.
+
+    A batch is a mapping of columns of equal length, as ``map_batches`` of Ray and ``datasets`` give it. An image is a
+    path, the bytes of a file, or pixels ``(H, W, 3)``, uint8 or uint16. A single value in place of a column is a row.
+
+    The result has all columns but those of bytes and pixels; float64 columns ``score`` (or those of the recipe's
+    distances) and ``outside`` (share of values of the image under test outside [0, 1]); and ``reason``: text, empty, or
+    why the pair could not be scored. Then its scores are NaN.
+
+    Args:
+        recipe: a recipe, its name or YAML file; or a :class:`~torchmetrics_fmiqa.SpipsRecipe` for SPIPS.
+        head: of SPIPS: a trained head or its file.
+        quality: of SPIPS: give the quality, 100 for equal images, in place of the distance.
+        layers: add a column for each tap's distance.
+        precision: as in :class:`~torchmetrics_fmiqa.FeatureComparator`.
+        device: that computes.
+        crop_border: pixels to cut off each side first.
+        match: for pairs of two sizes: ``"crop"`` or ``"resize"``.
+        to_rgb: convert grey and opaque RGBA images.
+        ref: name of the column of references.
+        dist: name of the column of images under test.
+
+    Raises:
+        ValueError: at the first use, for an unknown recipe or a head for another one.
+
+    >>> black, grey = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 90, np.uint8)
+    >>> score = ScorePairs("default")
+    >>> rows = score({"id": np.array([7, 8, 9]), "ref": [black] * 3, "dist": [black, grey, b"no image"]})
+    >>> rows["id"].tolist(), rows["score"][0], bool(rows["score"][1] > 0), rows["reason"][2][:37]
+    ([7, 8, 9], 0.0, True, 'cannot read the image of 8 bytes: it ')
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | SpipsRecipe | str | Path = "default",
+        *,
+        head: Head = None,
+        quality: bool = False,
+        layers: bool = False,
+        precision: Precision = "float32",
+        device: torch.device | str = "cpu",
+        crop_border: int = 0,
+        match: Match | None = None,
+        to_rgb: bool = False,
+        ref: str = "ref",
+        dist: str = "dist",
+    ) -> None:
+        self._arguments = (recipe, head, quality, layers, precision, device, crop_border, match, to_rgb, ref, dist)
+        if not isinstance(recipe, SpipsRecipe):
+            given = [name for name, value in (("head", head), ("quality", quality or None)) if value is not None]
+            if given:
+                raise ValueError(f"`{given[0]}` is for SPIPS: give a SpipsRecipe as recipe")
+        elif layers:
+            raise ValueError("`layers` is for the distances of a recipe; SPIPS has one score: leave it out")
+        self._recipe, self._head, self._quality, self._layers = recipe, head, quality, layers
+        self._precision: Precision = precision
+        self._device, self._options = torch.device(device), (crop_border, match, to_rgb)
+        self._ref, self._dist = ref, dist
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, self._arguments
+
+    @cached_property
+    def _loaded(self) -> tuple[PairScorer, str, str]:
+        """The scorer, the digest of what fixes its numbers, and the same in words."""
+        if isinstance(self._recipe, SpipsRecipe):
+            spips = SpipsScorer(self._recipe, self._head, precision=self._precision)
+            named = f"SPIPS, {self._head or 'fixed weights'}, {self._recipe.recipe}"
+            return FusedScorer(spips, self._quality), spips.identity, named
+        recipe = as_recipe(self._recipe)
+        comparator = FeatureComparator(recipe, precision=self._precision)
+        return DistanceScorer(comparator, self._layers), recipe.digest, repr(recipe)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the scores."""
+        return self._loaded[0].names
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns of numbers: the scores, and with ``layers`` each tap's."""
+        return self._loaded[0].columns
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the numbers depend on beside the images, in values that JSON has."""
+        crop_border, match, to_rgb = self._options
+        return {
+            "recipe": self._loaded[1],
+            "quality": self._quality,
+            "layers": self._layers,
+            "precision": self._precision,
+            "crop_border": crop_border,
+            "match": match,
+            "to_rgb": to_rgb,
+        }
+
+    @property
+    def measured_by(self) -> str:
+        """The recipe in words."""
+        return self._loaded[2]
+
+    def stream(self, pairs: Iterable[AnyPair]) -> Iterator[Scored[AnyPair]]:
+        """Score pairs in order, reading a few ahead."""
+        alone = self._device.type == "cpu"
+        results = score_pairs(self._loaded[0], pairs, self._device, *self._options, alone=alone)
+        while True:
+            with _one_thread(alone):
+                result = next(results, None)
+            if result is None:
+                return
+            yield result
+
+    def __call__(self, batch: Mapping[str, Column]) -> dict[str, Any]:
+        """Score a batch of rows.
+
+        Raises:
+            ValueError: for a batch without the columns of images, with columns of two lengths, or with a column that
+                has the name of a result.
+        """
+        columns = {name: _column(values) for name, values in batch.items()}
+        for name in (self._ref, self._dist):
+            if name not in columns:
+                raise ValueError(
+                    f"the batch has no column {name!r}; it has {', '.join(columns) or 'none'}: give `ref=`"
+                )
+        taken = sorted({*self.columns, *STATUS} & set(columns))
+        if taken:
+            raise ValueError(f"the batch has a column {taken[0]!r}, which is the name of a result: rename it")
+        count = len(columns[self._ref])
+        uneven = [name for name, values in columns.items() if len(values) != count]
+        if uneven:
+            raise ValueError(f"column {uneven[0]!r} has {len(columns[uneven[0]])} rows, and {self._ref!r} has {count}")
+        rows = (
+            _Row((image_of_cell(ref), image_of_cell(dist)))
+            for ref, dist in zip(columns[self._ref], columns[self._dist], strict=True)
+        )
+        scored = list(self.stream(rows))
+        images = {
+            name for name in (self._ref, self._dist) if not all(isinstance(v, (str, Path)) for v in columns[name])
+        }
+        kept = {
+            name: values if isinstance(values, np.ndarray) else _objects(values) for name, values in columns.items()
+        }
+        numbers = {name: [one.values.get(name, np.nan) for one in scored] for name in self.columns}
+        return {
+            **{name: values for name, values in kept.items() if name not in images},
+            **{name: np.array(values, dtype=np.float64) for name, values in numbers.items()},
+            "outside": np.array([one.outside for one in scored], dtype=np.float64),
+            "reason": _objects([one.error for one in scored]),
+        }
+
+
+def _rebuild(*arguments: Any) -> ScorePairs:
+    names = ("head", "quality", "layers", "precision", "device", "crop_border", "match", "to_rgb", "ref", "dist")
+    return ScorePairs(arguments[0], **dict(zip(names, arguments[1:], strict=True)))
+
+
+def _column(values: Column) -> Column:
+    """A column of a batch; the value of a single row as a column of one."""
+    if isinstance(values, (str, bytes, Path, int, float, np.generic)):
+        return [values]
+    return values if isinstance(values, np.ndarray) else list(values)
+
+
+def _objects(values: list[Any]) -> Any:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+@contextmanager
+def _one_thread(alone: bool) -> Iterator[None]:
+    """Compute by one thread of the CPU, and leave the process as it was."""
+    before = torch.get_num_threads()
+    if not alone or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
