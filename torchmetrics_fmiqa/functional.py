@@ -224,4 +224,5 @@ def spips(
     spips_recipe = recipe_for(recipe, head, low_level, semantic, **overrides)
     checked_parts = None if parts is None else check_parts(parts)
     scorer = _scorer(spips_recipe, _HashableHead(head), checked_parts, precision, tile_batch)
-    return reduce(scorer(preds, target, mask, data_range, crop_border, validate), reduction)
+    measured = scorer.comparator(preds, target, mask, data_range, crop_border, validate)[0]
+    return reduce(scorer.score(measured), reduction)

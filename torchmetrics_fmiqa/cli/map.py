@@ -11,6 +11,7 @@ import typer
 from torchmetrics_fmiqa.cli.console import out_console, plain, report_problems, show_notes, track_pairs
 from torchmetrics_fmiqa.cli.options import (
     CombineOption,
+    CropOption,
     DeviceOption,
     DistanceOption,
     MatchOption,
@@ -47,7 +48,7 @@ def draw_map(
     distance: DistanceOption = None,
     combine: CombineOption = None,
     suffix: SuffixOption = "",
-    crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
+    crop_border: CropOption = 0,
     match: MatchOption = None,
     to_rgb: RgbOption = False,
     device: DeviceOption = "cpu",

@@ -105,12 +105,8 @@ def symmetric_kl_map(preds: Tensor, target: Tensor, totals: TotalsPair | None = 
     """Each position's term of :func:`symmetric_kl` times the number of positions, ``(N, T)``, in [0, inf).
 
     With p and q the probabilities of a position, a channel's term is ``(p - q) (log p - log q) / 2``. The difference of
-    the logarithms is taken before the exponentials, so that it keeps its digits at small distances.
-
-    Args:
-        preds: ``(N, T, C)``.
-        target: likewise.
-        totals: what the softmax divides by, where these are not all of the positions.
+    the logarithms is taken before the exponentials, so that it keeps its digits at small distances. For the arguments
+    see :func:`jensen_shannon_map`.
 
     >>> one = torch.tensor([[[0.0], [1.0], [2.0]]])
     >>> symmetric_kl_map(one, one.flip(1)).round(decimals=4)

@@ -244,7 +244,7 @@ class SpipsMember:
         (name,), scorer = self.names, self.scorer
 
         def score(preds: Tensor, target: Tensor) -> Tensor:
-            return scorer(preds, target, validate=False)
+            return scorer.score(scorer.comparator(preds, target, validate=False)[0])
 
         return [_feature_metric(name, score, self.identities[name], scorer.comparator)]
 
