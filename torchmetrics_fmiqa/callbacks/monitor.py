@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from torchmetrics_fmiqa.arguments import truth, whole_number
+from torchmetrics_fmiqa.arguments import as_bool, whole_number
 from torchmetrics_fmiqa.callbacks.dataloader_evaluation import DataloaderEvaluation
 from torchmetrics_fmiqa.callbacks.distributed_samples import DistributedSamples, joined_samples, running_loaders
 from torchmetrics_fmiqa.callbacks.image_logging import WorstImageLogger
@@ -119,8 +119,8 @@ class ImageQualityMonitor(Callback):
         self.worst_side = whole_number(worst_side, "worst_side", 1)
         self.crop_border = whole_number(crop_border, "crop_border", 0)
         self.nan_strategy = check_nan_strategy(nan_strategy)
-        self.prog_bar = truth(prog_bar, "prog_bar")
-        maps = truth(maps, "maps")
+        self.prog_bar = as_bool(prog_bar, "prog_bar")
+        maps = as_bool(maps, "maps")
         # Logged name of each metric -> its direction.
         self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
         self._members = dict(self.metrics.items(keep_base=True, copy_state=False))

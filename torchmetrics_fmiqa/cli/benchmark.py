@@ -15,7 +15,7 @@ from rich.table import Table
 from torchmetrics_fmiqa.cli.console import (
     TerminalProgress,
     err_console,
-    going_on_in,
+    hint_to_resume,
     list_problems,
     one_line,
     out_console,
@@ -155,7 +155,7 @@ def benchmark(
     options = ScoreOptions(reading, changes, device=str(check_device(device)), batch=batch)
     panel = _panel(names, device, precision)
     try:
-        with going_on_in(out), TerminalProgress() as progress:
+        with hint_to_resume(out), TerminalProgress() as progress:
             output = Output(out, command, progress)
             if not isinstance(rated, RatedPairs):
                 chosen = benchmark_choices(rated, home, panel, options, settings, output)

@@ -15,7 +15,7 @@ from torchmetrics_fmiqa.cli import options
 from torchmetrics_fmiqa.cli.console import (
     TerminalProgress,
     err_console,
-    going_on_in,
+    hint_to_resume,
     out_console,
     plain,
     report_problems,
@@ -135,7 +135,7 @@ def fit(
     )
     if not config.validated and (leave_one_out or given(context, "folds")):
         raise ValueError("folds are held out of opinions and choices, and --graded has neither: leave out --folds")
-    with going_on_in(out), TerminalProgress() as progress:
+    with hint_to_resume(out), TerminalProgress() as progress:
         result = fit_images(config, out, this_command(), progress)
 
     from torchmetrics_fmiqa.fitting.compare import short_list

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances import DISTRIBUTION, DIVERGENCES, MAPS, Distance, instead_of, zsiqa
+from torchmetrics_fmiqa.distances import DISTRIBUTION, DIVERGENCES, MAPS, Distance, alternatives_to, zsiqa
 from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.network import Network
@@ -259,8 +259,10 @@ def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str
     weights = {}
     for name, (labels, _) in columns.items():
         if given is not None and set(given) != set(labels):
-            odd = sorted(set(given) ^ set(labels))
-            raise ValueError(f"`tap_weights` must name each tap once and no other; {odd[0]!r} is in only one of them")
+            unmatched = sorted(set(given) ^ set(labels))
+            raise ValueError(
+                f"`tap_weights` must name each tap once and no other; {unmatched[0]!r} is in only one of them"
+            )
         own = [1.0 if given is None else given[label] for label in labels]
         total = sum(own) if recipe.protocol == "fmiqa" else 1.0
         weights[name] = tuple(weight / total for weight in own)
@@ -274,5 +276,5 @@ def check_maskable(terms: Sequence[DistanceTerm]) -> None:
         if not term.has_map or term.protocol != "fmiqa":
             raise ValueError(
                 f"`mask` weighs positions, which {distance_name(term.distance)!r} does not keep: "
-                f"{instead_of(term.distance, term.protocol)}"
+                f"{alternatives_to(term.distance, term.protocol)}"
             )

@@ -153,8 +153,10 @@ class PiecewiseForward:
 
     @torch.no_grad()
     def _peak(self, rows: int) -> int:
-        return peak_bytes(partial(self._whole, torch.zeros(1, 3, rows, _NARROW, dtype=torch.float32, device="cpu")))
+        return peak_bytes(
+            partial(self._measure_at_once, torch.zeros(1, 3, rows, _NARROW, dtype=torch.float32, device="cpu"))
+        )
 
-    def _whole(self, images: Tensor) -> list[Tensor]:
+    def _measure_at_once(self, images: Tensor) -> list[Tensor]:
         sides = self._forward(images, images, None)
         return [term.measure(*sides) for term in self._terms]

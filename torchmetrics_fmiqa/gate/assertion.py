@@ -82,10 +82,10 @@ def assert_looks_like(
         raise AssertionError(f"{name} does not look as recorded: {error}") from None
     failed = [one for one in checks if one.exceeded]
     if failed:
-        raise AssertionError("\n".join(_told(one, known) for one in failed))
+        raise AssertionError("\n".join(_failure_text(one, known) for one in failed))
 
 
-def _told(failure: ImageCheck, known: Golden) -> str:
+def _failure_text(failure: ImageCheck, known: Golden) -> str:
     text = f"{failure.name} does not look as recorded: {failure.reason}"
     content = picture(failure)
     if SETTINGS.report is None or content is None:

@@ -21,7 +21,7 @@ from torchmetrics_fmiqa.gate.golden import IMAGES, Golden, GoldenImage, check_un
 from torchmetrics_fmiqa.gate.harmless import HARMLESS
 from torchmetrics_fmiqa.memory import memory_of_a_pair
 from torchmetrics_fmiqa.recipes import Recipe
-from torchmetrics_fmiqa.safe_write import make_folder, whole_file
+from torchmetrics_fmiqa.safe_write import atomic_write, make_folder
 
 #: What each difference is called in messages.
 TITLES = {
@@ -197,7 +197,7 @@ def store(golden: Golden, file: str, source: Path, floor: Differences) -> tuple[
     """Copy an image into a folder of golden results, byte for byte; gives its name and what is known of it."""
     target = golden.folder / IMAGES / file
     make_folder(target.parent)
-    with whole_file(target) as draft:
+    with atomic_write(target) as draft:
         shutil.copyfile(source, draft)
     return str(Path(file).with_suffix("")), GoldenImage(file, file_digest(target), floor)
 

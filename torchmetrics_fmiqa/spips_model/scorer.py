@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.data.opening import read_bytes
 from torchmetrics_fmiqa.features.building import copied_in_the_open
 from torchmetrics_fmiqa.features.weights import check_finite
@@ -67,7 +67,7 @@ class SpipsScorer:
                 "`parts`, or give a head",
                 stacklevel=3,
             )
-        self.comparator = FeatureComparator(recipe.profile, precision, grad_checkpointing, tile_batch)
+        self.comparator = FeatureComparator(recipe.statistics_request, precision, grad_checkpointing, tile_batch)
         self._copies: dict[tuple[torch.device, torch.dtype], SpipsHead] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SpipsScorer:
@@ -83,7 +83,7 @@ class SpipsScorer:
             return f"{self.recipe.digest} fixed {self.head.parts}"
         return f"{self.recipe.digest} {head_key(self.head)}"
 
-    def score(self, measured: Profiled) -> Tensor:
+    def score(self, measured: TapStatistics) -> Tensor:
         """Score the pairs that :attr:`comparator` measured: ``(N,)``, higher is worse, of the same dtype and device."""
         if isinstance(self.head, FixedHead):
             return self.head(measured)
