@@ -20,7 +20,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *DOCS.rglob("*.md")])
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PATH = re.compile(r"`((?:torchmetrics_fmiqa|benchmarks|tests|train|examples|docs)/[\w./-]*)")
+TOP = ("torchmetrics_fmiqa", "benchmarks", "tests", "train", "examples", "docs")
+PATH = re.compile(rf"`((?:{'|'.join(TOP)})/[\w./-]*)")
 
 
 def blocks(page: Path) -> list[str]:
@@ -65,13 +66,16 @@ def test_the_links_of_a_page_lead_somewhere() -> None:
                 assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}, which is not there"
 
 
-def test_the_paths_that_pages_name_are_there() -> None:
+def test_the_files_that_pages_name_are_there() -> None:
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for top in TOP for path in (ROOT / top).rglob("*.py")]
     for page in PAGES:
-        for path in re.findall(
-            r"`((?:torchmetrics_fmiqa|benchmarks|tests|train|examples|docs)/[\w./-]*)", page.read_text()
-        ):
+        text = page.read_text()
+        for path in PATH.findall(text):
             if not re.search("[A-Z]{3}", path):  # FAMILY, NAME: for the reader to fill in
                 assert (ROOT / path).exists(), f"{page.relative_to(ROOT)} names {path}, which is not there"
+        for name in re.findall(r"`([\w./-]+\.py)\b", text):
+            known = re.search("[A-Z]{3}", name) or any(file.endswith(f"/{name}") for file in files)
+            assert known, f"{page.relative_to(ROOT)} names {name}, which is not there"
 
 
 def test_the_reference_has_every_public_name() -> None:
