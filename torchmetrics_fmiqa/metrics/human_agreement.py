@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
 
 from torchmetrics_fmiqa.arguments import short_repr
-from torchmetrics_fmiqa.metrics.float64_state import StatefulMetric, whole_numbers
+from torchmetrics_fmiqa.metrics.synced_state import StatefulMetric, whole_numbers
 from torchmetrics_fmiqa.statistics import agreement
 
 _RESULTS = ("srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within_reference")

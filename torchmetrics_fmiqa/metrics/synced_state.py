@@ -1,4 +1,4 @@
-"""StatefulMetric: states that keep their digits, and gather where a rank has none."""
+"""StatefulMetric: states that keep their digits and sync over ranks, also from ranks that have none."""
 
 from __future__ import annotations
 
