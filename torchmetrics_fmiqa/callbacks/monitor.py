@@ -166,7 +166,7 @@ class ImageQualityMonitor(Callback):
         Raises:
             ValueError: if monitors log the same name, ranks differ in settings, or another trainer uses this monitor.
         """
-        if self._trainer_binding.take(trainer) and stage == "fit":
+        if self._trainer_binding.bind(trainer) and stage == "fit":
             self.best = {}  # the old values are from another training
         names = ("stages", "prefix", "every_n_epochs", "worst", "worst_by", "crop_border", "data_range", "nan_strategy")
         settings = {name: getattr(self, name) for name in names} | {"maps": self._drawer is not None}

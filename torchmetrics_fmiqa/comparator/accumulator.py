@@ -52,7 +52,7 @@ class Accumulator:
             values: what each term measured, ``(n, T)`` or ``(n,)``.
             target: the tokens of the targets at each tap, or what stands for them.
         """
-        weigh = Weigher(self.plan, portion, self.mask, self.images, self._grids)
+        weigh = TileWeights(self.plan, portion, self.mask, self.images, self._grids)
         for place, (term, value) in enumerate(zip(self.terms, values, strict=True)):
             tokens = target[term.taps[0]]
             if place in self._values:
@@ -90,7 +90,7 @@ class Accumulator:
         return torch.cat(list(parts)).view(tiles, count, -1).transpose(0, 1).reshape(count, -1)
 
 
-class Weigher:
+class TileWeights:
     """What each measured value counts for in its image's score, for one portion of tiles.
 
     Args:

@@ -220,12 +220,12 @@ class FeatureComparator:
         """What each term measures of tiles ``(K, 3, h, w)``, and the targets' tokens at each tap."""
         if pieces is not None:
             return self._piecewise(preds, target, dtype, pieces)
-        ours, theirs = self._forward(preds, target, dtype, cached)
+        preds_tokens, target_tokens = self._forward(preds, target, dtype, cached)
         differ, values = None if needs_grad(preds) else differing(preds, target), []
         for term in self._terms:
-            value = term.measure(ours, theirs)
+            value = term.measure(preds_tokens, target_tokens)
             values.append(value if differ is None else zero_where_equal(value, differ))
-        return values, theirs
+        return values, target_tokens
 
     def _pieces(self, plan: TilePlan, preds: Tensor) -> Pieces | None:
         return None if needs_grad(preds) else self._piecewise.pieces(plan)
@@ -264,7 +264,7 @@ class FeatureComparator:
                 data_range,
                 border,
                 validate,
-                None if references is None else references.pick(group),
+                None if references is None else references.select(group),
             )
             for group in groups
         ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator.accumulator import Weigher
+from torchmetrics_fmiqa.comparator.accumulator import TileWeights
 from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, Scoring
 from torchmetrics_fmiqa.distances import MAPS, alternatives_to
 from torchmetrics_fmiqa.distances.joint import Joint
@@ -121,7 +121,7 @@ class Canvas:
         """The distance of each image ``(N,)`` from its values in all portions of tiles."""
         total = self.images.new_zeros(self.images.shape[0])
         for values, portion in portions:
-            weigh = Weigher(self.plan, portion, self.mask, self.images, {})
+            weigh = TileWeights(self.plan, portion, self.mask, self.images, {})
             total = total + weigh.to_images((values * weigh.patches(grid)).sum(1))
         return total
 

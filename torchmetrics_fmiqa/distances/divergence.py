@@ -49,8 +49,9 @@ class Totals(NamedTuple):
 
     def chunk(self) -> tuple[Totals, Totals]:
         """Those of predictions, and of as many targets that follow them."""
-        (ours, theirs), (our, their) = self.top.chunk(2), self.total.chunk(2)
-        return Totals(ours, our, self.positions), Totals(theirs, their, self.positions)
+        sides = zip(self.top.chunk(2), self.total.chunk(2), strict=True)
+        preds, target = (Totals(top, total, self.positions) for top, total in sides)
+        return preds, target
 
 
 #: Totals of predictions and of targets.

@@ -149,7 +149,7 @@ class FeatureMetricCollection(MetricCollection):
                 continue
             if kept is not None:
                 batch = select_finite(kept, *batch)
-                known = None if references is None else references.pick(kept)
+                known = None if references is None else references.select(kept)
             with torch.no_grad():
                 measured = self._comparator([metric for _, metric in members])(
                     *batch, first.data_range, first.crop_border, first.validate, known
