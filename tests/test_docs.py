@@ -78,6 +78,11 @@ def test_the_files_that_pages_name_are_there() -> None:
             assert known, f"{page.relative_to(ROOT)} names {name}, which is not there"
 
 
+def test_no_line_of_a_page_is_taken_for_a_comment() -> None:
+    for page in PAGES:  # MyST leaves out what follows a % at the start of a line
+        assert not re.search(r"^ *% ", page.read_text(), re.MULTILINE), page.relative_to(ROOT)
+
+
 def test_the_reference_has_every_public_name() -> None:
     page = (DOCS / "reference" / "api.rst").read_text()
     for name in torchmetrics_fmiqa.__all__:
