@@ -109,7 +109,7 @@ class FeatureDistanceLoss(PairLoss):
             a patch. Borders are mirrored.
         tile_batch: tiles of preds, and as many of target, in a forward pass.
         validate: check the values of images too (on a GPU this waits for the device).
-        overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe` (``backbone=``, ``weights=``, ``distance=`` ...).
 
     Raises:
         ValueError: for invalid arguments, images or weights; the message names the value and the fix.
@@ -178,7 +178,7 @@ class SpipsLoss(PairLoss):
         random_shift: as in :class:`FeatureDistanceLoss`.
         tile_batch: as in :class:`FeatureDistanceLoss`.
         validate: as in :class:`FeatureDistanceLoss`.
-        overrides: fields of the recipe.
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe`.
 
     Raises:
         ValueError: for invalid arguments, images, weights or heads; the message names the value and the fix.

@@ -67,7 +67,7 @@ class ImageQualityMonitor(Callback):
             that are given as objects have a range of their own.
         nan_strategy: treatment of predictions with NaN or infinite values: ``"error"``, or ``"warn"`` or ``"ignore"``
             to leave them out and log ``<prefix>share_not_finite``.
-        cache_references: memory for features of references, such as ``"8GiB"``; ``None`` for no cache; see the guide.
+        cache_references: memory for features of references, such as ``"8GiB"``; ``None`` for no cache.
         cache_device: device that keeps these features.
         cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` is exact.
         reference_version: a text that names the current state of the references. With it, features are looked up by

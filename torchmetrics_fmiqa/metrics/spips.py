@@ -69,8 +69,8 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         validate: check the values of images too (on a GPU this waits for the device).
         nan_strategy: treatment of predictions with NaN or infinite values: ``"error"``, or ``"warn"`` or ``"ignore"``
             to leave them out.
-        kwargs: fields of the recipe to override (``backbone=``, ``weights=``, ``distance=`` ...) and options of
-            ``torchmetrics.Metric``.
+        kwargs: fields of :class:`~torchmetrics_fmiqa.Recipe` to override (``backbone=``, ``weights=`` ...),
+            and options of ``torchmetrics.Metric``.
 
     Raises:
         ValueError: for invalid arguments, images, weights or heads; the message names the value and the fix.
