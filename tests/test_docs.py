@@ -89,5 +89,14 @@ def test_the_reference_has_every_public_name() -> None:
         assert re.search(rf"^ +{name}$|data:: {name}$", page, re.MULTILINE), name
 
 
+def test_what_a_property_is_stands_before_no_colon() -> None:
+    # Sphinx takes what stands before the first colon for the type of the property.
+    public = [getattr(torchmetrics_fmiqa, name) for name in torchmetrics_fmiqa.__all__]
+    for kind in public:
+        for name, value in vars(kind).items() if isinstance(kind, type) else ():
+            if isinstance(value, property) and not name.startswith("_"):
+                assert ": " not in (value.__doc__ or "").splitlines()[0], f"{kind.__name__}.{name}"
+
+
 def test_the_readme_is_read_in_ninety_seconds() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120

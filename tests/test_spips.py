@@ -1306,7 +1306,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "reduction": ({"reduction": "median"}, "mean, sum, none"),
     "precision": ({"precision": "int8"}, "`precision` must be one of"),
     "typo": ({"distanse": "l2"}, "did you mean `distance`"),
-    "several": ({"distance": ["l2", "cosine"]}, "takes one `distance`"),
+    "several": ({"distance": ["l2", "cosine"]}, "take one `distance`"),
     "not_pointwise": ({"distance": "wasserstein"}, "'wasserstein'.*take distance='l2'"),
     "published": ({"protocol": "zsiqa", "distance": "l2"}, "fmiqa protocol"),
     "unknown_tap": ({"low_level": ["blocks.77"]}, "no module 'blocks.77'"),

@@ -395,11 +395,11 @@ def test_forward_passes_that_differ_cannot_be_shared() -> None:
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
-        ({"distance": ["l2", "cosine"]}, "takes one `distance`"),
+        ({"distance": ["l2", "cosine"]}, "take one `distance`"),
         ({"distance": {"symmetric_kl": 1, "jensen_shannon": 1}}, "'jensen_shannon.symmetric_kl' compares many"),
-        ({"distance": {"cosine": 1, "wasserstein": 1}}, "needs positions.*'wasserstein'.*take distance='l2'"),
-        ({"distance": "wasserstein"}, "needs positions.*'wasserstein'.*take distance='l2'"),
-        ({"distance": lambda one, other: one.mean((1, 2))}, "needs positions"),
+        ({"distance": {"cosine": 1, "wasserstein": 1}}, "need positions.*'wasserstein'.*take distance='l2'"),
+        ({"distance": "wasserstein"}, "need positions.*'wasserstein'.*take distance='l2'"),
+        ({"distance": lambda one, other: one.mean((1, 2))}, "need positions"),
         ({"distance": "l2", "protocol": "zsiqa"}, "by the fmiqa protocol"),
     ],
 )

@@ -173,7 +173,7 @@ class Recipe:
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Names of the scores: of each distance, or of the joint one."""
+        """Names of the scores, one for each distance, or that of the joint distance."""
         return tuple(map(distance_name, self.distances)) if self.joint is None else (self.joint.name,)
 
     @property
@@ -185,7 +185,7 @@ class Recipe:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The fields as plain values that are equal for equal recipes: a file is identified by its content.
+        """The fields as plain values that are equal for equal recipes. A file is identified by its content.
 
         Raises:
             ValueError: if ``weights`` is a file that does not exist.
