@@ -132,7 +132,8 @@ def trained_head(folder: Path, quick: bool) -> Iterator[tuple[str, Any]]:
         for name, value in load_file(path).items():
             yield f"fit/{path.relative_to(out)}/{name}", digest(value)
     for row in rows_of(out / "predictions.csv"):
-        yield f"fit/predictions/{Path(row.pop('dist')).name}", {key: row[key] for key in sorted(row) if key != "ref"}
+        name = Path(row.pop("dist")).name
+        yield f"fit/predictions/{name}", {key: row[key] for key in sorted(row) if key not in ("ref", "set")}
 
 
 # Distorted photographs, by the top-level names

@@ -34,7 +34,7 @@ ROOMS = (
     ("data",),
     ("statistics",),
     # Small helpers of all rooms.
-    ("arguments", "lazy_names", "yaml_text", "one_writer", "safe_write", "misuse", "locks"),
+    ("arguments", "lazy_names", "yaml_text", "one_writer", "safe_write", "misuse", "locks", "moved_modules"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -569,6 +569,13 @@ def test_autocast_reaches_the_backbone_of_the_loss_alone(name: str, dtype: torch
     assert float(value) == pytest.approx(float(exact), rel=0.05)
 
 
+def test_gradients_of_the_loss_reach_preds_only() -> None:
+    preds, target = (image.requires_grad_() for image in make_pair(1, 32, 32))
+    SpipsLoss(**VIT, head=vit_head())(preds, target).backward()  # the quality maps see the images themselves
+    assert preds.grad is not None
+    assert target.grad is None
+
+
 @pytest.mark.parametrize("name", ["fixed", "trained"])
 def test_half_images_are_raised(name: str) -> None:
     preds, target = (images.bfloat16() for images in batch())

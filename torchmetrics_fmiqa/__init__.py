@@ -5,9 +5,11 @@ Names are loaded at first use, so that importing the package is cheap.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from torchmetrics_fmiqa.lazy_names import lazy_names
+from torchmetrics_fmiqa.moved_modules import MovedModules
 
 __version__ = "0.2.0"
 
@@ -68,3 +70,6 @@ __getattr__ = lazy_names(__name__, _HOMES)
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+sys.meta_path.append(MovedModules())
