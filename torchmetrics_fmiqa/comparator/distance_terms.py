@@ -149,18 +149,18 @@ class DistanceTerm:
         Raises:
             ValueError: if a tap lacks the tokens that are asked for, or a callable gives something else than ``(n,)``.
         """
-        one, other = ([raised(side[tap]) for tap in self.taps] for side in (preds, target))
+        preds_taps, target_taps = ([raised(side[tap]) for tap in self.taps] for side in (preds, target))
         if len(self.taps) == 1:
-            self._check_tokens(one[0])
+            self._check_tokens(preds_taps[0])
         if self.protocol == "zsiqa":
             name = str(self.distance)
-            return zsiqa.PER_TAP[name](one[0], other[0]) if name in zsiqa.PER_TAP else zsiqa.STACKED[name](one, other)
-        if self.tokens == "summary":
-            pair = (one[0].summary(), other[0].summary())
-        else:
-            pair = (one[0].select(self.tokens), other[0].select(self.tokens))
+            if name in zsiqa.STACKED:
+                return zsiqa.STACKED[name](preds_taps, target_taps)
+            return zsiqa.PER_TAP[name](preds_taps[0], target_taps[0])
+        sides = preds_taps[0], target_taps[0]
+        pair = [side.summary() if self.tokens == "summary" else side.select(self.tokens) for side in sides]
         if callable(self.distance):
-            return _checked(self.distance(*pair), self.distance, one[0].values.shape[0])
+            return _checked(self.distance(*pair), self.distance, len(sides[0].values))
         return {**DISTRIBUTION, **MAPS}[self.distance](*pair)
 
     def _check_tokens(self, found: Tokens) -> None:

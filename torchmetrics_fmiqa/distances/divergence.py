@@ -117,15 +117,15 @@ def symmetric_kl_map(preds: Tensor, target: Tensor, totals: TotalsPair | None = 
 
 
 def _symmetric_kl(dim: int, preds: Tensor, target: Tensor, *totals: Tensor) -> Tensor:
-    (one, log_sum), (other, their_log_sum) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
-    return 0.5 * (one - other) * ((preds - target) - (log_sum - their_log_sum))
+    (p, log_sum), (q, target_log_sum) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
+    return 0.5 * (p - q) * ((preds - target) - (log_sum - target_log_sum))
 
 
 def _jensen_shannon(dim: int, preds: Tensor, target: Tensor, *totals: Tensor) -> Tensor:
-    (one, _), (other, _) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
-    both = one + other
+    (p, _), (q, _) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
+    both = p + q
     # Just below 1, where the slope is infinite; and 0 where both probabilities are.
-    ratio = ((one - other).abs() / both.clamp(min=_NOTHING)).clamp(max=1 - torch.finfo(both.dtype).eps / 2)
+    ratio = ((p - q).abs() / both.clamp(min=_NOTHING)).clamp(max=1 - torch.finfo(both.dtype).eps / 2)
     return 0.25 * both * ((1 + ratio) * ratio.log1p() + (1 - ratio) * (-ratio).log1p())
 
 

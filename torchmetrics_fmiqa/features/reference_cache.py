@@ -115,8 +115,8 @@ class ReferenceCache:
 
     def add(self, key: Hashable, features: Sequence[Tensor]) -> None:
         """Note a tile's features, one ``(T, C)`` a tap, and keep a copy of them where the budget allows."""
-        dtypes = [self.dtype or one.dtype for one in features]
-        size = sum(one.numel() * dtype.itemsize for one, dtype in zip(features, dtypes, strict=True))
+        dtypes = [self.dtype or values.dtype for values in features]
+        size = sum(values.numel() * dtype.itemsize for values, dtype in zip(features, dtypes, strict=True))
         with self._lock:
             self._seen[key] = size
             if self.full or key in self._kept:
@@ -126,7 +126,7 @@ class ReferenceCache:
                 return
             self.size += size
             pairs = zip(features, dtypes, strict=True)
-            self._kept[key] = tuple(one.to(self.device, dtype, copy=True) for one, dtype in pairs)
+            self._kept[key] = tuple(values.to(self.device, dtype, copy=True) for values, dtype in pairs)
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,9 @@ def floor_of(golden: Golden, image: Tensor, repeats: Iterable[Tensor] = ()) -> D
     changed = [change(image) for name in golden.harmless for change in HARMLESS[name]]
     measured = [measure(comparator, other, image)[0] for other in changed]
     measured += [compare(comparator, other, image, golden.shift)[0] for other in repeats]
-    return Differences(**{name: max((getattr(one, name) for one in measured), default=0.0) for name in NAMES})
+    return Differences(
+        **{name: max((getattr(difference, name) for difference in measured), default=0.0) for name in NAMES}
+    )
 
 
 def record(
@@ -227,9 +229,13 @@ def check(golden: Golden, outputs: Path, progress: Callable[[list[Pair]], Iterab
         progress: shows the pairs as they are taken.
     """
     pairs, problems, notes = find_pairs(golden.folder / IMAGES, outputs)
-    extra = [one for one in problems if str(Path(one.name)).startswith(str(outputs)) and "has no partner" in one.reason]
-    problems = [one for one in problems if one not in extra]
-    notes += [f"{one.name} has no golden image: it was not checked" for one in extra]
+    extra = [
+        problem
+        for problem in problems
+        if str(Path(problem.name)).startswith(str(outputs)) and "has no partner" in problem.reason
+    ]
+    problems = [problem for problem in problems if problem not in extra]
+    notes += [f"{problem.name} has no golden image: it was not checked" for problem in extra]
     problems += [
         Problem(name, f"the golden image {str(golden.path(image))!r} is missing: bring it back, or record anew")
         for name, image in golden.images.items()
