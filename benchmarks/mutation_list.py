@@ -98,7 +98,7 @@ MUTATIONS = (
     Mutation("information counts even places as nothing", "comparator/preprocess.py", "_LEAST = 0.5", "_LEAST = 0.0", ("information", "embedded_recipe", "metric")),
     Mutation("a map changes its mean when stretched", "features/tiles.py", "return rows.T @ values @ cols", "return rows.T @ values @ cols * 1.01", ("recipes", "metric", "tiles", "quality_maps")),
     Mutation("a repeated tap is accepted", "features/network.py", "if repeated:", "if False:", ("backbone", "recipes")),
-    Mutation("in-place layers rewrite features", "features/builders.py", "module.inplace = False", "module.inplace = True", ("backbone", "families", "embedded", "metric")),
+    Mutation("taps that a later layer overwrites are not copied", "features/backbone.py", "if not overwritten:", "if True:", ("overwritten_taps", "backbone")),
     Mutation("the frozen network asks for gradients", "features/builders.py", "net.eval().requires_grad_(False)", "net.eval()", ("backbone", "loss", "metric")),
     Mutation("the frozen network stays in training mode", "features/builders.py", "net.eval().requires_grad_(False)", "net.requires_grad_(False)", ("backbone", "families", "loss", "metric")),
     Mutation("a user's network is shared, not copied", "features/builders.py", "_freeze(copy.deepcopy(module).cpu())", "_freeze(module)", ("backbone", "metric", "loss")),
@@ -154,7 +154,7 @@ MUTATIONS = (
     Mutation("the fit is not in the opinion's units", "statistics/logistic.py", "fitted = logistic_curve(u, curve) * scale_y + y.mean()", "fitted = logistic_curve(u, curve) * scale_y", _STATISTICS),
     Mutation("the worst type is the best", "statistics/summary.py", "worst_type=min(known", "worst_type=max(known", _STATISTICS),
     # scoring, pooling and SPIPS
-    Mutation("a pair that fails takes its group along", "scoring.py", "if table is None and len(group) > 1:  #", "if False:  #", _SCORING),
+    Mutation("a pair that fails takes its group along", "scoring.py", "if table is None and len(group) > 1:  #", "if False:  #", ("memory", *_SCORING)),
     Mutation("scores come with another pair's name", "scoring.py", "for loaded, row in zip(group, table, strict=True):", "for loaded, row in zip(reversed(group), table, strict=True):", _SCORING),
     Mutation("the columns of several distances swap", "scoring.py", "scores = list(measured.scores().values())", "scores = list(measured.scores().values())[::-1]", _SCORING),
     Mutation("the border of a pair is ignored", "scoring.py", "self._comparator(preds, target, crop_border=crop_border)", "self._comparator(preds, target)", _SCORING),

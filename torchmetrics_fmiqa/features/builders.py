@@ -89,7 +89,7 @@ def build_network(backbone: str | UserModule, weights: str) -> nn.Module:
 def _freeze(net: nn.Module) -> nn.Module:
     net.eval().requires_grad_(False)
     for module in net.modules():
-        if hasattr(module, "inplace"):  # an in-place ReLU after a tap would overwrite its features
+        if hasattr(module, "inplace"):  # an in-place ReLU after a tap would cost a copy of its features
             module.inplace = False  # type: ignore[assignment]
     return net
 

@@ -25,7 +25,7 @@ _EMBEDDED = {"taps": (0, 1)}
 _NAMED: dict[str, dict[str, Any]] = {
     "default": _EMBEDDED,
     "embedded": _EMBEDDED,
-    "squeezenet": {"taps": "all", "distance": "cosine"},
+    "squeezenet": {"taps": ("features.4", "features.6")},
 }
 
 
