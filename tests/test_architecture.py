@@ -20,7 +20,7 @@ ROOMS = (
     ("__main__",),
     ("cli",),
     ("fitting",),
-    ("callbacks", "gate"),
+    ("callbacks", "comparison", "gate"),
     ("benchmark",),
     ("metrics", "losses"),
     ("functional",),

@@ -211,7 +211,7 @@ class Reader(HTMLParser):
         if tag not in self.VOID:
             self.open.append(tag)
         if tag == "table":
-            self._rows = self.tables.setdefault(str(dict(attrs)["id"]).removesuffix("-table"), [])
+            self._rows = self.tables.setdefault(str(dict(attrs).get("id")).removesuffix("-table"), [])
         elif tag == "tr":
             self._rows.append([])
         elif tag in ("th", "td"):

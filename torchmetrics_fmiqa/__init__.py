@@ -16,6 +16,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.callbacks.monitor import ImageQualityMonitor
     from torchmetrics_fmiqa.comparator import FeatureComparator
+    from torchmetrics_fmiqa.comparison.compare_methods import compare
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
     from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map, spips
     from torchmetrics_fmiqa.losses import FeatureDistanceLoss, SpipsLoss
@@ -36,6 +37,7 @@ _HOMES = {
     "SpipsLoss": "losses",
     "ImageQualityMonitor": "callbacks.monitor",
     "FeatureComparator": "comparator",
+    "compare": "comparison.compare_methods",
     "Recipe": "recipes",
     "SpipsRecipe": "spips_model.recipe",
     "RECIPES": "recipes",
@@ -59,6 +61,7 @@ __all__ = [
     "SpipsLoss",
     "SpipsRecipe",
     "WeightsUnavailableError",
+    "compare",
     "feature_distance",
     "feature_distance_map",
     "spips",

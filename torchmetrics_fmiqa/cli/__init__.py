@@ -1,4 +1,4 @@
-"""The command line: ``fmiqa score | map | benchmark | fit | fuse | gate | recipes``."""
+"""The command line: ``fmiqa score | map | compare | benchmark | fit | fuse | gate | recipes``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from torchmetrics_fmiqa.cli.benchmark import benchmark as _benchmark
 from torchmetrics_fmiqa.cli.command import Command, Group
+from torchmetrics_fmiqa.cli.compare import compare as _compare
 from torchmetrics_fmiqa.cli.console import discard, err_console, one_line, prepare_streams
 from torchmetrics_fmiqa.cli.fit import fit as _fit
 from torchmetrics_fmiqa.cli.fuse import fuse as _fuse
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command(name="score", cls=Command)(_score)
 app.command(name="map", cls=Command)(_map)
+app.command(name="compare", cls=Command)(_compare)
 app.command(name="benchmark", cls=Command)(_benchmark)
 app.command(name="fit", cls=Command)(_fit)
 app.command(name="fuse", cls=Command)(_fuse)

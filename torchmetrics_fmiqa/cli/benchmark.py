@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +13,8 @@ from rich.table import Table
 
 from torchmetrics_fmiqa.cli.console import (
     TerminalProgress,
-    err_console,
     hint_to_resume,
     list_problems,
-    one_line,
     out_console,
     plain,
     report_problems,
@@ -33,13 +30,13 @@ from torchmetrics_fmiqa.cli.options import (
     RgbOption,
     check_device,
     check_match,
+    load_panel,
     split_names,
 )
 from torchmetrics_fmiqa.cli.sources import ImageSource, read_source, refuse_ignored
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
-    from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
     from torchmetrics_fmiqa.benchmark.study import Study
     from torchmetrics_fmiqa.data.pairs import Problem
 
@@ -153,7 +150,7 @@ def benchmark(
     rated, home = read_source(context, ImageSource(pairs, data, data_option, root, opinion, opinion_is))
     reading = Reading(check_match(match), max_side, crop_border, to_rgb)
     options = ScoreOptions(reading, changes, device=str(check_device(device)), batch=batch)
-    panel = _panel(names, device, precision)
+    panel = load_panel(names, device, precision)
     try:
         with hint_to_resume(out), TerminalProgress() as progress:
             output = Output(out, command, progress)
@@ -168,23 +165,6 @@ def benchmark(
         _show(study, out)
     else:
         _show_choices(chosen, out)
-
-
-def _panel(names: Sequence[str], device: str, precision: str) -> Panel:
-    from torchmetrics_fmiqa.benchmark.metrics.baselines import baseline_names, baselines
-    from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
-    from torchmetrics_fmiqa.benchmark.metrics.spec import parse_metrics
-
-    specs = parse_metrics(names, (*baseline_names(), "lpips-alex"))
-    with err_console.status("loading metrics ..."):
-        metrics, skipped = baselines([spec for spec in specs.values() if isinstance(spec, str)], device)
-        features = {name: spec for name, spec in specs.items() if not isinstance(spec, str)}
-        panel = Panel(features, metrics, precision)  # type: ignore[arg-type]
-    panel.skipped += skipped
-    for metric in panel.skipped:
-        reason = f"[yellow]without {plain(metric.name)}:[/] {one_line(metric.reason)}"
-        err_console.print(reason, soft_wrap=True, highlight=False)
-    return panel
 
 
 def _show(study: Study, out: Path) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from torchmetrics_fmiqa.cli.console import err_console, plain
+from torchmetrics_fmiqa.cli.console import err_console, one_line, plain
 from torchmetrics_fmiqa.yaml_text import read_fields
 
 if TYPE_CHECKING:
+    from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.data.images import Match
     from torchmetrics_fmiqa.recipes import Recipe
@@ -167,6 +168,18 @@ def load_spips(
     with err_console.status("loading SPIPS ..."):
         recipe = as_spips_recipe(name, low_level, semantic, **fields)
         return SpipsScorer(recipe, head, precision=precision)  # type: ignore[arg-type]
+
+
+def load_panel(names: Sequence[str], device: str, precision: str) -> Panel:
+    """Load the metrics of a benchmark or a comparison, and print those that cannot run here."""
+    from torchmetrics_fmiqa.benchmark.metrics.read_panel import read_panel
+
+    with err_console.status("loading metrics ..."):
+        panel = read_panel(names, device, precision)  # type: ignore[arg-type]
+    for metric in panel.skipped:
+        reason = f"[yellow]without {plain(metric.name)}:[/] {one_line(metric.reason)}"
+        err_console.print(reason, soft_wrap=True, highlight=False)
+    return panel
 
 
 def read_taps(option: str, text: str | None) -> tuple[str | int, ...] | None:

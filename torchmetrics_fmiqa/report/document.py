@@ -43,7 +43,7 @@ class Cell:
         text: what is read.
         value: what it is sorted by, in full precision; ``None`` to sort by the text, NaN to come last.
         shade: how dark its ground is, in [0, 1].
-        mark: ``"win"``, ``"loss"`` or ``"best"``: its looks.
+        mark: ``"win"``, ``"loss"``, ``"best"``, ``"second"`` or ``"tied"``, or several with spaces between: its looks.
         note: more about it, on hover.
         drawing: a drawing that follows the text in HTML.
         fine: the text with more digits, which a Markdown page prints instead: it cannot be sorted or pointed at.
@@ -144,6 +144,59 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
+class Version:
+    """A version of an image: the reference, or what a method made of it.
+
+    Args:
+        name: the method's, or that it is the reference.
+        uri: address of the picture: data, or a file beside the page.
+        scores: the version's, as many as the viewer has metrics; none for the reference.
+        heat: address of a map that is laid over the picture; empty for none.
+    """
+
+    name: str
+    uri: str
+    scores: Sequence[Cell] = ()
+    heat: str = ""
+
+
+@dataclass(frozen=True)
+class ViewedImage:
+    """One image in the viewer.
+
+    Args:
+        name: of the image.
+        group: heading under which the image is listed.
+        caption: why it is shown, and what of it.
+        size: width and height of all versions, in pixels.
+        versions: the reference first.
+    """
+
+    name: str
+    group: str
+    caption: Text
+    size: tuple[int, int]
+    versions: Sequence[Version]
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Versions of images to look at side by side, under a slider, and in turn; without the script, as still pictures.
+
+    Args:
+        images: at least one; all have the same versions.
+        metrics: what the versions' scores are.
+        chosen: the two versions that are compared at first, by their places.
+        heat: what the maps mean; empty where there are none.
+    """
+
+    images: Sequence[ViewedImage]
+    metrics: Sequence[str]
+    chosen: tuple[int, int]
+    heat: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the report.
 
@@ -158,6 +211,7 @@ class Section:
         lists: headed lists of names and what is to say of each. One without items is left out.
         scatter: a drawing that the reader can change.
         exhibits: pictures.
+        viewer: pictures of several versions of each image.
         command: a command to show.
     """
 
@@ -171,6 +225,7 @@ class Section:
     lists: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
     scatter: Scatter | None = None
     exhibits: Sequence[Exhibit] = ()
+    viewer: Viewer | None = None
     command: str = ""
 
 

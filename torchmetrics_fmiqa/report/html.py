@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from torchmetrics_fmiqa.report.document import Name, Report, Text
+from torchmetrics_fmiqa.report.document import Name, Report, Section, Text
 
 #: Folder of the pages' templates, styles and scripts.
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +30,7 @@ def environment() -> Any:
 
 
 def render_html(report: Report) -> str:
-    """Print a report as one HTML page that needs no network and no other file.
+    """Print a report as one HTML page that needs no network, and no other file than the pictures that it names.
 
     Whatever comes from outside is escaped, and the page lets no script run but its own.
 
@@ -46,15 +46,28 @@ def render_html(report: Report) -> str:
     """
     page_environment = environment()
     page_environment.filters.update(words=_words, breakable=_breakable)
-    script = Markup((TEMPLATES / "script.js").read_text(encoding="utf-8"))
+    viewed = any(section.viewer for section in report.sections)
+    script = _read("script.js", *["viewer.js"] * viewed)
+    # Pictures beside a page that is opened as a file are `file:`, and on a server they are the page's own.
+    pictures = "data: 'self' file:" if any(map(_names_files, report.sections)) else "data:"
     page: str = page_environment.get_template("report.html.j2").render(
         report=report,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        style=_read("style.css", *["viewer.css"] * viewed),
         script=script,
+        pictures=Markup(pictures),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
     # Names of files need not be Unicode; such a page could not be written.
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _read(*names: str) -> Markup:
+    return Markup("\n").join(Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in names)
+
+
+def _names_files(section: Section) -> bool:
+    images = section.viewer.images if section.viewer else ()
+    return any(not version.uri.startswith("data:") for image in images for version in image.versions)
 
 
 def _breakable(name: str) -> Markup:

@@ -30,7 +30,11 @@ def render_markdown(report: Report) -> str:
         code(report.command),
         "".join(f"**{escaped(part)}**" if isinstance(part, Name) else escaped(part) for part in report.headline),
         "\n".join(f"- {label}: {_text(words)}" for label, words in report.facts),
-        *(_section(section) for section in report.sections if not section.scatter and not section.exhibits),
+        *(
+            _section(section)
+            for section in report.sections
+            if not (section.scatter or section.exhibits or section.viewer)
+        ),
     ]
     # Names of files need not be Unicode; such a page could not be written.
     return "\n\n".join(filter(None, parts)).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"

@@ -127,10 +127,13 @@ def frame(y_axis: Sequence[float], box: tuple[float, float, float, float], most:
     """Level lines with their numbers, in a box of left, right, bottom and top."""
     x0, x1, y0, y1 = box
     lines = Markup("")
-    for tick in ticks(y_axis[0], y_axis[1], most):
+    levels = ticks(y_axis[0], y_axis[1], most)
+    # Two digits, and more where the levels would read the same.
+    digits = 2 if len(levels) < 2 else max(2, -math.floor(math.log10(levels[1] - levels[0]) + 1e-9))
+    for tick in levels:
         y = scale([tick], y_axis, y0, y1)[0]
         lines += Markup('<line class="rule" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(x0, x1, y, y)
-        lines += label(x0 - 6, y + 4, number(tick, 2) if abs(tick) <= 1 else shortest(tick), "end")
+        lines += label(x0 - 6, y + 4, number(tick, digits) if abs(tick) <= 1 else shortest(tick), "end")
     return lines
 
 
@@ -159,7 +162,16 @@ class _Box(NamedTuple):
         )
 
 
-def named_points(title: str, names: Sequence[str], xs: Sequence[float], ys: Sequence[float], across: str) -> Markup:
+def named_points(
+    title: str,
+    names: Sequence[str],
+    xs: Sequence[float],
+    ys: Sequence[float],
+    across: str,
+    up: str = "",
+    x_limits: Sequence[Sequence[float]] = (),
+    y_limits: Sequence[Sequence[float]] = (),
+) -> Markup:
     """Points with a name each, written where it hides nothing; a name that finds no such place shows on hover.
 
     Args:
@@ -168,18 +180,69 @@ def named_points(title: str, names: Sequence[str], xs: Sequence[float], ys: Sequ
         xs: ``(n,)`` values across.
         ys: ``(n,)`` values upwards.
         across: what ``xs`` are.
+        up: what ``ys`` are, where the title does not tell.
+        x_limits: ``(n, 2)`` intervals of ``xs``; ends that are NaN are left out. Without them none are drawn.
+        y_limits: likewise of ``ys``.
     """
     x0, x1, y0, y1 = _BOX
-    x_axis, y_axis = padded(min(xs), max(xs), 0.1), padded(min(ys), max(ys), 0.12)
+    x_axis, y_axis = (_axis(*every) for every in ((xs, x_limits, 0.1), (ys, y_limits, 0.12)))
     parts = [frame(y_axis, _BOX)]
     parts += [label(scale([tick], x_axis, x0, x1)[0], y0 + 18, shortest(tick)) for tick in ticks(*x_axis)]
     parts.append(label((x0 + x1) / 2, y0 + 36, across, kind="soft"))
+    parts += [label(x0, y1 - 2, up, "start", "soft")] * bool(up)
     points = list(zip(scale(xs, x_axis, x0, x1), scale(ys, y_axis, y0, y1), strict=True))
+    whisker = Markup('<line class="whisker" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>')
+    for (_, y), limits in zip(points, x_limits, strict=False):
+        parts += [whisker.format(*scale(limits, x_axis, x0, x1), y, y)] * all(map(math.isfinite, limits))
+    for (x, _), limits in zip(points, y_limits, strict=False):
+        parts += [whisker.format(x, x, *scale(limits, y_axis, y0, y1))] * all(map(math.isfinite, limits))
     words = [f"{name}: {amount(x)}, {number(y)}" for name, x, y in zip(names, xs, ys, strict=True)]
     dot = Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
-    parts += [dot.format(x, y, _DOT, title) for (x, y), title in zip(points, words, strict=True)]
+    parts += [dot.format(x, y, _DOT, text) for (x, y), text in zip(points, words, strict=True)]
     parts += _labels(points, names)
     return svg(title, "; ".join(words), parts, _SIZE)
+
+
+def _axis(values: Sequence[float], limits: Sequence[Sequence[float]], air: float) -> tuple[float, float]:
+    """A range that holds values and the ends of their intervals."""
+    every = [*values, *(end for pair in limits for end in pair if math.isfinite(end))]
+    return padded(min(every), max(every), air)
+
+
+#: Bars of :func:`sorted_bars`; of more values quantiles are drawn.
+MOST_BARS = 200
+
+
+def sorted_bars(title: str, words: str, values: Sequence[float], names: Sequence[str]) -> Markup:
+    """Values from the greatest to the least, as bars from zero; of more than :data:`MOST_BARS` their quantiles.
+
+    Args:
+        title: what is drawn.
+        words: the same for those who cannot see it.
+        values: ``(n,)`` finite values, at least one.
+        names: of the values, told on hover.
+
+    >>> sorted_bars("t", "w", [0.5, -0.25, 1.0], "abc").count('class="won"')
+    2
+    """
+    box = (46, 356, 170, 10)
+    order = np.argsort(-np.asarray(values, dtype=np.float64), kind="stable")
+    shown = np.asarray(values, dtype=np.float64)[order]
+    told = [f"{names[place]}: {amount(values[place])}" for place in order]
+    if len(shown) > MOST_BARS:
+        shown, told = np.quantile(shown, np.linspace(1, 0, MOST_BARS)), [""] * MOST_BARS
+    axis = padded(min(0.0, float(shown[-1])), max(0.0, float(shown[0])))
+    width = (box[1] - box[0]) / len(shown)
+    zero, *tops = scale([0.0, *map(float, shown)], axis, box[2], box[3])
+    rect = Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" y="{:.1f}" height="{:.1f}"><title>{}</title></rect>')
+    bars = [
+        rect.format(
+            "won" if top < zero else "lost", box[0] + place * width, width * 0.9, min(top, zero), abs(top - zero), name
+        )
+        for place, (top, name) in enumerate(zip(tops, told, strict=True))
+    ]
+    line = Markup('<line class="zero" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(box[0], box[1], zero, zero)
+    return svg(title, words, [frame(axis, box), *bars, line], (360, 180))
 
 
 def _width(name: str) -> float:

@@ -70,6 +70,8 @@ class Panel:
         for name in self.names:
             if self.names.count(name) > 1:
                 raise ValueError(f"two metrics are called {name!r}")
+        #: The metrics in the order that they were given in, where that is known.
+        self.order = self.names
 
     @property
     def _members(self) -> list[Member]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
 from torchmetrics_fmiqa.report.document import Exhibit, Name, Picture, Section, Text
 from torchmetrics_fmiqa.report.numbers import amount, signed
+from torchmetrics_fmiqa.report.panels import coloured, data_uri, webp
 
 #: Bytes that all pictures together may take without loss; beyond, they are compressed.
 MOST_BYTES = 3_000_000
@@ -38,9 +38,9 @@ def gallery_section(study: Study) -> Section:
         _check(item.reference, item.case.ref)
         _check(item.distorted, item.case.dist)
     pictures = [picture for item in study.gallery for picture in (item.reference, item.distorted)]
-    coded = [_webp(picture, lossless=True) for picture in pictures]
+    coded = [webp(picture) for picture in pictures]
     if sum(map(len, coded)) > MOST_BYTES:
-        coded = [_webp(picture, lossless=False) for picture in pictures]
+        coded = [webp(picture, lossless=False) for picture in pictures]
         how.append(("To keep this page small the pictures are compressed (WebP, quality 90).",))
     better = study.analysis.opinion_higher_is_better
     exhibits = [
@@ -53,12 +53,13 @@ def gallery_section(study: Study) -> Section:
 def _exhibit(item: GalleryItem, reference: bytes, distorted: bytes, hottest: float, better: bool) -> Exhibit:
     case = item.case
     pictures = [
-        Picture(_uri(reference), f"The reference {case.ref}", "reference"),
-        Picture(_uri(distorted), f"The image under test {case.dist}", "under test"),
+        Picture(data_uri(reference, "image/webp"), f"The reference {case.ref}", "reference"),
+        Picture(data_uri(distorted, "image/webp"), f"The image under test {case.dist}", "under test"),
     ]
     if item.heat is not None:
-        heat = _webp(_coloured(item.heat, hottest), lossless=True)
-        pictures.append(Picture(_uri(heat), "Where the metric sees a difference", "map"))
+        colours = coloured(torch.from_numpy(np.ascontiguousarray(item.heat)), hottest)
+        heat = webp(colours.permute(1, 2, 0).numpy())
+        pictures.append(Picture(data_uri(heat, "image/webp"), "Where the metric sees a difference", "map"))
     kind = f", type {case.type}" if case.type else ""
     people = "better" if (case.opinion > case.predicted) == better else "less"
     words = f"opinion {amount(case.opinion)}, predicted {amount(case.predicted)} (z\u00a0{signed(case.z, 1)})."
@@ -75,24 +76,3 @@ def _hottest(gallery: Sequence[GalleryItem]) -> float:
         if item.heat is not None and not np.isfinite(item.heat).all():
             raise ValueError(f"the map of {item.case.dist!r} has values that are not finite")
     return max((float(item.heat.max()) for item in gallery if item.heat is not None), default=0.0)
-
-
-def _coloured(heat: npt.NDArray[np.float32], hottest: float) -> npt.NDArray[np.uint8]:
-    import torch
-    from kornia.color import ColorMap, apply_colormap
-
-    shades = torch.from_numpy(np.ascontiguousarray(heat, dtype=np.float32) / max(hottest, 1e-12))[None, None]
-    coloured = apply_colormap((shades * 255).round().to(torch.uint8), ColorMap("plasma", 256))[0]
-    return np.asarray((coloured * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
-
-
-def _webp(picture: npt.NDArray[np.uint8], lossless: bool) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "WEBP", lossless=lossless, quality=90, method=2)
-    return file.getvalue()
-
-
-def _uri(data: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")

@@ -1,7 +1,7 @@
 "use strict";
 
 // Tables: a click on a head sorts by what the cells hold in full precision; what is not known comes last.
-for (const table of document.querySelectorAll("main table")) {
+for (const table of document.querySelectorAll("main table[id]")) {
   const body = table.tBodies[0];
   const key = (row, place) => {
     const cell = row.cells[place];

@@ -1,0 +1,52 @@
+"""The means of a comparison as tables print them: which is best, which second, and which are tied with the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from torchmetrics_fmiqa.comparison.scores import MethodScores
+from torchmetrics_fmiqa.comparison.wording import best_method, decimals
+from torchmetrics_fmiqa.report.numbers import number, span
+from torchmetrics_fmiqa.statistics.paired import PairedStatistics
+
+
+@dataclass(frozen=True)
+class MeanCell:
+    """A method's mean by a metric, as it is printed.
+
+    Args:
+        mean: the number, ``"—"`` where there is none.
+        interval: its interval in brackets, or nothing.
+        place: 1 for the best mean, 2 for the second, 0 for the others.
+        tied: whether it is not the best and the difference from the best is not settled.
+    """
+
+    mean: str
+    interval: str
+    place: int
+    tied: bool
+
+
+def mean_cells(scores: MethodScores, statistics: PairedStatistics) -> list[list[MeanCell]]:
+    """The table of means: a row for each method, a cell for each metric."""
+    found, columns = statistics, []
+    for k, metric in enumerate(scores.metrics):
+        means = found.mean[:, k] if metric in scores.qualities else -found.mean[:, k]
+        digits, best = decimals(found.mean[:, k]), best_method(scores, found, k)
+        # Equal means share a place; a mean that is not known has none.
+        ordered = np.unique(means[np.isfinite(means)])[::-1]
+        cells = []
+        for row, mean in enumerate(found.mean[:, k]):
+            place = 1 + int(np.searchsorted(-ordered, -means[row])) if np.isfinite(mean) else 0
+            cells.append(
+                MeanCell(
+                    number(float(mean), digits),
+                    span(float(found.low[row, k]), float(found.high[row, k]), digits),
+                    place if place <= 2 else 0,
+                    best is not None and place > 1 and int(found.settled[best, row, k]) == 0,
+                )
+            )
+        columns.append(cells)
+    return [list(row) for row in zip(*columns, strict=True)]

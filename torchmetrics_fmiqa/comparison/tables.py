@@ -1,0 +1,169 @@
+"""The tables of a comparison: Markdown and LaTeX to paste, CSV with every number, and the scores of each image."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torchmetrics_fmiqa.benchmark.scoring.score_files import write_parquet
+from torchmetrics_fmiqa.comparison.comparison import Comparison, Difference
+from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
+from torchmetrics_fmiqa.comparison.scores import MethodScores
+from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
+from torchmetrics_fmiqa.data.tables import write_table
+from torchmetrics_fmiqa.report.markdown import code, escaped
+from torchmetrics_fmiqa.report.markdown import table as markdown_table
+from torchmetrics_fmiqa.report.numbers import counted, p_value, signed, span
+from torchmetrics_fmiqa.safe_write import printable, write_text
+
+#: The files that :func:`write_tables` writes, and one more where images were left out.
+FILES = ("scores.parquet", "table.csv", "differences.csv", "table.md", "table.tex")
+LEFT_OUT = "left_out.csv"
+
+
+def all_differences(comparison: Comparison) -> list[Difference]:
+    """The difference of each pair of methods by each metric."""
+    pairs = list(itertools.combinations(comparison.scores.methods, 2))
+    return [comparison.difference(*pair, metric) for metric in comparison.scores.metrics for pair in pairs]
+
+
+def _difference_row(found: Difference) -> dict[str, Any]:
+    row = {"metric": found.metric, "first": found.first, "second": found.second, "difference": found.value}
+    row |= {"low": found.low, "high": found.high, "p_holm": found.p_holm, "first_won": found.won}
+    return {**row, "better": found.better or "tied"}
+
+
+def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write the tables of a comparison, each whole or not at all.
+
+    Args:
+        comparison: what to write.
+        folder: where; it must exist.
+
+    Returns:
+        The files: :data:`FILES`, and :data:`LEFT_OUT` where images were left out.
+
+    Raises:
+        WriteError: if the system refuses.
+    """
+    write_scores(comparison.scores, folder / FILES[0])
+    (folder / UNFINISHED).unlink(missing_ok=True)
+    differences = [_difference_row(found) for found in all_differences(comparison)]
+    for name, rows in (("table.csv", comparison.rows()), ("differences.csv", differences)):
+        write_table(folder / name, rows, list(rows[0]))
+    write_text(folder / "table.md", markdown(comparison))
+    write_text(folder / "table.tex", latex(comparison))
+    files = [folder / name for name in FILES]
+    if comparison.left_out:
+        fields = ("method", "name", "kind", "reason")
+        rows = [{field: getattr(one, field) for field in fields} for one in comparison.left_out]
+        write_table(folder / LEFT_OUT, rows, fields)
+        files.append(folder / LEFT_OUT)
+    else:
+        (folder / LEFT_OUT).unlink(missing_ok=True)  # of an earlier comparison in this folder
+    return files
+
+
+def is_comparison(folder: Path) -> bool:
+    """Whether a folder holds the results of a comparison, which another one may replace."""
+    return any((folder / name).is_file() for name in (FILES[0], UNFINISHED))
+
+
+def write_scores(scores: MethodScores, path: Path) -> None:
+    """Write the scores as Parquet, a row for each image and method: image, method, group, files, a column a metric."""
+    import pyarrow
+
+    count = len(scores.images)
+    columns: dict[str, Any] = {
+        "ref": [printable(image.name) for _ in scores.methods for image in scores.images],
+        "method": [name for name in scores.methods for _ in range(count)],
+        "group": [printable(image.group) for _ in scores.methods for image in scores.images],
+        "target": [printable(str(image.target)) for _ in scores.methods for image in scores.images],
+        "preds": [printable(str(image.preds[name])) for name in scores.methods for image in scores.images],
+    }
+    columns |= {name: scores.values[:, k].ravel() for k, name in enumerate(scores.metrics)}
+    write_parquet(path, pyarrow.table(columns))
+
+
+def markdown(comparison: Comparison) -> str:
+    """The answer, the means and the differences as Markdown."""
+    arrows = [f"{escaped(metric)} {arrow}" for metric, arrow in _directions(comparison)]
+    marks = ("{}", "**{}**", "<u>{}</u>")
+    rows = []
+    for method, cells in zip(
+        comparison.scores.methods, mean_cells(comparison.scores, comparison.statistics), strict=True
+    ):
+        texts = [f"{marks[cell.place].format(cell.mean)}{' ≈' * cell.tied} {cell.interval}".strip() for cell in cells]
+        rows.append([escaped(method), *texts])
+    gaps = []
+    for found in all_differences(comparison):
+        value, interval = signed(found.value, found.digits), span(found.low, found.high, found.digits)
+        verdict = "tied" if found.better is None else f"{escaped(found.better)} is better"
+        names = map(escaped, (found.metric, found.first, found.second))
+        chance = p_value(found.p_holm).removeprefix("p\u00a0").removeprefix("=\u00a0")
+        gaps.append([*names, f"{value} {interval}", f"{100 * found.won:.0f} %", chance, verdict])
+    heads = ("metric", "first", "second", "first minus second", "first is better on", "p (Holm)", "")
+    parts = [
+        escaped(comparison.answer),
+        markdown_table(["method", *arrows], rows),
+        f"Mean of {images_compared(comparison)}, in brackets its 95 % bootstrap interval. **Best**, <u>second</u>; "
+        "≈ is tied with the best: the difference is not settled.",
+        *(
+            "".join(code(part) if type(part) is not str else escaped(part) for part in one)
+            for one in (*comparison.lacking_images, *comparison.disagreements)
+        ),
+        markdown_table(heads, gaps),
+        "Intervals of differences are not corrected; p is, for all pairs and metrics of this table together (Holm).",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(comparison: Comparison) -> str:
+    """The means as a LaTeX table: best bold, second underlined, what is tied with the best marked."""
+    arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+    metrics = [f"{_tex(metric)} {arrows[arrow]}" for metric, arrow in _directions(comparison)]
+    marks = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
+    lines = [
+        f"% {printable(comparison.answer)}",
+        f"% Mean of {images_compared(comparison)}; bold: best; underlined: second; \\approx: tied with the best.",
+        rf"\begin{{tabular}}{{l{'c' * len(metrics)}}}",
+        r"\hline",
+        rf"Method & {' & '.join(metrics)} \\",
+        r"\hline",
+    ]
+    for method, cells in zip(
+        comparison.scores.methods, mean_cells(comparison.scores, comparison.statistics), strict=True
+    ):
+        texts = [marks[cell.place].format(_tex_number(cell.mean)) + r"$^{\approx}$" * cell.tied for cell in cells]
+        lines.append(rf"{_tex(method)} & {' & '.join(texts)} \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def _directions(comparison: Comparison) -> Sequence[tuple[str, str]]:
+    scores = comparison.scores
+    return [(metric, "↑" if metric in scores.qualities else "↓") for metric in scores.metrics]
+
+
+def images_compared(comparison: Comparison) -> str:
+    """How many images were compared, of how many references, and by how many groups they are drawn."""
+    images = comparison.scores.images
+    count = len(images)
+    of = "" if count == comparison.references else f" that all methods have, of {comparison.references:,}"
+    groups = f", drawn by {counted(len({image.group for image in images}), 'group')}" if comparison.grouped else ""
+    return counted(count, "image") + of + groups
+
+
+def _tex_number(text: str) -> str:
+    """A number for LaTeX, with the zero before its point."""
+    return re.sub(r"(?<!\d)\.", "0.", text.replace("—", "--").replace("−", "$-$"))
+
+
+def _tex(text: str) -> str:
+    """Text for LaTeX."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return re.sub(
+        r"[\\~^&%$#_{}]", lambda match: special.get(match[0], f"\\{match[0]}"), " ".join(printable(text).split())
+    )
