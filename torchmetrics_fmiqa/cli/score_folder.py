@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchmetrics_fmiqa.cli.console import err_console, going_on_in, one_line, plain, show_notes
+from torchmetrics_fmiqa.cli.console import err_console, hint_to_resume, one_line, plain, show_notes
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.pairs import Problem
@@ -57,7 +57,7 @@ def score_into_folder(
         rows = [{"name": problem.name, "reason": problem.reason} for problem in unpaired]
         write_table(folder / "unpaired.csv", rows, ["name", "reason"])
         show_notes([f"{len(unpaired)} images have no partner or cannot be read: {folder / 'unpaired.csv'}"])
-    with going_on_in(folder), _bar(share) as progress:
+    with hint_to_resume(folder), _bar(share) as progress:
         done = score_parts(source, scorer, folder, inputs, share, progress=progress, **how)
     again = f", {done.retried} tried again" if how["retry"] else ""
     failed = f"; {done.failed} of them could not be scored" if done.failed else ""

@@ -80,12 +80,12 @@ def assert_looks_like(
         checks = [check_image(known, title, image) for image, title in zip(images, names, strict=True)]
     except ValueError as error:  # another size
         raise AssertionError(f"{name} does not look as recorded: {error}") from None
-    failed = [one for one in checks if one.exceeded]
+    failed = [check for check in checks if check.exceeded]
     if failed:
-        raise AssertionError("\n".join(_told(one, known) for one in failed))
+        raise AssertionError("\n".join(_failure_text(check, known) for check in failed))
 
 
-def _told(failure: ImageCheck, known: Golden) -> str:
+def _failure_text(failure: ImageCheck, known: Golden) -> str:
     text = f"{failure.name} does not look as recorded: {failure.reason}"
     content = picture(failure)
     if SETTINGS.report is None or content is None:
