@@ -1,7 +1,8 @@
 """Kill `fmiqa score --out FOLDER/` at random moments, start it again, and count what is there and what was done twice.
 
 ``python benchmarks/score_kills.py [KILLS] [PAIRS]``. Made images; the embedded network; parts of 20 pairs. In turn the
-killed run is one process, and one of two shards.
+killed run is one process, and one of two shards. Each process notes every pair that it scores, so that repeated work
+is counted.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from pyarrow import parquet
 
+from torchmetrics_fmiqa.cli import main as fmiqa
+from torchmetrics_fmiqa.scoring import Scored, ScorePairs
+from torchmetrics_fmiqa.scoring.batches import AnyPair
 from torchmetrics_fmiqa.scoring.collect import collect
 
 _PART = 20
@@ -36,10 +41,25 @@ def make_pairs(folder: Path, count: int, side: int) -> None:
 
 
 def start(pairs: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
-    """Start a run."""
-    command = [sys.executable, "-m", "torchmetrics_fmiqa", "score", str(pairs / "ref"), str(pairs / "dist")]
+    """Start a run that writes a byte to ``out.log`` for each pair that it scores."""
+    command = [sys.executable, __file__, "run", f"{out}.log", "score", str(pairs / "ref"), str(pairs / "dist")]
     command += ["--out", f"{out}/", "--rows", str(_PART), *options]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+def run_and_count(log: str, arguments: list[str]) -> None:
+    """The command, with a note of each pair scored."""
+    stream = ScorePairs.stream
+
+    def counted(self: ScorePairs, pairs: Iterable[AnyPair]) -> Iterator[Scored[AnyPair]]:
+        with open(log, "ab", buffering=0) as file:
+            for result in stream(self, pairs):
+                file.write(b".")
+                yield result
+
+    ScorePairs.stream = counted  # type: ignore[method-assign]
+    sys.argv = ["fmiqa", *arguments]
+    fmiqa()
 
 
 def rows_in(out: Path) -> int:
@@ -57,13 +77,13 @@ def main(kills: int = 20, count: int = 300) -> None:
         assert start(pairs, pairs / "whole").wait() == 0  # noqa: S101
         seconds = time.monotonic() - began
         expected = collect(pairs / "whole").scores
-        kept = []
+        repeated = []
         for number in range(kills):
             out = pairs / f"killed-{number}"
             shards = [()] if number % 2 == 0 else [("--shard", "0/2"), ("--shard", "1/2")]
             running = [start(pairs, out, *options) for options in shards]
-            # Most of the time is spent before the first pair; so count from the first part half of the times.
-            if number % 4 > 1:
+            # Much of the time is spent before the first pair: three of four times count from the first part.
+            if number % 4:
                 while not list(out.rglob("part-*.parquet")) and running[0].poll() is None:
                     time.sleep(0.002)
                 time.sleep(random.uniform(0, 0.4 * seconds))
@@ -71,14 +91,20 @@ def main(kills: int = 20, count: int = 300) -> None:
                 time.sleep(random.uniform(0, 1.3 * seconds))
             running[0].kill()
             statuses = [process.wait() for process in running]
-            kept.append(rows_in(out))
+            kept = rows_in(out)
             for options in shards:
                 assert start(pairs, out, *options).wait() == 0  # noqa: S101
             assert collect(out).scores.equals(expected)  # noqa: S101
-            drafts = [path.name for path in out.rglob(".*") if ".tmp" in path.name]
-            print(f"{number:2d}: status {statuses}, {kept[-1]} of {count} pairs kept, drafts left {drafts}", flush=True)
-    print(f"{kills} kills: every pair once and equal bit for bit; a kill repeats at most {_PART - 1} scored pairs")
+            repeated.append(Path(f"{out}.log").stat().st_size - count)
+            print(f"{number:2d}: status {statuses}, {kept} of {count} pairs kept, {repeated[-1]} repeated", flush=True)
+    print(
+        f"{kills} kills: every pair once, equal bit for bit; repeated {np.mean(repeated):.1f} pairs a kill, "
+        f"at most {max(repeated)} (parts of {_PART})"
+    )
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    if sys.argv[1:2] == ["run"]:
+        run_and_count(sys.argv[2], sys.argv[3:])
+    else:
+        main(*map(int, sys.argv[1:]))

@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 from pyarrow import csv, parquet
@@ -39,18 +41,18 @@ class Fake:
             yield Scored(pair, {"score": pair.row % 1000 / 1000})
 
 
-def timed(what: str, call: Callable[[], object]) -> object:
+def timed(what: str, call: Callable[[], object]) -> Any:
     """Call, and print seconds and the peak memory so far."""
-    began = time.perf_counter()
+    began = time.process_time()
     result = call()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"  {what:34} {time.perf_counter() - began:7.1f} s, peak {peak:5.0f} MiB", flush=True)
+    print(f"  {what:28} {time.process_time() - began:7.1f} s of the CPU, peak {peak:5.0f} MiB", flush=True)
     return result
 
 
 def measure(count: int) -> None:
     """Score half of the ids by one of two shards, the rest by the other, start again, collect."""
-    print(f"{count} ids", flush=True)
+    timed(f"{count} ids; imports", lambda: None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sides = {
@@ -60,16 +62,14 @@ def measure(count: int) -> None:
         parquet.write_table(table, folder / "pairs.parquet")
         csv.write_csv(table, folder / "pairs.csv")
         del table, sides
-        source, _ = timed("read the input, Parquet", lambda: open_pair_table(folder / "pairs.parquet"))
-        inputs = {"count": count, "quality": False}
+        source = timed("read the input, Parquet", lambda: open_pair_table(folder / "pairs.parquet")[0])
+        score = partial(score_parts, source, Fake(), folder / "out", inputs := {"count": count, "quality": False})
         for index in range(2):
-            shard = Shard(index, 2)
-            timed(f"score shard {index}/2", lambda: score_parts(source, Fake(), folder / "out", inputs, shard))
-        timed("anti-join, nothing left", lambda: Parts(folder / "out", inputs).done(source.keys))
+            timed(f"score shard {index}/2", partial(score, Shard(index, 2)))
+        timed("anti-join, nothing left", partial(Parts(folder / "out", inputs).done, source.keys))
         found = timed("collect", lambda: collect(folder / "out"))
         timed("means with intervals", found.means)
         assert (found.scores.num_rows, found.missing) == (count, 0)  # noqa: S101
-        del found, source
         timed("read the input, CSV", lambda: open_pair_table(folder / "pairs.csv"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from torchmetrics_fmiqa.comparison.scores import ComparedImage, MethodScores
-from torchmetrics_fmiqa.data.parquet import write_parquet
+from torchmetrics_fmiqa.data.parquet import read_parquet, write_parquet
 from torchmetrics_fmiqa.safe_write import printable
 from torchmetrics_fmiqa.statistics.inputs import Floats
 
@@ -38,16 +38,13 @@ class Unfinished:
 
     def read(self, images: Sequence[ComparedImage]) -> dict[int, Floats]:
         """Scores of an earlier run by place in ``images``, ``(methods, metrics)``, where the files are unchanged."""
-        import pyarrow
-        from pyarrow import parquet
-
         if not self.path.is_file():
             return {}
         try:
-            table = parquet.read_table(self.path)
+            table = read_parquet(self.path)
             shape = tuple(table.schema.field("scores").metadata[b"shape"].decode().split("x"))
             columns = table.select(["files", "scores"]).to_pydict()
-        except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{self.path} is damaged ({error}): all images are scored again", stacklevel=2)
             return {}
         if (table.schema.metadata or {}).get(_KEY) != self._inputs:
