@@ -82,13 +82,13 @@ def main(kills: int = 20, count: int = 300) -> None:
             out = pairs / f"killed-{number}"
             shards = [()] if number % 2 == 0 else [("--shard", "0/2"), ("--shard", "1/2")]
             running = [start(pairs, out, *options) for options in shards]
-            # Much of the time is spent before the first pair: three of four times count from the first part.
-            if number % 4:
-                while not list(out.rglob("part-*.parquet")) and running[0].poll() is None:
-                    time.sleep(0.002)
-                time.sleep(random.uniform(0, 0.4 * seconds))
-            else:
-                time.sleep(random.uniform(0, 1.3 * seconds))
+            if number % 4:  # while it scores: some parts are there, and a part of the next
+                parts = random.randrange(1, count // _PART // len(shards))
+                while len(list(out.rglob("part-*.parquet"))) < parts and running[0].poll() is None:
+                    time.sleep(0.01)
+                time.sleep(random.uniform(0, 0.5))
+            else:  # at any time, which is mostly before the first pair
+                time.sleep(random.uniform(0, seconds))
             running[0].kill()
             statuses = [process.wait() for process in running]
             kept = rows_in(out)

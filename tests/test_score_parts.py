@@ -157,7 +157,7 @@ def test_an_unfinished_folder_says_so(tmp_path):
         collect(tmp_path)
     run(tmp_path / "a", Numbers(), Shard(0, 2))
     result = fmiqa("collect", tmp_path / "a", status=1)
-    assert "6 of 11 pairs: not scored yet" in result.stderr
+    assert "6 of 11 pairs are not scored yet" in result.stderr
 
 
 @pytest.mark.parametrize(

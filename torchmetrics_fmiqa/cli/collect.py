@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from torchmetrics_fmiqa.cli.console import err_console, out_console, plain, report_problems
+from torchmetrics_fmiqa.cli.console import err_console, list_problems, out_console, plain
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.scoring.collect import Collected
@@ -47,19 +47,19 @@ def collect(
         err_console.print(f"{found.scores.num_rows} scores in {plain(out)}", soft_wrap=True, highlight=False)
     if found.scores.num_rows:
         _print_summary(found, worst)
+    unpaired = folder / "unpaired.csv"
     problems = [
         Problem(", ".join(str(value) for name, value in row.items() if name != "reason"), row["reason"])
         for row in found.failed.slice(0, _MOST).to_pylist()
     ]
-    if found.failed.num_rows > _MOST:
-        problems.append(Problem(f"{found.failed.num_rows - _MOST} more", "see the column `reason` of the parts"))
-    if found.missing:
-        why = "not scored yet: start `fmiqa score` with this folder again"
-        problems.append(Problem(f"{found.missing} of {found.inputs['count']} pairs", why))
-    unpaired = folder / "unpaired.csv"
     if unpaired.is_file():
-        problems += [Problem(row["name"], row["reason"]) for _, row in csv_rows(unpaired)[0][:_MOST]]
-    report_problems(problems)
+        problems += [Problem(row["name"], row["reason"]) for _, row in csv_rows(unpaired)[0]]
+    list_problems(problems, found.failed.num_rows - _MOST)
+    if found.missing:
+        missing = f"[red]{found.missing} of {found.inputs['count']} pairs are not scored yet:[/]"
+        err_console.print(f"{missing} start `fmiqa score` with this folder again", soft_wrap=True, highlight=False)
+    if problems or found.missing:
+        raise typer.Exit(1)
 
 
 _MOST = 20  # failed pairs that are listed

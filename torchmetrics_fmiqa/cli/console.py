@@ -180,10 +180,13 @@ def report_problems(problems: list[Problem]) -> None:
         raise typer.Exit(1)
 
 
-def list_problems(problems: list[Problem]) -> None:
-    """Print a line for each problem."""
+def list_problems(problems: list[Problem], more: int = 0) -> None:
+    """Print a line for each problem, and how many more there are."""
     if not problems:
         return
-    err_console.print(f"[red]{len(problems)} could not be scored:[/]")
+    more = max(0, more)
+    err_console.print(f"[red]{len(problems) + more} could not be scored:[/]")
     for problem in problems:
         err_console.print(f"  {plain(problem.name)}: {one_line(problem.reason)}", soft_wrap=True, highlight=False)
+    if more:
+        err_console.print(f"  and {more} more")

@@ -106,7 +106,8 @@ class ParquetPairs:
         except pyarrow.ArrowException as error:
             raise ValueError(f"{str(files[0])!r} and other files have columns of two types: {error}") from None
         self._sizes = [table.num_rows for table in tables]
-        self.keys = named.select(["id"] if "id" in named.column_names else ["ref", "dist"])
+        # In one chunk each: rows are taken of it a thousand times.
+        self.keys = named.select(["id"] if "id" in named.column_names else ["ref", "dist"]).combine_chunks()
         if not named.num_rows:
             raise ValueError(f"the table {str(files[0])!r} has no rows")
         check_keys(self.keys)
