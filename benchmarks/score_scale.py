@@ -19,7 +19,7 @@ import pyarrow
 from pyarrow import csv, parquet
 
 from torchmetrics_fmiqa.data.pair_tables import open_pair_table
-from torchmetrics_fmiqa.data.stored_pairs import StoredPair
+from torchmetrics_fmiqa.data.stored_pairs import StoredPair, keys_of
 from torchmetrics_fmiqa.scoring import Scored
 from torchmetrics_fmiqa.scoring.collect import collect
 from torchmetrics_fmiqa.scoring.parts import Parts
@@ -66,7 +66,7 @@ def measure(count: int) -> None:
         score = partial(score_parts, source, Fake(), folder / "out", inputs := {"count": count, "quality": False})
         for index in range(2):
             timed(f"score shard {index}/2", partial(score, Shard(index, 2)))
-        timed("anti-join, nothing left", partial(Parts(folder / "out", inputs).done, source.keys))
+        timed("anti-join, nothing left", partial(Parts(folder / "out", inputs).done, keys_of(source.names)))
         found = timed("collect", lambda: collect(folder / "out"))
         timed("means with intervals", found.means)
         assert (found.scores.num_rows, found.missing) == (count, 0)  # noqa: S101

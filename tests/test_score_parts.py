@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -258,7 +259,8 @@ def test_another_recipe_and_options_without_a_folder_are_refused(folders, tmp_pa
         assert "give --out FOLDER/" in refused("score", *folders, *options)
     assert "--shard` takes i/n" in refused("score", *folders, "--out", out, *VIT, "--shard", "two")
     assert "count from 0" in refused("score", *folders, "--out", out, *VIT, "--shard", "2/2")
-    assert "no results of this command" in refused("score", *folders, "--out", folders[0], *VIT)
+    assert "no results of this command" in refused("score", *folders, "--out", f"{folders[0]}/", *VIT)
+    assert "a table ends in" in refused("score", *folders, "--out", folders[0], *VIT)
 
 
 def test_every_input_gives_the_same_scores(folders, plain, tmp_path):
@@ -330,6 +332,26 @@ def test_rows_of_a_source_come_by_their_numbers(tmp_path):
         pairs = list(source.pairs(np.array(rows, dtype=np.int64)))
         assert [pair.row for pair in pairs] == rows
         assert [pair.images[0] for pair in pairs] == [bytes([row % 256]) for row in rows]
+
+
+def test_pairs_of_one_reference_count_together_whatever_names_the_pairs(tmp_path):
+    pairs = [Pair(f"{n % 4}.png", f"{n}.png", Path("r"), Path("d")) for n in range(COUNT)]
+    with_ids = [replace(pair, id=f"{n}") for n, pair in enumerate(pairs)]
+    alone = [replace(pair, ref=pair.dist) for pair in with_ids]
+    means = []
+    for name, one in (("a", pairs), ("b", with_ids), ("c", alone)):
+        score_parts(ListedPairs(one, [Path()]), Numbers(), tmp_path / name, INPUTS)
+        means.append(collect(tmp_path / name).means())
+    assert means[0] == means[1] != means[2]
+
+
+def test_many_failures_are_counted_and_some_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr("torchmetrics_fmiqa.cli.collect._MOST", 2)
+    run(tmp_path, Numbers(fail=(1, 2, 3, 4, 5)))
+    lines = fmiqa("collect", tmp_path, status=1).stderr.splitlines()
+    assert lines[0] == "5 could not be scored:"
+    assert lines[-1].strip() == "and 3 more"
+    assert len(lines) == 4
 
 
 # ---- kill and SIGTERM

@@ -34,6 +34,8 @@ from torchmetrics_fmiqa.statistics import (
     two_afc,
 )
 from torchmetrics_fmiqa.statistics.bootstrap import draws
+from torchmetrics_fmiqa.statistics.bootstrap_t import bootstrap_t
+from torchmetrics_fmiqa.statistics.mean_interval import mean_interval
 
 # Few values, so that many tie.
 TIED = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=4, max_size=40).filter(
@@ -690,3 +692,14 @@ def test_published_scores_agree_with_people_as_published(dataset):
         assert found[metric] == pytest.approx(expected, abs=5e-5)
     columns = np.stack([scores[name] for name in scores], axis=1)
     assert infer_direction(columns, opinion, higher_is_better) == (False, 42, 42)
+
+
+def test_the_interval_of_a_mean_of_many_groups_is_that_of_the_bootstrap_and_of_the_groups():
+    values = np.random.default_rng(0).exponential(size=(6000, 2))
+    found, drawn = mean_interval(values), bootstrap_t(values, resamples=999)
+    np.testing.assert_allclose(found.mean, drawn.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.high - found.low, drawn.high - drawn.low, rtol=0.1)
+    again = mean_interval(np.repeat(values, 3, axis=0), np.repeat(np.arange(6000), 3))
+    np.testing.assert_allclose([again.low, again.high, again.p], [found.low, found.high, found.p], rtol=1e-9)
+    few = mean_interval(values[:30])
+    np.testing.assert_array_equal(few.low, bootstrap_t(values[:30]).low)

@@ -24,7 +24,8 @@ def collect(
 ) -> None:
     """Join the scores of all shards, check that each pair is there once, and print a summary.
 
-    Means have 95 % intervals; pairs of one reference count together. Scores are sorted by the names of pairs.
+    Means have 95 % intervals. Pairs of one reference count together, where the input names references by paths. Scores
+    are sorted by the names of pairs.
 
     Exit status: 0, 1 if pairs failed or are not scored yet (they are told), 2 for wrong arguments, and for parts that
     are damaged or have a pair twice.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def folder_of(out: str | None) -> Path | None:
-    """The folder that ``--out`` names: it ends in a slash, or is there; ``None`` for a file."""
-    if out is None or not (out.endswith(("/", os.sep)) or Path(out).is_dir()):
+    """The folder that ``--out`` names: it ends in a slash, or is a folder of scores; ``None`` for a file."""
+    if out is None or not (out.endswith(("/", os.sep)) or (Path(out) / "inputs.json").is_file()):
         return None
     return Path(out)
 
@@ -51,7 +51,7 @@ def score_into_folder(
 
     share = read_shard(shard) if shard is not None else shard_of_environment(os.environ)
     with err_console.status("loading the network ..."):
-        inputs = {**scorer.identity, **source.identity, "count": source.keys.num_rows}
+        inputs = {**scorer.identity, **source.identity, "count": source.names.num_rows}
     open_run_folder(folder, inputs)
     if unpaired:
         rows = [{"name": problem.name, "reason": problem.reason} for problem in unpaired]

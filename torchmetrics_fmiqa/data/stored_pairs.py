@@ -1,6 +1,7 @@
 """Pairs by the million: named by columns of an Arrow table, their images read when it is their turn.
 
-A source has ``keys``, what names each pair: the column ``id``, or ``ref`` and ``dist``. Names are unique.
+A source has ``names``: the columns ``id``, ``ref`` and ``dist``, as far as it has them as text. A pair is known by its
+``id``, or by ``ref`` and ``dist``; these are its keys, and they are unique.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class PairSource(Protocol):
     """Many pairs, by name and by place."""
 
     @property
-    def keys(self) -> Any:
-        """A table of pyarrow with what names each pair: ``id``, or ``ref`` and ``dist``."""
+    def names(self) -> Any:
+        """A table of pyarrow with what names each pair: ``id``, or ``ref`` and ``dist``, or all three."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -66,15 +67,15 @@ class ListedPairs:
         import pyarrow
 
         self._pairs = pairs
-        names = {side: [printable(getattr(pair, side)) for pair in pairs] for side in ("ref", "dist")}
+        columns = {side: [printable(getattr(pair, side)) for pair in pairs] for side in ("ref", "dist")}
         with_id = sum(bool(pair.id) for pair in pairs)
         if with_id not in (0, len(pairs)):
             raise ValueError(f"{len(pairs) - with_id} of {len(pairs)} rows have no `id`: give each one")
-        columns = {"id": [printable(pair.id) for pair in pairs]} if with_id else names
-        self.keys = pyarrow.table(columns)
-        check_keys(self.keys)
+        ids = {"id": [printable(pair.id) for pair in pairs]} if with_id else {}
+        self.names = pyarrow.table({**ids, **columns})
+        check_keys(keys_of(self.names))
         self.identity = {
-            "pairs": digest_of(pyarrow.table({**names, **columns})),
+            "pairs": digest_of(self.names),
             "places": [str(root.absolute()) for root in roots],
         }
 
@@ -106,11 +107,10 @@ class ParquetPairs:
         except pyarrow.ArrowException as error:
             raise ValueError(f"{str(files[0])!r} and other files have columns of two types: {error}") from None
         self._sizes = [table.num_rows for table in tables]
-        # In one chunk each: rows are taken of it a thousand times.
-        self.keys = named.select(["id"] if "id" in named.column_names else ["ref", "dist"]).combine_chunks()
+        self.names = named.combine_chunks()  # rows are taken of it a thousand times
         if not named.num_rows:
             raise ValueError(f"the table {str(files[0])!r} has no rows")
-        check_keys(self.keys)
+        check_keys(keys_of(self.names))
         paths = [[str(path.absolute()), path.stat().st_size] for path in files]
         self.identity = {"pairs": digest_of(named), "places": [str(root.absolute()), *paths]}
 
@@ -164,6 +164,11 @@ def _named(path: Path) -> Any:
 def image_of_cell(value: Any) -> Any:
     """The image in a cell of a table; ``{"bytes": ..., "path": ...}`` is how Hugging Face's ``datasets`` keep it."""
     return (value.get("bytes") or value.get("path")) if isinstance(value, dict) else value
+
+
+def keys_of(names: Any) -> Any:
+    """The columns of ``names`` that a pair is known by."""
+    return names.select(["id"] if "id" in names.column_names else ["ref", "dist"])
 
 
 def joined_keys(keys: Any) -> Any:

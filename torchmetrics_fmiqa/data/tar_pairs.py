@@ -39,7 +39,7 @@ class TarPairs:
         import pyarrow
 
         self._files, self.unpaired = files, list[Problem]()
-        names: list[str] = []
+        keys: list[str] = []
         places = array("q")
         for number, path in enumerate(files):
             sides: dict[str, dict[str, tuple[int, int]]] = {}
@@ -49,18 +49,18 @@ class TarPairs:
                 sides[key][side] = place
             for key, found in sides.items():
                 if len(found) == 2:
-                    names.append(printable(key))
+                    keys.append(printable(key))
                     places.extend((number, *found["ref"], *found["dist"]))
                 else:
                     other = "dist" if "ref" in found else "ref"
                     self.unpaired.append(Problem(f"{path}: {key}", f"has no {key}.{other}.*"))
-        if not names:
+        if not keys:
             raise ValueError(f"{str(files[0])!r} has no pairs: images are named KEY.ref.png and KEY.dist.png")
         self._places: npt.NDArray[np.int64] = np.frombuffer(places, dtype=np.int64).reshape(-1, _FIELDS)
-        self.keys = pyarrow.table({"id": names})
-        check_keys(self.keys)
+        self.names = pyarrow.table({"id": keys})
+        check_keys(self.names)
         paths = [[str(path.absolute()), path.stat().st_size] for path in files]
-        self.identity: dict[str, Any] = {"pairs": digest_of(self.keys), "places": paths}
+        self.identity: dict[str, Any] = {"pairs": digest_of(self.names), "places": paths}
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> Iterator[StoredPair]:
         """The pairs of some rows."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from torchmetrics_fmiqa.data.run_folder import read_note
-from torchmetrics_fmiqa.data.stored_pairs import check_keys
+from torchmetrics_fmiqa.data.stored_pairs import check_keys, keys_of
 from torchmetrics_fmiqa.scoring.parts import Parts
 from torchmetrics_fmiqa.statistics.inputs import Floats
 from torchmetrics_fmiqa.statistics.mean_interval import mean_interval
@@ -53,7 +53,7 @@ class Collected:
         return str(self.scores.column(name)[row].as_py())
 
     def means(self) -> list[tuple[float, float, float]]:
-        """For each column the mean and the limits of its 95 % interval; pairs of one reference are drawn together."""
+        """For each column the mean and the limits of its 95 % interval; pairs of one reference count together."""
         names = self.scores.column_names
         group = self.scores.column("ref").combine_chunks().dictionary_encode().indices if "ref" in names else None
         found = mean_interval(self.numbers(), None if group is None else group.to_numpy())
@@ -83,7 +83,8 @@ def collect(folder: Path) -> Collected:
     if not paths:
         raise ValueError(f"{str(folder)!r} has no scores yet: start `fmiqa score` with it")
     table = pyarrow.concat_tables([parts.read(path) for path in paths])
-    keys = table.select([name for name in table.column_names if name in _NAMES])
+    names = [name for name in table.column_names if name in _NAMES]
+    keys = keys_of(table.select(names))
     check_keys(keys)
     missing = int(inputs["count"]) - table.num_rows
     if missing < 0:
@@ -94,7 +95,7 @@ def collect(folder: Path) -> Collected:
     failed = compute.not_equal(table.column("reason"), "")
     return Collected(
         table.filter(compute.invert(failed)).drop_columns(["reason"]),
-        table.filter(failed).select([*keys.column_names, "reason"]),
+        table.filter(failed).select([*names, "reason"]),
         missing,
         tuple(name for name in table.column_names if name not in (*_NAMES, *_STATUS)),
         str(parts.note(paths[0])["measured_by"]),

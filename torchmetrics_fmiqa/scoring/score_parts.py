@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchmetrics_fmiqa.data.run_folder import open_run_folder
-from torchmetrics_fmiqa.data.stored_pairs import PairSource, StoredPair
+from torchmetrics_fmiqa.data.stored_pairs import PairSource, StoredPair, keys_of
 from torchmetrics_fmiqa.one_writer import check_no_writer, one_writer
 from torchmetrics_fmiqa.scoring.parts import Parts
 from torchmetrics_fmiqa.scoring.shards import WHOLE, Shard
@@ -100,8 +100,8 @@ def score_parts(
         for path in others:
             check_no_writer(path)
         worker = _Worker(source, scorer, parts, progress)
-        share = np.array(shard.rows(source.keys.num_rows), dtype=np.int64)
-        todo = share[~parts.done(source.keys)[share]]
+        share = np.array(shard.rows(source.names.num_rows), dtype=np.int64)
+        todo = share[~parts.done(keys_of(source.names))[share]]
         worker.before, worker.total = len(share) - len(todo), len(share)
         progress(worker.before, worker.total)
         if retry:
@@ -139,13 +139,13 @@ class _Worker:
         import pyarrow
         from pyarrow import compute
 
-        names = self._source.keys.column_names
+        keys = keys_of(self._source.names)
         for path in self._parts.of(folder):
             part = self._parts.read(path)
             failed = compute.indices_nonzero(compute.not_equal(part.column("reason"), "")).to_numpy()
             if not len(failed):
                 continue
-            rows = self._parts.rows(part.take(failed).select(names), self._source.keys)
+            rows = self._parts.rows(part.take(failed).select(keys.column_names), keys)
             order = np.argsort(rows)
             results = list(self._scorer.stream(self._source.pairs(rows[order])))
             kept = part.filter(compute.equal(part.column("reason"), ""))
@@ -165,7 +165,7 @@ class _Worker:
         """The rows of a part: what names each pair, its numbers, and why it has none."""
         import pyarrow
 
-        named = self._source.keys.take([result.pair.row for result in results])
+        named = self._source.names.take([result.pair.row for result in results])
         numbers = {name: [result.values.get(name) for result in results] for name in self._scorer.columns}
         columns = {
             **dict(zip(named.column_names, named.columns, strict=True)),
