@@ -53,7 +53,9 @@ def score_into_folder(
     with err_console.status("loading the network ..."):
         inputs = {**scorer.identity, **source.identity, "count": source.names.num_rows}
     open_run_folder(folder, inputs)
-    if unpaired:
+    if not unpaired:
+        (folder / "unpaired.csv").unlink(missing_ok=True)
+    else:
         rows = [{"name": problem.name, "reason": problem.reason} for problem in unpaired]
         write_table(folder / "unpaired.csv", rows, ["name", "reason"])
         show_notes([f"{len(unpaired)} images have no partner or cannot be read: {folder / 'unpaired.csv'}"])
