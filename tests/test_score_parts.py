@@ -263,6 +263,19 @@ def test_another_recipe_and_options_without_a_folder_are_refused(folders, tmp_pa
     assert "a table ends in" in refused("score", *folders, "--out", folders[0], *VIT)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are texts here")
+def test_names_that_are_no_utf8_are_scored_and_told(folders, tmp_path):
+    for side in folders:
+        save(tmp_path / side.name / "caf\udce9.png", picture())
+    (tmp_path / "ref" / "bad\udce9.png").write_bytes(b"broken")
+    save(tmp_path / "dist" / "bad\udce9.png", picture())
+    out = tmp_path / "scores"
+    fmiqa("score", tmp_path / "ref", tmp_path / "dist", "--out", f"{out}/", *VIT)
+    found = collect(out)
+    assert found.scores.column("dist").to_pylist() == ["caf\\udce9.png"]
+    assert "bad\\udce9.png" in found.failed.column("reason")[0].as_py()
+
+
 def test_every_input_gives_the_same_scores(folders, plain, tmp_path):
     names = [path.name for path in sorted(folders[0].iterdir())]
     data = {side.name: [(side / name).read_bytes() for name in names] for side in folders}

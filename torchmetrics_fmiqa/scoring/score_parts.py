@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.data.stored_pairs import PairSource, StoredPair, keys_of
 from torchmetrics_fmiqa.one_writer import check_no_writer, one_writer
+from torchmetrics_fmiqa.safe_write import printable
 from torchmetrics_fmiqa.scoring.parts import Parts
 from torchmetrics_fmiqa.scoring.shards import WHOLE, Shard
 
@@ -104,7 +105,7 @@ def score_parts(
         todo = share[~parts.done(keys_of(source.names))[share]]
         worker.before, worker.total = len(share) - len(todo), len(share)
         progress(worker.before, worker.total)
-        if retry:
+        if retry:  # parts of an earlier number of shards are dealt out: no run of that number is at work
             for path in (own, *others[shard.index :: shard.count]):
                 worker.retry(path)
         worker.score(todo, own, rows)
@@ -171,6 +172,6 @@ class _Worker:
             **dict(zip(named.column_names, named.columns, strict=True)),
             **{name: pyarrow.array(values, pyarrow.float64()) for name, values in numbers.items()},
             "outside": pyarrow.array([result.outside for result in results], pyarrow.float64()),
-            "reason": pyarrow.array([result.error for result in results], pyarrow.string()),
+            "reason": pyarrow.array([printable(result.error) for result in results], pyarrow.string()),
         }
         return pyarrow.table(columns)
