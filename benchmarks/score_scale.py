@@ -70,6 +70,7 @@ def measure(count: int) -> None:
         found = timed("collect", lambda: collect(folder / "out"))
         timed("means with intervals", found.means)
         assert (found.scores.num_rows, found.missing) == (count, 0)  # noqa: S101
+        del found, source, score
         timed("read the input, CSV", lambda: open_pair_table(folder / "pairs.csv"))
 
 

@@ -57,7 +57,7 @@ class Numbers:
 
 
 def listed(count: int = COUNT) -> ListedPairs:
-    return ListedPairs([Pair(f"{n}.png", f"{n}.png", Path("r"), Path("d")) for n in range(count)], [Path()])
+    return ListedPairs([Pair(f"{n}.png", f"{n}.png", Path("r"), Path("d")) for n in range(count)], Path(), Path())
 
 
 INPUTS = {"count": COUNT, "quality": False}
@@ -353,7 +353,7 @@ def test_pairs_of_one_reference_count_together_whatever_names_the_pairs(tmp_path
     alone = [replace(pair, ref=pair.dist) for pair in with_ids]
     means = []
     for name, one in (("a", pairs), ("b", with_ids), ("c", alone)):
-        score_parts(ListedPairs(one, [Path()]), Numbers(), tmp_path / name, INPUTS)
+        score_parts(ListedPairs(one, Path(), Path()), Numbers(), tmp_path / name, INPUTS)
         means.append(collect(tmp_path / name).means())
     assert means[0] == means[1] != means[2]
 

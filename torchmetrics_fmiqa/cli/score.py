@@ -144,7 +144,8 @@ def score(
             to_score = read_pairs(pairs, root)
     elif ref is not None and dist is not None and pairs is None:
         to_score, problems, notes = find_pairs(ref, dist, suffix)
-        source = ListedPairs(to_score, [ref, dist]) if folder is not None else None
+        if folder is not None:
+            source = ListedPairs(to_score, *((ref, dist) if ref.is_dir() else (Path(), Path())))
     else:
         raise ValueError("give REF and DIST, or --pairs TABLE.csv with --root FOLDER")
     matched = check_match(match)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from torchmetrics_fmiqa.data.folders import Problem
-from torchmetrics_fmiqa.data.pairs import read_pairs
+from torchmetrics_fmiqa.data.pairs import each_pair
 from torchmetrics_fmiqa.data.stored_pairs import ListedPairs, PairSource, ParquetPairs
 from torchmetrics_fmiqa.data.tar_pairs import TarPairs
 
@@ -41,7 +41,7 @@ def open_pair_table(path: Path, root: Path | None = None) -> tuple[PairSource, l
         return tar, tar.unpaired
     if kinds == {".parquet"}:
         return ParquetPairs(files, folder), []
-    return ListedPairs(read_pairs(path, root), [folder]), []
+    return ListedPairs(each_pair(path, root), folder, folder), []
 
 
 def _parts(path: Path) -> list[Path]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torchmetrics_fmiqa.data.folders import Folder, Problem, list_folder, match_names
 from torchmetrics_fmiqa.data.opening import check_file
-from torchmetrics_fmiqa.data.rows import csv_rows, need_columns
+from torchmetrics_fmiqa.data.rows import need_columns, open_csv
 
 __all__ = ["Pair", "Problem", "find_pairs", "read_pairs"]
 
@@ -131,16 +131,20 @@ def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
     Raises:
         ValueError: if the table cannot be read, lacks a column, or has no rows.
     """
+    pairs = list(each_pair(table, root))
+    if not pairs:
+        raise ValueError(f"the table {str(table)!r} has no rows")
+    return pairs
+
+
+def each_pair(table: Path, root: Path | None = None) -> Iterator[Pair]:
+    """The pairs of a CSV table one by one; raises as :func:`read_pairs` does, but for a table without rows."""
     if root is not None and not root.is_dir():
         raise ValueError(f"there is no folder {str(root)!r} (--root)")
-    rows, columns = csv_rows(table)
+    columns, rows = open_csv(table)
     need_columns(table, columns, ("ref", "dist"))
-    if not rows:
-        raise ValueError(f"the table {str(table)!r} has no rows")
     folder = root or table.parent
     for where, row in rows:
         if not row["ref"] or not row["dist"]:
             raise ValueError(f"{where} lacks `ref` or `dist`")
-    return [
-        Pair(row["ref"], row["dist"], folder / row["ref"], folder / row["dist"], row.get("id", "")) for _, row in rows
-    ]
+        yield Pair(row["ref"], row["dist"], folder / row["ref"], folder / row["dist"], row.get("id", ""))

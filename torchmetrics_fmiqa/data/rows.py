@@ -48,20 +48,27 @@ def csv_rows(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
         ValueError: if the file is not a CSV table, has two columns of the same name, or a row has more or fewer fields
             than there are columns.
     """
-    rows: list[tuple[str, dict[str, str]]] = []
-    columns: list[str] | None = None
-    for line, fields in csv_records(read_bytes(table, "table"), str(table)):
-        if columns is None:
-            columns = [column.lower() for column in fields]
-            repeated = [column for column in columns if column and columns.count(column) > 1]
-            if repeated:
-                raise ValueError(f"{str(table)!r} has two columns `{repeated[0]}`: rename one")
-            continue
-        where = f"line {line} of {str(table)!r}"
-        if len(fields) != len(columns):
-            raise ValueError(f"{where} has {len(fields)} fields, and the table {len(columns)} columns")
-        rows.append((where, dict(zip(columns, fields, strict=True))))
-    return rows, columns or []
+    columns, rows = open_csv(table)
+    return list(rows), columns
+
+
+def open_csv(table: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
+    """The columns of a CSV table and its rows one by one; both raise as :func:`csv_rows` does."""
+    records = csv_records(read_bytes(table, "table"), str(table))
+    _, names = next(records, (0, []))
+    columns = [column.lower() for column in names]
+    repeated = [column for column in columns if column and columns.count(column) > 1]
+    if repeated:
+        raise ValueError(f"{str(table)!r} has two columns `{repeated[0]}`: rename one")
+
+    def rows() -> Iterator[tuple[str, dict[str, str]]]:
+        for line, fields in records:
+            where = f"line {line} of {str(table)!r}"
+            if len(fields) != len(columns):
+                raise ValueError(f"{where} has {len(fields)} fields, and the table {len(columns)} columns")
+            yield where, dict(zip(columns, fields, strict=True))
+
+    return columns, rows()
 
 
 def need_columns(table: Path, columns: list[str], needed: Iterable[str]) -> None:

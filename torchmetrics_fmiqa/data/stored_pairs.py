@@ -7,7 +7,7 @@ A source has ``names``: the columns ``id``, ``ref`` and ``dist``, as far as it h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,33 +56,44 @@ class ListedPairs:
     """Pairs of files, from two folders or a CSV table.
 
     Args:
-        pairs: the pairs; they are named by their ids where each has one.
-        roots: where they are, such as both folders.
+        pairs: the pairs; they are known by their ids where each has one. Only names are kept, which take less memory.
+        ref_root: folder that the names of references count from.
+        dist_root: folder that those of images under test count from.
 
     Raises:
-        ValueError: for pairs of one name, and ids that only some have.
+        ValueError: if there are none, for two pairs of one name, and for ids that only some have.
     """
 
-    def __init__(self, pairs: Sequence[Pair], roots: Sequence[Path]) -> None:
+    def __init__(self, pairs: Iterable[Pair], ref_root: Path, dist_root: Path) -> None:
         import pyarrow
 
-        self._pairs = pairs
-        columns = {side: [printable(getattr(pair, side)) for pair in pairs] for side in ("ref", "dist")}
-        with_id = sum(bool(pair.id) for pair in pairs)
-        if with_id not in (0, len(pairs)):
-            raise ValueError(f"{len(pairs) - with_id} of {len(pairs)} rows have no `id`: give each one")
-        ids = {"id": [printable(pair.id) for pair in pairs]} if with_id else {}
-        self.names = pyarrow.table({**ids, **columns})
+        ids, refs, dists = list[str](), list[str](), list[str]()
+        self._roots, self._odd = (ref_root, dist_root), dict[int, tuple[Path, Path]]()
+        for row, pair in enumerate(pairs):
+            for column, text in ((ids, pair.id), (refs, pair.ref), (dists, pair.dist)):
+                column.append(printable(text))
+            if (refs[-1], dists[-1]) != (pair.ref, pair.dist):  # bytes that are no UTF-8
+                self._odd[row] = pair.images
+        if not refs:
+            raise ValueError("there are no pairs: the table has no rows")
+        without = ids.count("")
+        if without not in (0, len(ids)):
+            raise ValueError(f"{without} of {len(ids)} rows have no `id`: give each one")
+        self.names = pyarrow.table({**({} if without else {"id": ids}), "ref": refs, "dist": dists})
         check_keys(keys_of(self.names))
         self.identity = {
             "pairs": digest_of(self.names),
-            "places": [str(root.absolute()) for root in roots],
+            "places": [str(root.absolute()) for root in self._roots],
         }
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> Iterator[StoredPair]:
         """The pairs of some rows."""
         for row in rows.tolist():
-            yield StoredPair(row, self._pairs[row].images)
+            paths = (
+                root / self.names[side][row].as_py() for root, side in zip(self._roots, ("ref", "dist"), strict=True)
+            )
+            ref, dist = self._odd.get(row) or paths
+            yield StoredPair(row, (ref, dist))
 
 
 class ParquetPairs:
