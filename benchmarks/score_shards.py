@@ -7,6 +7,7 @@ process, for its peak memory; they name the same files many times over.
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,12 @@ def start(table: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
+def cpu_of_children() -> float:
+    """Seconds of the CPU that ended processes took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def finish(running: list[subprocess.Popen[bytes]]) -> None:
     """Wait until all have ended well."""
     statuses = [process.wait() for process in running]
@@ -45,13 +52,13 @@ def write_table(folder: Path, count: int) -> Path:
     return folder / f"{count}.parquet"
 
 
-def seconds(table: Path, shards: int) -> tuple[float]:
-    """Wall time of shards that run together."""
+def seconds(table: Path, shards: int) -> tuple[float, float]:
+    """Wall time of shards that run together, and the time of the CPU that they take."""
     with tempfile.TemporaryDirectory() as name:
-        began = perf_counter()
+        began, before = perf_counter(), cpu_of_children()
         running = [start(table, Path(name) / "out", "--shard", f"{index}/{shards}") for index in range(shards)]
         finish(running)
-        return (perf_counter() - began,)
+        return perf_counter() - began, cpu_of_children() - before
 
 
 def peak(table: Path) -> float:
@@ -77,11 +84,16 @@ def main(count: int = 1000, turns: int = 3) -> None:
             for shards in (1, 2)
             for what, table in (("start", few), ("all", some))
         }
-        found = {measure: figures[0] for measure, figures in least(measures, turns).items()}
-        rates = {shards: count / (found[f"{shards} all"] - found[f"{shards} start"]) for shards in (1, 2)}
+        found = least(measures, turns)
+        rates = {}
         for shards in (1, 2):
-            begin, whole = found[f"{shards} start"], count / found[f"{shards} all"]
-            print(f"{shards} process: {rates[shards]:.1f} pairs/s after {begin:.1f} s, {whole:.1f} with it")
+            (begin, begin_cpu), (whole, whole_cpu) = found[f"{shards} start"], found[f"{shards} all"]
+            rates[shards] = count / (whole - begin)
+            cpu = 1000 * (whole_cpu - begin_cpu) / count
+            print(
+                f"{shards} process: {rates[shards]:.1f} pairs/s after {begin:.1f} s, {count / whole:.1f} with it; "
+                f"{cpu:.1f} ms of the CPU a pair"
+            )
         print(f"two shards: {rates[2] / rates[1]:.2f} times the rate")
         for shards in (1, 2):
             running = [start(some, folder / f"of-{shards}", "--shard", f"{index}/{shards}") for index in range(shards)]
