@@ -176,6 +176,8 @@ def record(
         The golden results, not written yet; images that cannot be recorded.
     """
     pairs, problems, _ = find_pairs(outputs, outputs)
+    problems = list(dict.fromkeys(problems))  # an image is on both sides
+    measured: list[tuple[Pair, Differences]] = []
     others: list[dict[str, Path]] = []
     for folder in repeats:
         same, lost, _ = find_pairs(outputs, folder)
@@ -189,6 +191,9 @@ def record(
         except ValueError as error:
             problems.append(Problem(pair.ref, str(error)))
             continue
+        measured.append((pair, floor))
+    # Only now, so that what was recorded before stays whole in a run that is interrupted.
+    for pair, floor in measured:
         golden = golden.with_image(*store(golden, pair.ref, pair.ref_path, floor))
     return golden, problems
 
@@ -227,7 +232,8 @@ def check(golden: Golden, outputs: Path, progress: Callable[[list[Pair]], Iterab
         progress: shows the pairs as they are taken.
     """
     pairs, problems, notes = find_pairs(golden.folder / IMAGES, outputs)
-    extra = [one for one in problems if str(Path(one.name)).startswith(str(outputs)) and "has no partner" in one.reason]
+    lacking = f"has no partner in {str(golden.folder / IMAGES)!r}"
+    extra = [one for one in problems if one.reason == lacking]
     problems = [one for one in problems if one not in extra]
     notes += [f"{one.name} has no golden image: it was not checked" for one in extra]
     problems += [
