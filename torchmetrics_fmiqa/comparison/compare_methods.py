@@ -137,9 +137,8 @@ def compare_images(
     try:
         for _ in progress.pairs(run, len(images.methods) * len(images.images)):
             pass
-    except BaseException:
-        run.keep(now=True)
-        raise
+    finally:
+        run.keep(now=True)  # also of a finished run, until its results are written
     images = images.without(run.broken)
     if not images.images:
         first = images.left_out[-1]
@@ -199,7 +198,7 @@ class _Run:
 
     def keep(self, now: bool = False) -> None:
         """Keep the scores so far for a later run, if that was not done for a while; or ``now`` in any case."""
-        if self._unfinished is not None:
+        if self._unfinished is not None and self._scored.any():
             self._unfinished.keep(self.scores, now)
 
     def _take(self, place: int, values: Floats) -> None:
