@@ -282,6 +282,13 @@ def test_arguments_that_do_not_fit_are_refused(images: Path, tmp_path: Path) -> 
     for arguments, message in (
         ({"references": images, "methods": {}, "metrics": "psnr"}, "`metrics` must be a list of names"),
         ({}, "give `references` and `methods`, or `pairs`"),
+        ({"references": images, "methods": [weak, strong]}, "`methods` must say the folder of each name"),
+        ({"references": images, "methods": {1: weak, 2: strong}}, "the name of a method must be a text, got 1"),
+        ({"references": images, "methods": {"a": weak, "b": strong}, "match": "fit"}, "`match` must be 'crop'"),
+        (
+            {"references": images / "ref", "methods": {"a": weak, "b": strong}, "metrics": ["psnr"], "resamples": 0},
+            "`resamples` must be at least 1",
+        ),
         ({"references": images}, "give `references` and `methods`, or `pairs`"),
         ({"pairs": "a.csv", "suffixes": {"a": "_x4"}}, "leave out `references`, `methods` and `suffixes`"),
         (

@@ -53,6 +53,8 @@ def check_methods(methods: Sequence[str]) -> None:
         ValueError: for fewer than two, an empty name, or a name that comes twice.
     """
     for name in methods:
+        if not isinstance(name, str):
+            raise ValueError(f"the name of a method must be a text, got {name!r}")
         if not name.strip():
             raise ValueError("a method has no name: give NAME=FOLDER")
         if methods.count(name) > 1:
