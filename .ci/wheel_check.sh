@@ -24,5 +24,11 @@ bare/bin/python wheel_use.py
 bare/bin/fmiqa --version
 bare/bin/fmiqa score reference.png restored.png --out scores.csv
 bare/bin/fmiqa score reference.png restored.png --out scores.parquet
-bare/bin/fmiqa recipes > recipes.txt
+bare/bin/python -c "from pyarrow import parquet; assert parquet.read_table('scores.parquet').num_rows == 1"
+bare/bin/python -m torchmetrics_fmiqa recipes > recipes.txt
+grep -q ^embedded recipes.txt
+mkdir outputs
+cp restored.png outputs/
+bare/bin/fmiqa gate record golden --from outputs
+bare/bin/fmiqa gate check golden outputs --report looks
 echo "the wheel works: $size bytes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,13 +10,33 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchmetrics_fmiqa.benchmark.metrics.network_baselines import lpips_network
 
 ASSETS = Path(os.environ.get("FMIQA_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
 VIT_TINY = ASSETS / "weights" / "vit_tiny_patch16_224.safetensors"
 SQUEEZENET = ASSETS / "weights" / "squeezenet1_1.safetensors"
+
+
+def timing_arguments(text: str, batch: int, size: int, repeats: int) -> argparse.ArgumentParser:
+    """The options of a script that times calls on images; ``text`` is its help, the rest are its defaults."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="vit_base_patch16_224")
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--size", type=int, default=size)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--repeats", type=int, default=repeats)
+    return parser
+
+
+def images(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """Noisy and clean images of the size and on the device of :func:`timing_arguments`."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(options.batch, 3, options.size, options.size, generator=generator)
+    preds = (target + 0.05 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    return preds.to(options.device), target.to(options.device)
 
 
 def least(measures: dict[str, Callable[[], Sequence[float]]], repeats: int) -> dict[str, tuple[float, ...]]:

@@ -3,8 +3,10 @@
     FMIQA_ASSETS=... python benchmarks/gate_power.py              # kodak and every fourth image of bsd100, minutes
     FMIQA_ASSETS=... python benchmarks/gate_power.py --images 8
 
-Each image is cropped to 256 x 256. Ours has the bounds that `fmiqa gate record` sets. Of the other metrics each has the
-best single threshold that it could have: the loosest that lets 999 of 1,000 harmless changes pass, over all images.
+Each image is cropped to 256 x 256. Ours has the bounds that `fmiqa gate record` sets, by several margins. Each of the
+others has the best single threshold that it could have: the loosest that lets 999 of 1,000 harmless changes pass, over
+all images. The rule for the default margin, written before it was looked at: the smallest of these by which at most one
+of 1,000 harmless changes of Kodak's images fails. BSD100's are for the table alone.
 Harmless are noise of up to 1/255 (other draws than the one that bounds are measured with), JPEG of quality 95 and 96, a
 shift by a pixel (undone first for all metrics alike), and nothing.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +32,11 @@ from torchmetrics_fmiqa.gate.check import compare, floor_of, gate_comparator
 from torchmetrics_fmiqa.gate.differences import aligned
 from torchmetrics_fmiqa.gate.golden import Golden, GoldenImage
 
+Values = dict[str, list[float]]  # change -> a value for each image
 SIDE = 256
-MARGIN = 1.5
-DRAWS = 10  # of the noise, for each image
+KODAK = 24
+MARGINS = (1.5, 1.75, 2.0, 2.5)
+DRAWS = 20  # of the noise, for each image
 
 
 def main() -> None:
@@ -42,16 +46,16 @@ def main() -> None:
     torch.manual_seed(0)
     images = [crop(path) for path in paths()[: options.images]]
     recipe = RECIPES["default"].recipe
-    golden = Golden(Path(), recipe, ("noise", "jpeg", "shift"), MARGIN)
+    golden = Golden(Path(), recipe, ("noise", "jpeg", "shift"), margin=1.0)
     comparator, lpips = gate_comparator(recipe), lpips_squeeze()
-    ours: dict[str, list[bool]] = {}
+    ours: dict[str, list[float]] = {}  # the largest difference, as a multiple of what harmless changes do
     others: dict[str, dict[str, list[float]]] = {"PSNR": {}, "SSIM": {}, "LPIPS-squeeze": {}}
     for place, image in enumerate(images):
         floor = floor_of(golden, image)
         bounds = golden.bounds(GoldenImage("", "", floor))
         for name, changed in changes(image, place).items():
             differences, *_ = compare(comparator, changed, image, golden.shift)
-            ours.setdefault(name, []).append(any(v > bounds[n] for n, v in differences.items().items()))
+            ours.setdefault(name, []).append(max(value / bounds[key] for key, value in differences.items().items()))
             output, target = aligned(changed, image, golden.shift)
             with torch.no_grad():
                 error = float((output - target).square().mean())
@@ -63,25 +67,30 @@ def main() -> None:
             for metric, value in values.items():
                 others[metric].setdefault(name, []).append(value)
         print(f"{place + 1} of {len(images)}", flush=True)
-    report(ours, others, len(images))
+    for title, places in (("Kodak", range(KODAK)), ("BSD100", range(KODAK, len(images)))):
+        report(title, ours, others, [place for place in places if place < len(images)])
 
 
-def report(ours: dict[str, list[bool]], others: dict[str, dict[str, list[float]]], count: int) -> None:
-    """Print the share that is caught."""
-    kinds = {name.partition("#")[0] for name in ours}
-    harmless = [kind for kind in HARMLESS_NAMES if kind in kinds]
-    thresholds = {}
+def report(title: str, ours: Values, others: dict[str, Values], places: Sequence[int]) -> None:
+    """Print the share that is caught of some images; thresholds of the other metrics are of these images too."""
+    if not places:
+        return
+    kinds = list(dict.fromkeys(name.partition("#")[0] for name in ours))
+
+    def values_of(values: Values, kind: str) -> np.ndarray:
+        return np.array([v[place] for name, v in values.items() if name.partition("#")[0] == kind for place in places])
+
+    columns = {f"ours, {margin:g}": (ours, margin) for margin in MARGINS}
     for metric, values in others.items():
-        passed = np.array([v for name, found in values.items() if name.partition("#")[0] in harmless for v in found])
-        thresholds[metric] = np.quantile(passed, 0.999)
-    print(f"\n| {count} images | ours | {' | '.join(others)} |\n|---|---|{'---|' * len(others)}")
-    for kind in sorted(kinds, key=lambda kind: (kind not in harmless, kind)):
-        own = [one for name, found in ours.items() if name.partition("#")[0] == kind for one in found]
-        cells = [f"{np.mean(own):.3f}"]
-        for metric, values in others.items():
-            found = [v for name, vs in values.items() if name.partition("#")[0] == kind for v in vs]
-            cells.append(f"{np.mean(np.array(found) > thresholds[metric]):.3f}")
-        print(f"| {'harmless: ' if kind in harmless else ''}{kind} | {' | '.join(cells)} |")
+        harmless = np.concatenate([values_of(values, kind) for kind in HARMLESS_NAMES])
+        columns[metric] = (values, float(np.quantile(harmless, 0.999)))
+    print(f"\n| {title}, {len(places)} images | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    everything = np.concatenate([values_of(ours, kind) for kind in HARMLESS_NAMES])
+    alarms = [f"{(everything > margin).sum()} of {len(everything)}" for margin in MARGINS]
+    print(f"| false alarms | {' | '.join(alarms)} | {' | '.join('.001' for _ in others)} |")
+    for kind in sorted(kinds, key=lambda kind: (kind not in HARMLESS_NAMES, kind)):
+        cells = [f"{np.mean(values_of(values, kind) > bound):.3f}" for values, bound in columns.values()]
+        print(f"| {'harmless: ' if kind in HARMLESS_NAMES else ''}{kind} | {' | '.join(cells)} |")
 
 
 def paths() -> list[Path]:

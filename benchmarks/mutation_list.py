@@ -23,7 +23,7 @@ class Mutation(NamedTuple):
     tests: tuple[str, ...]
 
 
-_CORRIDOR = ("distances", "tiles", "metric", "recipes", "loss", "backbone", "nan", "profiles")
+_CORRIDOR = ("distances", "tiles", "metric", "recipes", "loss", "backbone", "nan", "tap_statistics")
 _DISTANCES = ("distances", "graded", "metric")
 _ZSIQA = ("zsiqa", "distances")
 _FEATURES = ("backbone", "tiles", "weights", "metric", "embedded", "recipes", "families", "loss")
@@ -36,18 +36,18 @@ _SPIPS = ("spips_head", "spips", "quality_maps", "spips_training")
 
 MUTATIONS = (
     # comparator: preparation, the forward pass, sums over tiles
-    Mutation("recipes with other backbones share a forward pass", "comparator/comparator.py", "if other.trunk != first.trunk:", "if False:", ("profiles", *_CORRIDOR)),
+    Mutation("recipes with other backbones share a forward pass", "comparator/comparator.py", "if other.trunk != first.trunk:", "if False:", ("tap_statistics", *_CORRIDOR)),
     Mutation("tile_batch=0 is accepted", "comparator/comparator.py", 'whole_number(tile_batch, "tile_batch", 1)', 'whole_number(tile_batch, "tile_batch", 0)', _CORRIDOR),
     Mutation("lists of images come back in another order", "comparator/comparator.py", "order = sorted(range(len(places)), key=places.__getitem__)", "order = list(range(len(places)))", _CORRIDOR),
     Mutation("lists with a mask lose the mask", "comparator/comparator.py", "None if mask is None else torch.stack([mask[i] for i in group])", "None", _CORRIDOR),
     Mutation("float64 images computed in float32 under auto", "comparator/comparator.py", 'return torch.float64 if self.precision == "auto" and preds.dtype == torch.float64 else torch.float32', "return torch.float32", ("loss", "metric", "training_loss")),
     Mutation("precision auto ignores autocast", "comparator/comparator.py", 'if self.precision == "auto" and torch.is_autocast_enabled(device):', "if False:", ("loss", "training_loss", "metric")),
-    Mutation("a pickled comparator ignores changed weights", "comparator/comparator.py", "if found != digest:", "if False:", ("backbone", "profiles")),
+    Mutation("a pickled comparator ignores changed weights", "comparator/comparator.py", "if found != digest:", "if False:", ("backbone", "tap_statistics")),
     Mutation("references are kept under too short a name", "comparator/comparator.py", "scope = (self._scope, dtype, preds.shape[2:], data_limits(data_range), border)", "scope = (self._scope,)", ("cache", "monitor")),
     Mutation("preds are clamped unasked", "comparator/preprocess.py", "if self.recipe.clamp_preds:", "if True:", ("metric", "recipes", "nan", "loss")),
     Mutation("clamp_preds does nothing", "comparator/preprocess.py", "if self.recipe.clamp_preds:", "if False:", ("metric", "recipes", "nan", "loss")),
     Mutation("a tile that is no multiple of the patch is accepted", "comparator/preprocess.py", "self.tile % network.multiple:", "False:", ("tiles", "metric")),
-    Mutation("max_side is ignored", "comparator/preprocess.py", "if limit is None or longer <= limit:", "if True:", ("profiles", "metric")),
+    Mutation("max_side is ignored", "comparator/preprocess.py", "if limit is None or longer <= limit:", "if True:", ("tap_statistics", "metric")),
     Mutation("a mask replaces the weights by information", "comparator/preprocess.py", "return found if mask is None else found * mask", "return found if mask is None else mask", ("information", "metric")),
     Mutation("the target keeps a gradient", "comparator/preprocess.py", "with torch.no_grad():\n            target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n            target = to_unit(target, data_range", ("spips", "loss", "metric")),
     Mutation("equal tiles are not exactly 0", "comparator/distance_terms.py", "torch.where(differ.view(-1, *[1] * (values.ndim - 1)), values, 0.0)", "values", ("metric", *_CORRIDOR)),
@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation("distances are taken under autocast", "comparator/comparator.py", "with full_precision(preds):", "if True:", ("loss", "metric", "training_loss", "distances")),
     Mutation("an absent prefix token is not an error", "comparator/distance_terms.py", 'if self.tokens == "prefix" and found.prefix == 0:', "if False:", ("recipes", "metric", "families", "backbone")),
     Mutation("values of later portions replace earlier ones", "comparator/accumulator.py", "self.sums[place] = self.sums[place] + weigh.to_images", "self.sums[place] = weigh.to_images", ("metric", "tiles", "recipes")),
-    Mutation("the patches of tiles are mixed up", "comparator/accumulator.py", ".view(tiles, count, -1).transpose(0, 1)", ".view(count, tiles, -1)", ("profiles", "spips", "quality_maps")),
+    Mutation("the patches of tiles are mixed up", "comparator/accumulator.py", ".view(tiles, count, -1).transpose(0, 1)", ".view(count, tiles, -1)", ("tap_statistics", "spips", "quality_maps")),
     Mutation("tap weights bind by position", "comparator/distance_terms.py", "own = [1.0 if given is None else given[label] for label in labels]", "own = [1.0 if given is None else weight for label, weight in zip(labels, (given or dict.fromkeys(labels)).values())]", ("recipes", "metric")),
     Mutation("tap weights are not normalised", "comparator/distance_terms.py", 'total = sum(own) if recipe.protocol == "fmiqa" else 1.0', "total = 1.0", ("recipes", "metric")),
     Mutation("half tokens are not raised to float32", "comparator/distance_terms.py", "return tokens._replace(values=values.float()) if values.dtype in (torch.float16, torch.bfloat16) else tokens", "return tokens", ("metric", "loss", "distances", "training_loss")),
@@ -69,11 +69,11 @@ MUTATIONS = (
     Mutation("a token without length has an infinite gradient", "distances/pointwise.py", "torch.where(long, squares, 1.0).rsqrt()", "squares.rsqrt()", ("distances", "loss")),
     Mutation("the root at zero has an infinite gradient", "distances/pointwise.py", "torch.where(positive, squares, 1.0).sqrt()", "squares.sqrt()", ("distances", "loss")),
     Mutation("Jensen-Shannon in half the size", "distances/divergence.py", "return 0.25 * both * (", "return 0.125 * both * (", _DISTANCES),
-    Mutation("symmetric KL is one-sided", "distances/divergence.py", "return 0.5 * (one - other) * (", "return 0.5 * one * (", _DISTANCES),
+    Mutation("symmetric KL is one-sided", "distances/divergence.py", "return 0.5 * (p - q) * (", "return 0.5 * p * (", _DISTANCES),
     Mutation("a side of Jensen-Shannon is left out", "distances/divergence.py", " + (1 - ratio) * (-ratio).log1p())", ")", _DISTANCES),
     Mutation("totals of parts are added as they are", "distances/divergence.py", "self.total * (self.top - top).exp() +", "self.total +", ("divergence_maps",)),
-    Mutation("a joint distance forgets its weights", "distances/joint.py", "weight * one for one, weight in", "one for one, _ in", ("joint",)),
-    Mutation("the slope of the geometric mean is infinite at 0", "distances/joint.py", "torch.log1p(one / _LEAST)", "torch.log(one / _LEAST)", ("joint",)),
+    Mutation("a joint distance forgets its weights", "distances/joint.py", "weight * value for value, weight in", "value for value, _ in", ("joint",)),
+    Mutation("the slope of the geometric mean is infinite at 0", "distances/joint.py", "torch.log1p(value / _LEAST)", "torch.log(value / _LEAST)", ("joint",)),
     Mutation("Wasserstein does not sort", "distances/transport.py", "tokens.transpose(1, 2).sort(-1).values", "tokens.transpose(1, 2)", _DISTANCES),
     Mutation("the directions are not of unit length", "distances/transport.py", "return draw / draw.square().sum(0).sqrt()", "return draw", _DISTANCES),
     Mutation("the directions follow the global seed", "distances/transport.py", 'generator=torch.Generator("cpu").manual_seed(_SEED), ', "", _DISTANCES),
@@ -82,7 +82,7 @@ MUTATIONS = (
     Mutation("the published padding is at the other end", "distances/zsiqa.py", "F.pad(stack, (cols, 0, 0, rows))", "F.pad(stack, (0, cols, 0, rows))", _ZSIQA),
     # features
     Mutation("prefix tokens count as patches", "features/tokens.py", "return self.values[:, self.prefix :]", "return self.values", _FEATURES),
-    Mutation("the grid of patches is transposed", "features/tokens.py", "grid = (height // patch[0], width // patch[1])", "grid = (width // patch[0], height // patch[1])", ("profiles", *_FEATURES)),
+    Mutation("the grid of patches is transposed", "features/tokens.py", "grid = (height // patch[0], width // patch[1])", "grid = (width // patch[0], height // patch[1])", ("tap_statistics", *_FEATURES)),
     Mutation("overlapping tiles count twice", "features/tiles.py", "[1 / cover[pixel] for pixel", "[1.0 for pixel", ("tiles", "metric")),
     Mutation("the mirror repeats its edge", "features/tiles.py", "return torch.minimum(index, period - index)", "return torch.minimum(index, (period + 1 - index) % length)", ("tiles", "metric")),
     Mutation("tiles are one pixel off", "features/tiles.py", "return tuple(round(i * (length - tile) / (count - 1)) for i in range(count))", "return tuple(max(0, round(i * (length - tile) / (count - 1)) - 1) for i in range(count))", ("tiles", "metric")),
@@ -110,12 +110,12 @@ MUTATIONS = (
     # metrics
     Mutation("the digest leaves out the data range", "metrics/image_pair_metric.py", 'images = f"{data_limits(self.data_range)}|{self.crop_border}', 'images = f"{self.crop_border}', ("metric", "ddp")),
     Mutation("a repeated sample counts twice", "metrics/image_pair_metric.py", "new[1:] = ordered[1:] != ordered[:-1]", "pass", ("metric", "ddp")),
-    Mutation("a failed update leaves the state changed", "metrics/float64_state.py", "for name, value in state.items():\n", "for name, value in {}.items():\n", ("metric", "nan")),
+    Mutation("a failed update leaves the state changed", "metrics/synced_state.py", "for name, value in state.items():\n", "for name, value in {}.items():\n", ("metric", "nan")),
     Mutation("the mean is a sum", "metrics/image_pair_metric.py", 'if self.reduction == "mean":', "if False:", ("metric", "ddp")),
     Mutation("ids that come twice in a batch are not told", "metrics/image_pair_metric.py", "if ids is not None and len(ids.unique()) < len(ids):", "if False:", ("metric",)),
-    Mutation("sums shrink to half precision", "metrics/float64_state.py", "super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])", "return super()._apply(fn, exclude_state=exclude_state)", ("metric", "agreement")),
-    Mutation("an empty rank gathers the wrong dtype", "metrics/float64_state.py", "setattr(self, name, [self._empty(name)])", "pass", ("ddp", "agreement", "metric")),
-    Mutation("negative ids are accepted", "metrics/float64_state.py", "if count and int(numbers.min()) < 0:", "if False:", ("metric", "agreement")),
+    Mutation("sums shrink to half precision", "metrics/synced_state.py", "super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])", "return super()._apply(fn, exclude_state=exclude_state)", ("metric", "agreement")),
+    Mutation("an empty rank gathers the wrong dtype", "metrics/synced_state.py", "setattr(self, name, [self._empty(name)])", "pass", ("ddp", "agreement", "metric")),
+    Mutation("negative ids are accepted", "metrics/synced_state.py", "if count and int(numbers.min()) < 0:", "if False:", ("metric", "agreement")),
     Mutation("images with NaN are left out without a warning", "metrics/image_pair_metric.py", 'if nan_strategy == "warn":', "if False:", ("nan", "metric")),
     Mutation("members with other ranges share a forward pass", "metrics/collection.py", "images = (data_limits(metric.data_range), metric.crop_border, metric.validate)", "images = ()", ("metric", "spips", "nan")),
     Mutation("opinions for some images only are accepted", "metrics/human_agreement.py", "if 0 < missing < len(ids):", "if False:", ("agreement",)),
@@ -158,8 +158,8 @@ MUTATIONS = (
     Mutation("scores come with another pair's name", "scoring.py", "for loaded, row in zip(group, table, strict=True):", "for loaded, row in zip(reversed(group), table, strict=True):", _SCORING),
     Mutation("the columns of several distances swap", "scoring.py", "scores = list(measured.scores().values())", "scores = list(measured.scores().values())[::-1]", _SCORING),
     Mutation("the border of a pair is ignored", "scoring.py", "self._comparator(preds, target, crop_border=crop_border)", "self._comparator(preds, target)", _SCORING),
-    Mutation("the 95th percentile is the 90th", "comparator/pooling.py", "_PERCENT = 95", "_PERCENT = 90", ("profiles", "quality_maps", "spips")),
-    Mutation("the spread of a map is its variance", "comparator/pooling.py", "spread = _root(_mean((values - centre[:, None]).square(), weights))", "spread = _mean((values - centre[:, None]).square(), weights)", ("profiles", "quality_maps", "spips")),
+    Mutation("the 95th percentile is the 90th", "comparator/pooling.py", "_PERCENT = 95", "_PERCENT = 90", ("tap_statistics", "quality_maps", "spips")),
+    Mutation("the spread of a map is its variance", "comparator/pooling.py", "spread = _root(_mean((values - centre[:, None]).square(), weights))", "spread = _mean((values - centre[:, None]).square(), weights)", ("tap_statistics", "quality_maps", "spips")),
     Mutation("an anchored head is not 0 for equal images", "spips_model/fusion_head.py", "return F.softplus(score) * -torch.expm1(", "return F.softplus(score) * torch.exp(", _SPIPS),
     Mutation("a head for another recipe is accepted", "spips_model/scorer.py", "if head.made_for != recipe.digest:", "if False:", ("spips", "spips_training", "spips_head")),
     Mutation("choices count for the other image", "fitting/losses.py", "with_logits(first - second", "with_logits(second - first", _SPIPS),

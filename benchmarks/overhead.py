@@ -16,13 +16,15 @@ import subprocess
 import sys
 
 import torch
-from common import lpips_squeeze, seconds_of
+from common import images, lpips_squeeze, seconds_of, timing_arguments
 
 from torchmetrics_fmiqa import FeatureDistance, FeatureDistanceLoss
 
 
 def main() -> None:
-    options = arguments()
+    parser = timing_arguments(str(__doc__), batch=8, size=224, repeats=7)
+    parser.add_argument("--peak", choices=["all", "-1"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
     if options.peak:
         print(peak_memory(options))
         return
@@ -32,26 +34,6 @@ def main() -> None:
     deepest, every = (run_peak(options, taps) for taps in ("-1", "all"))
     print(f"{'memory: all taps ÷ deepest tap (peak of update)':52s} {every / deepest:6.3f}", flush=True)
     print(f"{'':52s} {every:.0f} and {deepest:.0f} MiB")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", default="vit_base_patch16_224")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--peak", choices=["all", "-1"], help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def images(options: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    target = torch.rand(options.batch, 3, options.size, options.size, generator=generator)
-    return (target + 0.05 * torch.randn(target.shape, generator=generator)).clamp(0, 1).to(options.device), target.to(
-        options.device
-    )
 
 
 def ours(options: argparse.Namespace) -> dict[str, float]:

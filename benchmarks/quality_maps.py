@@ -11,10 +11,8 @@
 
 from __future__ import annotations
 
-import argparse
-
 import torch
-from common import seconds_of
+from common import images, seconds_of, timing_arguments
 from torch import Tensor
 
 from torchmetrics_fmiqa import FeatureDistance
@@ -23,7 +21,7 @@ from torchmetrics_fmiqa.spips_model.quality_maps import quality_maps
 
 
 def main() -> None:
-    options = arguments()
+    options = timing_arguments(str(__doc__), batch=4, size=512, repeats=1).parse_args()
     print(f"{options.backbone}, batch {options.batch}, {options.size}², {options.device}, {options.precision}")
     preds, target = images(options)
     metric = FeatureDistance(backbone=options.backbone, weights="random:0", precision=options.precision)
@@ -52,24 +50,6 @@ def main() -> None:
     }
     for name, ratio in ratios.items():
         print(f"{name:40s} {ratio:10.3f}")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", default="vit_base_patch16_224")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--repeats", type=int, default=1)
-    return parser.parse_args()
-
-
-def images(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    target = torch.rand(options.batch, 3, options.size, options.size, generator=generator)
-    preds = (target + 0.05 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
-    return preds.to(options.device), target.to(options.device)
 
 
 def luma(pixels: Tensor) -> Tensor:

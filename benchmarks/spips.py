@@ -10,10 +10,7 @@ FeatureMetricCollection, which share one forward pass, and in a plain MetricColl
 
 from __future__ import annotations
 
-import argparse
-
-from common import seconds_of
-from quality_maps import images
+from common import images, seconds_of, timing_arguments
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
@@ -22,7 +19,7 @@ from torchmetrics_fmiqa.spips_model.model import SpipsHead
 
 
 def main() -> None:
-    options = arguments()
+    options = timing_arguments(str(__doc__), batch=1, size=512, repeats=3).parse_args()
     print(f"{options.backbone}, batch {options.batch}, {options.size}², {options.device}, {options.precision}")
     preds, target = images(options)
     given = {"backbone": options.backbone, "weights": "random:0"}
@@ -55,17 +52,6 @@ def main() -> None:
 
 def step(loss: nn.Module, preds: Tensor, target: Tensor) -> None:
     loss(preds.clone().requires_grad_(), target).backward()
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", default="vit_base_patch16_224")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--repeats", type=int, default=3)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

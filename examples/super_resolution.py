@@ -10,7 +10,8 @@ Three stages, in one command:
     perceptual    goes on from the same checkpoint with L1 + weight * FeatureDistanceLoss (--loss RECIPE)
 
 The last two see the same crops in the same order for the same number of steps. Both are then measured against bicubic
-on images that were not trained on, by networks that were not in the loss. OUT gets table.md, table.csv and figure.png.
+on images that were not trained on, by networks that were not in the loss. OUT gets table.md, table.csv, figure.png, and
+all images in images/METHOD, for `fmiqa compare`.
 
 Interrupt it whenever you like: the same command goes on where it was. Images and weights come from the folder
 FMIQA_ASSETS (images/{bsd100,kodak,set5,set14}, weights/*.safetensors), or give --train FOLDER --val FOLDER. What is

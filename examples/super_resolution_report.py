@@ -8,7 +8,10 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -96,8 +99,12 @@ def report(l1: Upscaler, perceptual: Upscaler, val: list[Photograph], judges: Ju
     rows = []
     for photograph in track(val, "measuring", transient=True):
         target = photograph.pixels[None].float() / 255
+        write_image(out, "reference", photograph.name, target)
+        write_image(out, "lanczos", photograph.name, restore(lanczos, target))
         for method, upscaler in upscalers.items():
-            values = judges.measure(restore(upscaler, target), target)
+            restored = restore(upscaler, target)
+            write_image(out, method, photograph.name, restored)
+            values = judges.measure(restored, target)
             rows.append({"image": photograph.name, "method": method, **values})
     write_table(out / "table.csv", rows, list(rows[0]))
 
@@ -118,7 +125,26 @@ def report(l1: Upscaler, perceptual: Upscaler, val: list[Photograph], judges: Ju
     draw(upscalers, free_photographs() if show == "skimage" else textured(val), judges).savefig(
         out / "figure.png", dpi=110
     )
-    print(f"written: {out / 'table.md'}, {out / 'table.csv'}, {out / 'figure.png'}")
+    print(f"written: {out / 'table.md'}, {out / 'table.csv'}, {out / 'figure.png'}, {out / 'images'}")
+
+
+def lanczos(images: Tensor) -> Tensor:
+    """Pillow's Lanczos enlargement of ``(1, 3, H, W)``, for `fmiqa compare` alone."""
+    small = Image.fromarray(to_bytes(images))
+    large = small.resize((small.width * SCALE, small.height * SCALE), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(large)).permute(2, 0, 1)[None] / 255
+
+
+def to_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """``(1, 3, H, W)`` in [0, 1] as the pixels of a file, ``(H, W, 3)``."""
+    return images[0].mul(255).round().byte().permute(1, 2, 0).numpy()
+
+
+def write_image(out: Path, method: str, name: str, images: Tensor) -> None:
+    """Keep an image as OUT/images/METHOD/NAME.png, for `fmiqa compare`."""
+    path = out / "images" / method / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(to_bytes(images)).save(path)
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], loss: str) -> tuple[list[str], list[list[str]]]:

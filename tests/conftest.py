@@ -115,3 +115,17 @@ def forwarded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Backbone, "__call__", counted)
     return seen
+
+
+def losses_of_training(loss: torch.nn.Module, preds: torch.Tensor, target: torch.Tensor) -> list[float]:
+    """The values of a loss while an image that begins as ``preds`` is trained for 15 steps."""
+    image = preds.clone().requires_grad_()
+    optimizer = torch.optim.Adam([image], lr=0.02)
+    values: list[float] = []
+    for _ in range(15):
+        optimizer.zero_grad()
+        value = loss(image, target)
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    return values

@@ -17,16 +17,30 @@ import torch
 from torch import distributed
 from torch import multiprocessing as mp
 
-from tests.conftest import RANDOM_VIT
+from tests.conftest import RANDOM_VIT, make_pair
 from torchmetrics_fmiqa.features.network import load_network
 
 RANKS = 2
 TIMEOUT = 900
 
+#: Positions of images, by rank and update.
+Shards = tuple[tuple[tuple[int, ...], ...], ...]
+SHARDS: dict[str, Shards] = {
+    "uneven": (((0, 1), (2,)), ((3,),)),
+    "rank_1_empty": (((0,), (1, 2, 3)), ()),
+    "rank_0_empty": ((), ((0, 1, 2, 3),)),
+}
+
 #: What runs in a process: rank in, results by case out.
 Work = Callable[[int], dict[Any, Any]]
 #: What each rank found.
 Outcome = Callable[[Work], list[dict[Any, Any]]]
+
+
+def pair_at(places: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images at these positions of nine: predictions and targets."""
+    preds, target = make_pair(9, 32, 32)
+    return preds[list(places)], target[list(places)]
 
 
 def _name(work: Work) -> str:

@@ -11,14 +11,14 @@ from scipy import stats
 from torch import Tensor
 
 from torchmetrics_fmiqa import SpipsRecipe
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.fitting.calibration import calibrate
 from torchmetrics_fmiqa.spips_model.model import SpipsHead
 from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
 from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
 
 
-def random_profiled(taps: Sequence[str], channels: int, n: int, seed: int = 0) -> Profiled:
+def random_tap_statistics(taps: Sequence[str], channels: int, n: int, seed: int = 0) -> TapStatistics:
     """Skewed numbers of the size of distances."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -26,13 +26,13 @@ def random_profiled(taps: Sequence[str], channels: int, n: int, seed: int = 0) -
         return torch.randn(n, *shape, generator=generator)
 
     spread, summary = (0.05 * draw(len(taps), *shape).exp() for shape in ((3,), ()))
-    return Profiled(spread, summary, draw(channels), 0.3 * draw(len(CONVENTIONAL)).exp(), tuple(taps))
+    return TapStatistics(spread, summary, draw(channels), 0.3 * draw(len(CONVENTIONAL)).exp(), tuple(taps))
 
 
 def trained(recipe: SpipsRecipe, channels: int = 192, seed: int = 0, opinions: bool = True, **fields: Any) -> SpipsHead:
     """A head with random weights everywhere, the gate's too, as if it had been trained."""
     head = SpipsHead(recipe.low_level, recipe.semantic, channels, seed=seed, made_for=recipe.digest, **fields)
-    measured = random_profiled(recipe.taps, channels, 60, seed)
+    measured = random_tap_statistics(recipe.taps, channels, 60, seed)
     head.fit_inputs(measured)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

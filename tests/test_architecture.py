@@ -17,6 +17,7 @@ MOST_LINES = 350
 
 #: From the front doors down. A room imports only from rooms below it; those of one line may not know each other.
 ROOMS = (
+    ("__main__",),
     ("cli",),
     ("fitting",),
     ("callbacks", "comparison", "gate"),

@@ -23,7 +23,7 @@ from torchmetrics_fmiqa import (
 )
 from torchmetrics_fmiqa.cli import app, main
 from torchmetrics_fmiqa.features.image_checks import data_limits
-from torchmetrics_fmiqa.metrics.float64_state import whole_numbers
+from torchmetrics_fmiqa.metrics.synced_state import whole_numbers
 from torchmetrics_fmiqa.yaml_text import read_yaml
 
 PREDS, TARGET = make_pair(1, 32, 32)

@@ -539,7 +539,7 @@ class Stub(nn.Module):
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def placeholder(monkeypatch: pytest.MonkeyPatch) -> None:
     """pyiqa's two functions that are used, where pyiqa itself need not be installed."""
 
     def create_metric(name: str, as_loss: bool, loss_reduction: str, device: torch.device) -> Stub:
@@ -565,7 +565,7 @@ def unreachable(_repository: str) -> None:
     raise OSError("no network")
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("placeholder")
 def test_pyiqa_scores_each_image_alone_and_tells_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
@@ -590,7 +590,7 @@ def test_pyiqa_scores_each_image_alone_and_tells_what_it_found(capsys: pytest.Ca
         distance.score(*make_pair(1, 39, 50))
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("placeholder")
 def test_pyiqa_without_network_is_skipped_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
@@ -602,7 +602,7 @@ def test_pyiqa_without_network_is_skipped_at_once(monkeypatch: pytest.MonkeyPatc
     assert constants.HF_HUB_OFFLINE is before
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("placeholder")
 def test_pyiqa_names_are_checked() -> None:
     with pytest.raises(ValueError, match="'niqe' scores an image without its reference; those with one: distance"):
         make_baseline("pyiqa:niqe")

@@ -466,6 +466,13 @@ def test_recipes_lists_every_recipe():
         assert any(line.split()[:2] == [name, str(entry.recipe.backbone)] for line in lines), name
 
 
+def test_recipes_go_whole_into_a_pipe_and_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "torchmetrics_fmiqa", "recipes"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = [line.split()[0] for line in result.stdout.splitlines()]
+    assert names[1:-1] == list(RECIPES)  # between the heads of the columns and the note
+
+
 @pytest.mark.parametrize("name", ["default", "vit-tiny", "zsiqa-openclip-convnext-b"])
 def test_a_printed_recipe_reads_back_equal(name):
     assert Recipe.from_yaml(fmiqa("recipes", name).output) == RECIPES[name].recipe

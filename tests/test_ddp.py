@@ -10,18 +10,11 @@ from torch.utils.data import DistributedSampler
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio
 
-from tests.conftest import RANDOM_VIT, make_pair
-from tests.processes import RANKS, Outcome
+from tests.conftest import RANDOM_VIT
+from tests.processes import RANKS, SHARDS, Outcome, Shards, pair_at
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection
 from torchmetrics_fmiqa.features.network import load_network
 
-# Positions of images, by rank and update.
-Shards = tuple[tuple[tuple[int, ...], ...], ...]
-SHARDS: dict[str, Shards] = {
-    "uneven": (((0, 1), (2,)), ((3,),)),
-    "rank_1_empty": (((0,), (1, 2, 3)), ()),
-    "rank_0_empty": ((), ((0, 1, 2, 3),)),
-}
 WAYS: dict[str, dict[str, Any]] = {
     "mean": {},
     "sum": {"reduction": "sum"},
@@ -49,11 +42,6 @@ def _sampled(count: int) -> Shards:
     return tuple(shards)
 
 
-def _pair(places: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    preds, target = make_pair(9, 32, 32)
-    return preds[list(places)], target[list(places)]
-
-
 def _metric(way: dict[str, Any], dtype: torch.dtype | None = None, **options: Any) -> FeatureDistance:
     metric = FeatureDistance(**RANDOM_VIT, **way, **options)
     return metric if dtype is None else metric.set_dtype(dtype)
@@ -71,7 +59,7 @@ def _collection() -> FeatureMetricCollection:
 
 def _reference(way: dict[str, Any], places: tuple[int, ...], dtype: torch.dtype | None = None) -> Any:
     metric = _metric(way, dtype)
-    metric.update(*_pair(places))
+    metric.update(*pair_at(places))
     return metric.compute()
 
 
@@ -84,7 +72,7 @@ def _sums_and_lists(rank: int) -> dict[str, Any]:
         for way, dtype in CASES:
             metric = _metric(WAYS[way], dtype)
             for places in shards[rank]:
-                metric.update(*_pair(places))
+                metric.update(*pair_at(places))
             results[name, way, dtype] = metric.compute()
     return results
 
@@ -95,11 +83,11 @@ def _ids(rank: int) -> dict[str, Any]:
         for name, (shards, has_ids) in WITH_IDS.items():
             metric = _metric(fields, torch.float64 if way == "sum" else None)
             for places in shards[rank]:
-                metric.update(*_pair(places), sample_ids=places if has_ids[rank] else None)
+                metric.update(*pair_at(places), sample_ids=places if has_ids[rank] else None)
             results[name, way] = metric.compute()
         metric = _metric(fields)
         for places in _sampled(9)[rank]:
-            metric(*_pair(places), sample_ids=torch.tensor(places))
+            metric(*pair_at(places), sample_ids=torch.tensor(places))
         results["sampler", way] = metric.compute()
     return results
 
@@ -109,16 +97,16 @@ def _life_goes_on(rank: int) -> dict[str, Any]:
     for way, fields in WAYS.items():
         metric = _metric(fields)
         if rank == 0:
-            metric.update(*_pair((0, 1)))
+            metric.update(*pair_at((0, 1)))
         results["first", way] = metric.compute()
-        metric.update(*_pair((2 + rank,)))
+        metric.update(*pair_at((2 + rank,)))
         results["second", way] = metric.compute()
         metric.reset()
-        metric.update(*_pair((rank,)))
+        metric.update(*pair_at((rank,)))
         results["after_reset", way] = metric.compute()
-        results["on_step", way] = _metric(fields, dist_sync_on_step=True)(*_pair((rank,)))
+        results["on_step", way] = _metric(fields, dist_sync_on_step=True)(*pair_at((rank,)))
         local = _metric(fields, sync_on_compute=False)
-        local.update(*_pair((rank,)))
+        local.update(*pair_at((rank,)))
         results["local", way, rank] = local.compute()
     return results
 
@@ -128,17 +116,17 @@ def _collections(rank: int) -> dict[str, Any]:
     for name, shards in SHARDS.items():
         collection = _collection()
         for places in shards[rank]:
-            collection.update(*_pair(places))
+            collection.update(*pair_at(places))
         results[name] = collection.compute()
     collection = _collection()
     for places in _sampled(9)[rank]:
-        collection(*_pair(places), sample_ids=places)
+        collection(*pair_at(places), sample_ids=places)
     results["sampler"] = collection.compute()
     plain = MetricCollection(
         {"mean": _metric({}), "sum": _metric({"reduction": "sum"}), "l2": _metric({"distance": "l2"})}
     )
     for places in SHARDS["uneven"][rank]:
-        plain.update(*_pair(places))
+        plain.update(*pair_at(places))
     results["plain"] = plain.compute()
     return results
 
@@ -148,12 +136,12 @@ def _other_settings(rank: int) -> dict[str, Any]:
     metric = _metric({"distance": ("cosine", "l2")[rank]})
     members: list[dict[str, Any]] = [{"a": metric.clone()}, {"a": PeakSignalNoiseRatio(data_range=1.0)}]
     for name, one in {"metric": metric, "collection": FeatureMetricCollection(members[rank])}.items():
-        one.update(*_pair((0, 1)))
+        one.update(*pair_at((0, 1)))
         with pytest.raises(ValueError, match="cannot be joined") as error:
             one.compute()
         results[name] = str(error.value)
     equal = _metric({})
-    equal.update(*_pair((rank,)))
+    equal.update(*pair_at((rank,)))
     results["afterwards"] = equal.compute()
     return results
 
@@ -203,8 +191,8 @@ def test_a_metric_goes_on_after_a_synchronised_compute(outcome: Outcome) -> None
 
 def test_collections_equal_one_process(outcome: Outcome) -> None:
     whole, padded = _collection(), _collection()
-    whole.update(*_pair((0, 1, 2, 3)))
-    padded.update(*_pair((*range(9), 0)), sample_ids=(*range(9), 0))
+    whole.update(*pair_at((0, 1, 2, 3)))
+    padded.update(*pair_at((*range(9), 0)), sample_ids=(*range(9), 0))
     plain = {
         "mean": _reference({}, (0, 1, 2, 3)),
         "sum": _reference({"reduction": "sum"}, (0, 1, 2, 3)),

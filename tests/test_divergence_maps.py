@@ -19,7 +19,7 @@ from torchmetrics_fmiqa import (
     feature_distance,
     feature_distance_map,
 )
-from torchmetrics_fmiqa.comparator.tap_statistics import Profile
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatisticsRequest
 from torchmetrics_fmiqa.distances import divergence
 
 NAMES = list(distances.DIVERGENCES)
@@ -238,6 +238,6 @@ def test_sorted_values_have_lost_their_places(name: str) -> None:
 
 
 @each_divergence
-def test_a_profile_has_no_use_for_a_divergence_and_says_why(name: str) -> None:
+def test_tap_statistics_refuse_a_divergence_and_say_why(name: str) -> None:
     with pytest.raises(ValueError, match=f"the whole scene too; '{name}' compares many: take distance='l2'"):
-        Profile(Recipe(**EMBEDDED, distance=name))
+        TapStatisticsRequest(Recipe(**EMBEDDED, distance=name))

@@ -20,7 +20,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *DOCS.rglob("*.md")])
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PATH = re.compile(r"`((?:torchmetrics_fmiqa|benchmarks|tests|train|examples|docs)/[\w./-]*)")
+TOP = ("torchmetrics_fmiqa", "benchmarks", "tests", "train", "examples", "docs")
+PATH = re.compile(rf"`((?:{'|'.join(TOP)})/[\w./-]*)")
 
 
 def blocks(page: Path) -> list[str]:
@@ -65,19 +66,36 @@ def test_the_links_of_a_page_lead_somewhere() -> None:
                 assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}, which is not there"
 
 
-def test_the_paths_that_pages_name_are_there() -> None:
+def test_the_files_that_pages_name_are_there() -> None:
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for top in TOP for path in (ROOT / top).rglob("*.py")]
     for page in PAGES:
-        for path in re.findall(
-            r"`((?:torchmetrics_fmiqa|benchmarks|tests|train|examples|docs)/[\w./-]*)", page.read_text()
-        ):
+        text = page.read_text()
+        for path in PATH.findall(text):
             if not re.search("[A-Z]{3}", path):  # FAMILY, NAME: for the reader to fill in
                 assert (ROOT / path).exists(), f"{page.relative_to(ROOT)} names {path}, which is not there"
+        for name in re.findall(r"`([\w./-]+\.py)\b", text):
+            known = re.search("[A-Z]{3}", name) or any(file.endswith(f"/{name}") for file in files)
+            assert known, f"{page.relative_to(ROOT)} names {name}, which is not there"
+
+
+def test_no_line_of_a_page_is_taken_for_a_comment() -> None:
+    for page in PAGES:  # MyST leaves out what follows a % at the start of a line
+        assert not re.search(r"^ *% ", page.read_text(), re.MULTILINE), page.relative_to(ROOT)
 
 
 def test_the_reference_has_every_public_name() -> None:
     page = (DOCS / "reference" / "api.rst").read_text()
     for name in torchmetrics_fmiqa.__all__:
         assert re.search(rf"^ +{name}$|data:: {name}$", page, re.MULTILINE), name
+
+
+def test_what_a_property_is_stands_before_no_colon() -> None:
+    # Sphinx takes what stands before the first colon for the type of the property.
+    public = [getattr(torchmetrics_fmiqa, name) for name in torchmetrics_fmiqa.__all__]
+    for kind in public:
+        for name, value in vars(kind).items() if isinstance(kind, type) else ():
+            if isinstance(value, property) and not name.startswith("_"):
+                assert ": " not in (value.__doc__ or "").splitlines()[0], f"{kind.__name__}.{name}"
 
 
 def test_the_readme_is_read_in_ninety_seconds() -> None:

@@ -22,7 +22,7 @@ from tests.test_cli import fmiqa
 from torchmetrics_fmiqa import Recipe, spips
 from torchmetrics_fmiqa.benchmark.distortions import GRADED
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.data.datasets import read_bapps_2afc
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import Triplets, read_rated_csv
@@ -69,12 +69,12 @@ def measured(one: Measurement) -> MeasuredSource:
     return one.result()
 
 
-def direct(preds: Path, target: Path) -> Profiled:
+def direct(preds: Path, target: Path) -> TapStatistics:
     images = [(read_image(path).float() / 255)[None] for path in (preds, target)]
     return PANEL.comparator(*images)[0]
 
 
-def equal(one: Profiled, row: int, other: Profiled) -> bool:
+def equal(one: TapStatistics, row: int, other: TapStatistics) -> bool:
     return torch.allclose(one.flat()[row], other.flat()[0], rtol=1e-4, atol=1e-5)
 
 
@@ -234,15 +234,15 @@ def test_what_changes_the_numbers_is_measured_apart(tmp_path: Path) -> None:
 
 
 def test_a_measurement_that_is_not_finite_names_the_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flat = measure.Profiled.flat
+    flat = measure.TapStatistics.flat
 
-    def broken(self: Profiled) -> torch.Tensor:
+    def broken(self: TapStatistics) -> torch.Tensor:
         found = flat(self).clone()
         found[-1, 0] = torch.nan
         return found
 
     one = measurement(read_rated_csv(rated(tmp_path / "data", 2)), tmp_path / "cache", batch=3)
-    monkeypatch.setattr(measure.Profiled, "flat", broken)
+    monkeypatch.setattr(measure.TapStatistics, "flat", broken)
     with pytest.raises(ValueError, match=r"data: mean@blocks.0 of 'd0_2.png' against 'r0.png' is nan: leave out"):
         list(one)
     monkeypatch.undo()
@@ -266,14 +266,14 @@ def test_a_reference_in_two_sets_is_refused_but_not_of_two_sets_of_ranks(tmp_pat
 def test_single_inputs_join_taps_by_equal_weights() -> None:
     recipe = SpipsRecipe(Recipe("vit_tiny_patch16_224", weights="random:0", taps=[0, 1, 5, 11]), low_level=[0, 1, 5])
     preds, target = make_pair(2)
-    profiled = SpipsPanel(recipe).comparator(preds, target)[0]
-    found = single_inputs(profiled, 3)
+    statistics = SpipsPanel(recipe).comparator(preds, target)[0]
+    found = single_inputs(statistics, 3)
     assert tuple(found) == SINGLE
-    assert found["feature_distance"] == pytest.approx(profiled.spread[..., 0].mean(1).numpy())
-    assert found["low_level_p95"] == pytest.approx(profiled.spread[:, :3, 2].mean(1).numpy())
-    assert found["semantic_spread"] == pytest.approx(profiled.spread[:, 3, 1].numpy())
-    assert found["semantic_whole"] == pytest.approx(profiled.summary[:, 3].numpy())
-    assert found["psnr_mean"] == pytest.approx(profiled.of_images[:, 0].numpy())
+    assert found["feature_distance"] == pytest.approx(statistics.spread[..., 0].mean(1).numpy())
+    assert found["low_level_p95"] == pytest.approx(statistics.spread[:, :3, 2].mean(1).numpy())
+    assert found["semantic_spread"] == pytest.approx(statistics.spread[:, 3, 1].numpy())
+    assert found["semantic_whole"] == pytest.approx(statistics.summary[:, 3].numpy())
+    assert found["psnr_mean"] == pytest.approx(statistics.of_images[:, 0].numpy())
 
 
 # The command

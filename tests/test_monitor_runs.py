@@ -112,7 +112,7 @@ def test_loggers_without_files_keep_all_pictures_too() -> None:
 
     run = SimpleNamespace(loggers=[board, store], is_global_zero=True, global_step=4, current_epoch=4)
     worst = WorstImages(1, higher_is_better=False)
-    worst.offer(0.5, "index 1", *torch.rand(2, 3, 8, 8))
+    worst.add(0.5, "index 1", *torch.rand(2, 3, 8, 8))
     times: dict[Any, int] = {}
     for counted in (times, times, {}):  # twice in one process, then resumed in another
         show = WorstImageLogger("distance", None, 32, lambda kind, message: pytest.fail(message), counted)
@@ -186,7 +186,7 @@ def test_loaders_that_step_together_know_their_padding_where_they_are_alike() ->
 
     alike, unlike = joined_samples([dealt(5), dealt(5)], 2), joined_samples([dealt(5), dealt(8)], 2)
     assert (alike.certain, unlike.certain) == (True, False)
-    assert alike.take(1, 1) == (0, None)  # rank 1 has two of five samples, and the third repeats one
+    assert alike.real_samples(1, 1) == (0, None)  # rank 1 has two of five samples, and the third repeats one
 
 
 # What is wrong shows before training

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from torchmetrics_fmiqa import FeatureComparator, Recipe
 from torchmetrics_fmiqa.comparator import piecewise
-from torchmetrics_fmiqa.comparator.tap_statistics import Profile
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatisticsRequest
 from torchmetrics_fmiqa.features.pieces import Reach, measure_reach, plan_pieces
 from torchmetrics_fmiqa.memory import peak_bytes
 from torchmetrics_fmiqa.recipes import RECIPES
@@ -90,9 +90,9 @@ def test_pieces_give_the_number_of_the_whole(in_pieces: list[int], size: tuple[i
         torch.testing.assert_close(pieces[0].per_tap[name], values, rtol=1e-5, atol=0)
 
 
-def test_maps_and_profiles_in_pieces(in_pieces: list[int]) -> None:
+def test_maps_and_tap_statistics_in_pieces(in_pieces: list[int]) -> None:
     preds, target = noisy_pair(250, 300)
-    whole, pieces = whole_and_pieces([Profile(small()), small()], in_pieces, preds, target)
+    whole, pieces = whole_and_pieces([TapStatisticsRequest(small()), small()], in_pieces, preds, target)
     for name in ("spread", "summary", "reference"):
         torch.testing.assert_close(getattr(pieces[0], name), getattr(whole[0], name), rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(pieces[1].per_tap["cosine"], whole[1].per_tap["cosine"], rtol=1e-5, atol=0)
@@ -112,7 +112,7 @@ def test_named_networks_in_pieces(in_pieces: list[int], backbone: str, margin: i
 
 def test_equal_images_are_at_no_distance_in_pieces(in_pieces: list[int]) -> None:
     _, target = noisy_pair(256, 256)
-    found = FeatureComparator(Profile(small()))(target, target.clone())[0]
+    found = FeatureComparator(TapStatisticsRequest(small()))(target, target.clone())[0]
     assert in_pieces
     assert float(found.spread.abs().max()) == float(found.summary.abs().max()) == 0
 

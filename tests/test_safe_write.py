@@ -10,18 +10,18 @@ import pytest
 
 from torchmetrics_fmiqa.safe_write import (
     WriteError,
+    atomic_write,
     check_folder,
     check_no_inputs,
     check_writable,
     make_folder,
-    whole_file,
     write_bytes,
     write_text,
 )
 
 
 def _write_half(path, error):
-    with whole_file(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text("half")
         raise error
 

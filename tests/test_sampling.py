@@ -33,7 +33,7 @@ def walk(loader: Any, world_size: int = 1) -> tuple[list[int], list[int] | None,
     teller, kept, told = DistributedSamples(loader, world_size), [], []
     for batch_idx, batch in enumerate(loader):
         values = batch.tolist()
-        count, indices = teller.take(batch_idx, len(values))
+        count, indices = teller.real_samples(batch_idx, len(values))
         assert 0 <= count <= len(values)
         kept += values[:count]
         told.append(indices)
@@ -95,7 +95,7 @@ def test_one_process_shuffled_counts_all_and_draws_no_random_number() -> None:
     order = [batch.tolist() for batch in loader]
     state, teller = torch.get_rng_state(), DistributedSamples(loader, 1)
     for batch_idx, batch in enumerate(order):
-        assert teller.take(batch_idx, len(batch)) == (len(batch), None)
+        assert teller.real_samples(batch_idx, len(batch)) == (len(batch), None)
     assert torch.equal(torch.get_rng_state(), state)
     assert teller.certain
 
@@ -173,7 +173,7 @@ def test_what_is_not_known_counts_all_and_says_so(kind: str) -> None:
 def test_a_step_that_changes_the_count_of_images_is_counted_whole() -> None:
     sampler = DistributedSampler(range(3), 2, 1, shuffle=False)
     teller = DistributedSamples(DataLoader(range(3), 1, sampler=sampler), 2)
-    assert teller.take(0, 5) == (5, None)
+    assert teller.real_samples(0, 5) == (5, None)
     assert not teller.certain
 
 

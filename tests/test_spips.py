@@ -27,9 +27,9 @@ from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio
 from torchmetrics.wrappers import BootStrapper, MetricTracker, MinMaxMetric, Running
 
-from tests.conftest import ASSETS, RANDOM_VIT, make_pair, needs
+from tests.conftest import ASSETS, RANDOM_VIT, losses_of_training, make_pair, needs
 from tests.lightning_tools import loader, one_thread, pictures, validate  # noqa: F401
-from tests.spips_heads import random_profiled, recipe_of, trained
+from tests.spips_heads import random_tap_statistics, recipe_of, trained
 from torchmetrics_fmiqa import (
     SPIPS,
     FeatureDistance,
@@ -42,7 +42,7 @@ from torchmetrics_fmiqa import (
     feature_distance,
     spips,
 )
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
@@ -108,8 +108,8 @@ def assert_same(got: Any, expected: Any, rtol: float = 1e-5) -> None:
     torch.testing.assert_close(got, expected, rtol=rtol, atol=1e-8)
 
 
-def measured_of(preds: Tensor, target: Tensor, **fields: Any) -> Profiled:
-    measured: Profiled = SpipsScorer(recipe_of({**VIT, **fields})).comparator(preds, target)[0]
+def measured_of(preds: Tensor, target: Tensor, **fields: Any) -> TapStatistics:
+    measured: TapStatistics = SpipsScorer(recipe_of({**VIT, **fields})).comparator(preds, target)[0]
     return measured
 
 
@@ -137,7 +137,7 @@ def test_the_default_without_a_head_is_the_default_distance_at_two_taps() -> Non
     assert_same(spips(preds, target), feature_distance(preds, target, taps=(0, 1)))
 
 
-def score_by_hand(head: SpipsHead, measured: Profiled) -> np.ndarray:
+def score_by_hand(head: SpipsHead, measured: TapStatistics) -> np.ndarray:
     """A trained head in numpy."""
     state = {name: value.double().numpy() for name, value in head.state_dict().items()}
     split, parts = len(head.low_level), head.parts
@@ -179,7 +179,7 @@ def score_by_hand(head: SpipsHead, measured: Profiled) -> np.ndarray:
 def test_a_trained_head_equals_the_computation_by_hand(parts: tuple[str, ...], shape: dict[str, Any]) -> None:
     recipe = recipe_of({**VIT, "taps": [0, 1, 2, 3, 4]})
     head = trained(recipe, parts=parts, seed=3, **shape)
-    measured = random_profiled(recipe.taps, 192, 20, seed=9)
+    measured = random_tap_statistics(recipe.taps, 192, 20, seed=9)
     assert head(measured).detach().numpy() == pytest.approx(score_by_hand(head, measured), rel=1e-4)
     assert head.fusion.names == tuple(name for part in head.parts for name in INPUTS[part])
 
@@ -352,8 +352,8 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(head: str) -> None:
 @given(seed=st.integers(0, 99), factor=st.floats(1.1, 10))
 def test_a_fixed_head_grows_with_each_of_its_distances(seed: int, factor: float) -> None:
     head = FixedHead(["a", "b"], ["c"])
-    measured = random_profiled(("a", "b", "c"), 8, 4, seed)
-    larger = Profiled(
+    measured = random_tap_statistics(("a", "b", "c"), 8, 4, seed)
+    larger = TapStatistics(
         factor * measured.spread,
         factor * measured.summary,
         measured.reference,
@@ -945,15 +945,7 @@ def test_gradcheck_in_double(kind: str, parts: tuple[str, ...]) -> None:
 def test_training_with_the_loss_lowers_it(name: str, share: float) -> None:
     preds, target = batch(1)
     loss = SpipsLoss(**VIT, **way(name))
-    image = preds.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.02)
-    values = []
-    for _ in range(15):
-        optimizer.zero_grad()
-        value = loss(image, target)
-        value.backward()
-        optimizer.step()
-        values.append(value.item())
+    values = losses_of_training(loss, preds, target)
     assert values[-1] < share * values[0]
 
 
@@ -997,7 +989,7 @@ def test_a_compiled_step_is_one_graph_and_gives_the_same(name: str) -> None:
 # Parts and the gate
 
 
-def noisy(measured: Profiled, part: str, split: int) -> Profiled:
+def noisy(measured: TapStatistics, part: str, split: int) -> TapStatistics:
     """Other numbers in one part."""
     spread, summary, reference, own = (
         part.clone() for part in (measured.spread, measured.summary, measured.reference, measured.of_images)
@@ -1011,14 +1003,14 @@ def noisy(measured: Profiled, part: str, split: int) -> Profiled:
         own *= 3
     if part == "reference":
         reference += 3
-    return Profiled(spread, summary, reference, own, measured.labels)
+    return TapStatistics(spread, summary, reference, own, measured.labels)
 
 
 @pytest.mark.parametrize("parts", SOME_PARTS, ids="+".join)
 def test_a_part_that_is_off_is_not_read(parts: tuple[str, ...]) -> None:
     recipe = recipe_of({**VIT, "taps": [0, 1, 2, 3, 4]})
     split = len(recipe.low_level)
-    measured = random_profiled(recipe.taps, 192, 8)
+    measured = random_tap_statistics(recipe.taps, 192, 8)
     gated = {"semantic", "low_level"} <= {*parts}
     read_by = {
         trained(recipe, parts=parts): {*parts, *(["reference"] if gated else [])},
@@ -1032,12 +1024,12 @@ def test_a_part_that_is_off_is_not_read(parts: tuple[str, ...]) -> None:
             else:
                 assert torch.equal(found, same), part
         # What stands for the whole counts for the semantic taps alone.
-        other = Profiled(measured.spread, measured.summary.clone(), *vars_of(measured))
+        other = TapStatistics(measured.spread, measured.summary.clone(), *vars_of(measured))
         other.summary[:, :split] += 1
         assert torch.equal(head(other), head(measured))
 
 
-def vars_of(measured: Profiled) -> tuple[Any, ...]:
+def vars_of(measured: TapStatistics) -> tuple[Any, ...]:
     return measured.reference, measured.of_images, measured.labels
 
 
@@ -1053,7 +1045,7 @@ def test_images_see_the_same_parts() -> None:
 
 def test_the_gate_does_nothing_at_first() -> None:
     recipe = recipe_of(VIT)
-    measured = random_profiled(recipe.taps, 192, 30)
+    measured = random_tap_statistics(recipe.taps, 192, 30)
     head = SpipsHead(recipe.low_level, recipe.semantic, 192)
     head.fit_inputs(measured)
     assert torch.equal(head.share(measured).detach(), torch.full((30,), 0.5))
@@ -1071,7 +1063,7 @@ def test_the_gate_does_nothing_at_first() -> None:
 @given(seed=st.integers(0, 999))
 def test_the_gate_moves_weight_from_one_stream_to_the_other(seed: int) -> None:
     recipe = recipe_of(VIT)
-    head, measured = trained(recipe, seed=seed), random_profiled(recipe.taps, 192, 20, seed + 1)
+    head, measured = trained(recipe, seed=seed), random_tap_statistics(recipe.taps, 192, 20, seed + 1)
     share = head.share(measured).detach()
     assert (share > 0).all()
     assert (share < 1).all()
@@ -1089,7 +1081,7 @@ def test_the_gate_moves_weight_from_one_stream_to_the_other(seed: int) -> None:
 
 def test_a_gate_starts_with_a_gradient() -> None:
     recipe = recipe_of(VIT)
-    measured = random_profiled(recipe.taps, 192, 30)
+    measured = random_tap_statistics(recipe.taps, 192, 30)
     head = SpipsHead(recipe.low_level, recipe.semantic, 192)
     head.fit_inputs(measured)
     head(measured).sum().backward()
@@ -1102,7 +1094,7 @@ def test_a_gate_starts_with_a_gradient() -> None:
 
 def test_inputs_are_fitted_to_the_training_data() -> None:
     recipe = recipe_of(VIT)
-    measured = random_profiled(recipe.taps, 192, 31)
+    measured = random_tap_statistics(recipe.taps, 192, 31)
     measured.spread[:5, 1, 0] = 0  # equal images say nothing of the size of a distance
     measured.reference[:, 7] = 2.5  # all references share a channel
     head = SpipsHead(recipe.low_level, recipe.semantic, 192)
@@ -1119,7 +1111,7 @@ def test_inputs_are_fitted_to_the_training_data() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
 def test_training_data_that_say_nothing_are_named(place: str, value: float) -> None:
     recipe = recipe_of(VIT)
-    measured = random_profiled(recipe.taps, 192, 12)
+    measured = random_tap_statistics(recipe.taps, 192, 12)
     head = SpipsHead(recipe.low_level, recipe.semantic, 192)
     broken = getattr(measured, place)
     if value == 0:
@@ -1224,7 +1216,7 @@ def test_a_saved_head_is_the_same_head(tmp_path: Path, case: str) -> None:
     assert loaded.fusion.scale == head.fusion.scale
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
-    measured = random_profiled(recipe.taps, 192, 9, seed=7)
+    measured = random_tap_statistics(recipe.taps, 192, 9, seed=7)
     assert torch.equal(loaded(measured), head(measured).detach())
     for same in (path, str(path), loaded):
         assert twin(*batch(), head=same) == twin(*batch(), head=head)
@@ -1321,7 +1313,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "reduction": ({"reduction": "median"}, "mean, sum, none"),
     "precision": ({"precision": "int8"}, "`precision` must be one of"),
     "typo": ({"distanse": "l2"}, "did you mean `distance`"),
-    "several": ({"distance": ["l2", "cosine"]}, "takes one `distance`"),
+    "several": ({"distance": ["l2", "cosine"]}, "take one `distance`"),
     "not_pointwise": ({"distance": "wasserstein"}, "'wasserstein'.*take distance='l2'"),
     "published": ({"protocol": "zsiqa", "distance": "l2"}, "fmiqa protocol"),
     "unknown_tap": ({"low_level": ["blocks.77"]}, "no module 'blocks.77'"),
@@ -1380,11 +1372,11 @@ def test_parts_beside_a_head_that_has_others() -> None:
 
 def test_heads_refuse_what_was_measured_at_other_taps() -> None:
     recipe = recipe_of(VIT)
-    head, measured = vit_head(), random_profiled(recipe.taps, 192, 5)
+    head, measured = vit_head(), random_tap_statistics(recipe.taps, 192, 5)
     for other in (
-        Profiled(measured.spread, measured.summary, *vars_of(measured)[:2], measured.labels[::-1]),
-        random_profiled(recipe.taps, 191, 5),
-        random_profiled(("blocks.0", "blocks.1"), 192, 5),
+        TapStatistics(measured.spread, measured.summary, *vars_of(measured)[:2], measured.labels[::-1]),
+        random_tap_statistics(recipe.taps, 191, 5),
+        random_tap_statistics(("blocks.0", "blocks.1"), 192, 5),
     ):
         for call in (head, head.inputs, copy.deepcopy(head).fit_inputs):
             with pytest.raises(ValueError, match=r"takes the taps blocks.0, blocks.1, blocks.2 with 192 channels"):
@@ -1402,7 +1394,7 @@ def test_heads_refuse_what_was_measured_at_other_taps() -> None:
 
 def a_set(**fields: Any) -> MeasuredSet:
     kind = fields.get("kind", "opinion")
-    measured = tuple(random_profiled(("a", "b"), 4, 3, seed) for seed in range(2 if kind == "choice" else 1))
+    measured = tuple(random_tap_statistics(("a", "b"), 4, 3, seed) for seed in range(2 if kind == "choice" else 1))
     names = np.array(["x", "y", "z"])
     return MeasuredSet(
         **{
@@ -1552,7 +1544,7 @@ def test_an_empty_stream_beside_a_spips_recipe_is_an_error() -> None:
 
 def test_a_stream_that_is_off_may_hold_anything() -> None:
     recipe = recipe_of(VIT)
-    measured = random_profiled(recipe.taps, 192, 12)
+    measured = random_tap_statistics(recipe.taps, 192, 12)
     measured.spread[:, : len(recipe.low_level)] = 0
     head = SpipsHead(recipe.low_level, recipe.semantic, 192, parts=("semantic", "conventional"))
     head.fit_inputs(measured)
@@ -1560,17 +1552,17 @@ def test_a_stream_that_is_off_may_hold_anything() -> None:
 
 def test_rounding_of_references_does_not_move_the_gate() -> None:
     recipe = recipe_of(VIT)
-    head, measured = trained(recipe), random_profiled(recipe.taps, 192, 12)
+    head, measured = trained(recipe), random_tap_statistics(recipe.taps, 192, 12)
     measured.reference[:, 7] = 2.5 + 2e-7 * torch.arange(12).remainder(2)
     head.fit_inputs(measured)
-    other = random_profiled(recipe.taps, 192, 12, seed=1)
+    other = random_tap_statistics(recipe.taps, 192, 12, seed=1)
     share = head.share(other)
     assert ((share > 1e-6) & (share < 1 - 1e-6)).all()
 
 
 def test_a_fixed_head_checks_its_taps() -> None:
     with pytest.raises(ValueError, match="taps"):
-        FixedHead(["a"], ["b"])(random_profiled(("b", "a", "c"), 8, 2))
+        FixedHead(["a"], ["b"])(random_tap_statistics(("b", "a", "c"), 8, 2))
 
 
 def test_clear_cache_lets_go_of_spips_too() -> None:

@@ -44,7 +44,7 @@ def make_head(
     head = SpipsHead(recipe.low_level, recipe.semantic, 192, seed=seed, made_for=recipe.digest, **options)
     sides = [make_pair(2, 48, 48, seed=level, noise=0.05 * level) for level in range(1, 5)]
     preds, target = (torch.cat(side) for side in zip(*sides, strict=True))
-    measured = FeatureComparator(recipe.profile)(preds, target)[0]
+    measured = FeatureComparator(recipe.statistics_request)(preds, target)[0]
     head.fit_inputs(measured)
     if opinions:  # a gentle curve, so that no quality is rounded to 0 or 100
         head.fusion.curve.copy_(torch.tensor([0.7, 0.2]))

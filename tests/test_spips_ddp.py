@@ -10,20 +10,13 @@ import torch
 from torch.utils.data import DistributedSampler
 from torchmetrics import MetricCollection
 
-from tests.conftest import RANDOM_VIT, make_pair
-from tests.processes import RANKS, Outcome
+from tests.conftest import RANDOM_VIT
+from tests.processes import RANKS, SHARDS, Outcome, pair_at
 from tests.spips_heads import recipe_of, trained
 from torchmetrics_fmiqa import SPIPS, FeatureDistance, FeatureMetricCollection, ScenePerceivedImagePerceptualScore
 from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.spips_model.model import SpipsHead
 
-# Positions of images, by rank and update.
-Shards = tuple[tuple[tuple[int, ...], ...], ...]
-SHARDS: dict[str, Shards] = {
-    "uneven": (((0, 1), (2,)), ((3,),)),
-    "rank_1_empty": (((0,), (1, 2, 3)), ()),
-    "rank_0_empty": ((), ((0, 1, 2, 3),)),
-}
 WAYS: dict[str, dict[str, Any]] = {
     "mean": {},
     "sum": {"reduction": "sum"},
@@ -34,11 +27,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "quality": {"head": True, "output": "quality"},
     "quality_none": {"head": True, "output": "quality", "reduction": "none"},
 }
-
-
-def _pair(places: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    preds, target = make_pair(9, 32, 32)
-    return preds[list(places)], target[list(places)]
 
 
 @cache
@@ -73,11 +61,11 @@ def _shards(rank: int) -> dict[str, Any]:
         for name, shards in SHARDS.items():
             metric = _metric(way)
             for places in shards[rank]:
-                metric.update(*_pair(places))
+                metric.update(*pair_at(places))
             results[name, way] = metric.compute()
         metric = _metric(way)
         for places in _sampled(rank):
-            metric(*_pair(places), sample_ids=torch.tensor(places))
+            metric(*pair_at(places), sample_ids=torch.tensor(places))
         results["sampler", way] = metric.compute()
     return results
 
@@ -87,12 +75,12 @@ def _life_goes_on(rank: int) -> dict[str, Any]:
     for way in WAYS:
         metric = _metric(way)
         if rank == 0:
-            metric.update(*_pair((0, 1)))
+            metric.update(*pair_at((0, 1)))
         results["first", way] = metric.compute()
-        metric.update(*_pair((2 + rank,)))
+        metric.update(*pair_at((2 + rank,)))
         results["second", way] = metric.compute()
         metric.reset()
-        results["on_step", way] = _metric(way, dist_sync_on_step=True)(*_pair((rank,)))
+        results["on_step", way] = _metric(way, dist_sync_on_step=True)(*pair_at((rank,)))
     return results
 
 
@@ -102,11 +90,11 @@ def _collections(rank: int) -> dict[str, Any]:
         for name, shards in SHARDS.items():
             collection = kind(_collection())
             for places in shards[rank]:
-                collection.update(*_pair(places))
+                collection.update(*pair_at(places))
             results[kind.__name__, name] = collection.compute()
         collection = kind(_collection())
         for places in _sampled(rank):
-            collection.update(*_pair(places), sample_ids=torch.tensor(places))
+            collection.update(*pair_at(places), sample_ids=torch.tensor(places))
         results[kind.__name__, "sampler"] = collection.compute()
     return results
 
@@ -125,7 +113,7 @@ def assert_same(got: Any, expected: Any, case: Any) -> None:
 
 
 def _alone(way: str, places: tuple[int, ...]) -> Any:
-    return _metric(way)(*_pair(places))
+    return _metric(way)(*pair_at(places))
 
 
 def test_shards_equal_one_process(outcome: Outcome) -> None:
@@ -146,8 +134,8 @@ def test_a_metric_goes_on_after_a_synchronised_compute(outcome: Outcome) -> None
 
 def test_collections_equal_one_process(outcome: Outcome) -> None:
     whole, every = FeatureMetricCollection(_collection()), FeatureMetricCollection(_collection())
-    whole.update(*_pair((0, 1, 2, 3)))
-    every.update(*_pair(tuple(range(9))))
+    whole.update(*pair_at((0, 1, 2, 3)))
+    every.update(*pair_at(tuple(range(9))))
     for result in outcome(_collections):
         assert len(result) == 2 * (len(SHARDS) + 1)
         for case, value in result.items():

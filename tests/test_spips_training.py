@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from torchmetrics_fmiqa.benchmark.progress import SilentProgress
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
 from torchmetrics_fmiqa.fitting.cross_validation import CrossValidation, check_sets, cross_validate, fit_head
 from torchmetrics_fmiqa.fitting.dataset import Examples, MeasuredSet, epoch_batches, examples, ordered_pairs
 from torchmetrics_fmiqa.fitting.heads import FittedHead, SpipsSpec
 from torchmetrics_fmiqa.fitting.losses import choice_loss, opinion_loss, ranking_loss
-from torchmetrics_fmiqa.fitting.splits import deal_folds, inner_rows
+from torchmetrics_fmiqa.fitting.splits import assign_folds, inner_rows
 from torchmetrics_fmiqa.fitting.trainer import HeadTrainer
 from torchmetrics_fmiqa.recipes import Recipe
 from torchmetrics_fmiqa.spips_model.checkpoint import load_spips
@@ -55,7 +55,7 @@ class Heard(SilentProgress):
             raise InterruptedError(text)
 
 
-def measured(blur: np.ndarray, noise: np.ndarray, who: np.ndarray, rng: np.random.Generator) -> Profiled:
+def measured(blur: np.ndarray, noise: np.ndarray, who: np.ndarray, rng: np.random.Generator) -> TapStatistics:
     """Low-level taps see the noise, semantic ones the blur, the maps their sum; all of them roughly."""
     count, taps = len(blur), len(RECIPE.taps)
     seen = np.where(np.arange(taps) < len(RECIPE.low_level), noise[:, None], blur[:, None])
@@ -67,7 +67,7 @@ def measured(blur: np.ndarray, noise: np.ndarray, who: np.ndarray, rng: np.rando
     own = (blur + noise)[:, None] * roughly(9, by=0.3) / 5
     reference = np.random.default_rng(99).normal(size=(1 + who.max(), CHANNELS))[who]
     parts = (spread, seen * roughly(taps, by=0.2), reference, own)
-    return Profiled(*(torch.from_numpy(part).float() for part in parts), RECIPE.taps)
+    return TapStatistics(*(torch.from_numpy(part).float() for part in parts), RECIPE.taps)
 
 
 def damages(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
@@ -177,7 +177,7 @@ def test_opinions_of_unseen_references_are_predicted_in_their_own_units(better: 
     best_input = max(abs(stats.spearmanr(column, one.target).statistic) for column in one.measured[0].flat().T)
     assert agreement(found, one) > best_input + 0.05 > 0.8
     channels = torch.rand(1, CHANNELS)
-    equal = Profiled(torch.zeros(1, 4, 3), torch.zeros(1, 4), channels, torch.zeros(1, 9), RECIPE.taps)
+    equal = TapStatistics(torch.zeros(1, 4, 3), torch.zeros(1, 4), channels, torch.zeros(1, 9), RECIPE.taps)
     assert (fitted.head(equal).item(), fitted.head.quality(fitted.head(equal)).item()) == (0, 100)
 
 
@@ -270,7 +270,7 @@ def test_nothing_of_a_held_out_fold_reaches_its_head() -> None:
 
 def test_folds_hold_references_of_every_set_but_ranks() -> None:
     sets = [rated(120, 6), chosen(60, 5), ranked(4)]
-    dealt = deal_folds(sets, 3, seed=0)
+    dealt = assign_folds(sets, 3, seed=0)
     assert set(dealt) == {"rated", "chosen"}
     for one in sets[:2]:
         assert set(dealt[one.name]) == {0, 1, 2}
@@ -680,7 +680,7 @@ def test_what_cannot_be_trained_is_refused_before_any_training(
 
 def test_an_input_that_is_constant_without_one_fold_alone_is_named() -> None:
     one = rated()
-    held = torch.from_numpy(deal_folds([one], 3, QUICK.seed)["rated"] == 2)
+    held = torch.from_numpy(assign_folds([one], 3, QUICK.seed)["rated"] == 2)
     changed = broken(one, of_images=lambda values: values * held[:, None])
     check_sets([changed], spec(QUICK))
     check_sets([changed], spec(replace(QUICK, parts=("semantic", "low_level"))), 3)

@@ -262,7 +262,7 @@ def test_a_burst_of_threads_leaves_few_views_behind() -> None:
     everyone = Barrier(12)
 
     def use(_: int) -> int:
-        with views.lend() as view:
+        with views.acquire() as view:
             everyone.wait(20)
             return id(view)
 

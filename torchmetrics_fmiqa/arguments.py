@@ -10,10 +10,10 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """The ``repr`` of a value for a message, shortened if it is long or deep.
 
-    >>> shown([1, 2]), len(shown("x" * 10**6)), shown(list(range(9)))
+    >>> short_repr([1, 2]), len(short_repr("x" * 10**6)), short_repr(list(range(9)))
     ('[1, 2]', 120, '[0, 1, 2, 3, 4, 5, ...]')
     """
     return _SHORT.repr(value)
@@ -36,26 +36,26 @@ def whole_number(value: Any, name: str, least: int, what: str = "a whole number"
     3
     """
     try:
-        number = None if _is_truth(value) else operator.index(value)
+        number = None if _is_bool(value) else operator.index(value)
     except (TypeError, ValueError, RuntimeError):  # a tensor of several numbers, or of floats
         number = None
     if number is None or number < least:
-        raise ValueError(f"`{name}` must be {what} of at least {least}, got {shown(value)}")
+        raise ValueError(f"`{name}` must be {what} of at least {least}, got {short_repr(value)}")
     return number
 
 
-def truth(value: Any, name: str) -> bool:
+def as_bool(value: Any, name: str) -> bool:
     """Return a truth value of Python, NumPy or a 0-dim tensor as a ``bool``.
 
     Raises:
         ValueError: for any other value.
     """
-    if not _is_truth(value):
-        raise ValueError(f"`{name}` must be true or false, got {shown(value)}")
+    if not _is_bool(value):
+        raise ValueError(f"`{name}` must be true or false, got {short_repr(value)}")
     return bool(value)
 
 
-def _is_truth(value: Any) -> bool:
+def _is_bool(value: Any) -> bool:
     return isinstance(value, bool) or (getattr(value, "shape", None) == () and str(value.dtype).endswith("bool"))
 
 

@@ -67,7 +67,7 @@ def feature_distance(
         crop_border: pixels to cut off each side first.
         precision: ``"float32"``, ``"float64"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
         validate: check the values of images too.
-        overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe` (``backbone=``, ``weights=``, ``distance=`` ...).
 
     Returns:
         0-dim, or ``(N,)`` with ``reduction="none"``; a dict by tap, by distance, or by ``"distance/tap"``.
@@ -116,7 +116,7 @@ def feature_distance_map(
         crop_border: pixels to cut off each side first; the map has the size of the rest.
         precision: as in :func:`feature_distance`.
         validate: check the values of images too.
-        overrides: fields of the recipe.
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe`.
 
     Returns:
         ``(N, 1, H, W)``, at least 0; a dict by tap, by distance, or by ``"distance/tap"``.
@@ -203,7 +203,7 @@ def spips(
         precision: ``"float32"``, ``"float64"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
         tile_batch: tiles of preds, and as many of target, in a forward pass.
         validate: check the values of images too.
-        overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe` (``backbone=``, ``weights=``, ``distance=`` ...).
 
     Returns:
         0-dim, or ``(N,)`` with ``reduction="none"``; at least 0, and 0 for equal images.
@@ -224,4 +224,5 @@ def spips(
     spips_recipe = recipe_for(recipe, head, low_level, semantic, **overrides)
     checked_parts = None if parts is None else check_parts(parts)
     scorer = _scorer(spips_recipe, _HashableHead(head), checked_parts, precision, tile_batch)
-    return reduce(scorer(preds, target, mask, data_range, crop_border, validate), reduction)
+    measured = scorer.comparator(preds, target, mask, data_range, crop_border, validate)[0]
+    return reduce(scorer.score(measured), reduction)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
+from torchmetrics_fmiqa.arguments import as_python, short_repr, whole_number
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.comparator.distance_terms import Distances
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.features.image_checks import DataRange, as_data_range, check_mask, check_pair, crop
 from torchmetrics_fmiqa.features.tiles import mirror_index
 from torchmetrics_fmiqa.misuse import WarnOnce
@@ -109,7 +109,7 @@ class FeatureDistanceLoss(PairLoss):
             a patch. Borders are mirrored.
         tile_batch: tiles of preds, and as many of target, in a forward pass.
         validate: check the values of images too (on a GPU this waits for the device).
-        overrides: fields of the recipe (``backbone=``, ``weights=``, ``distance=`` ...).
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe` (``backbone=``, ``weights=``, ``distance=`` ...).
 
     Raises:
         ValueError: for invalid arguments, images or weights; the message names the value and the fix.
@@ -178,7 +178,7 @@ class SpipsLoss(PairLoss):
         random_shift: as in :class:`FeatureDistanceLoss`.
         tile_batch: as in :class:`FeatureDistanceLoss`.
         validate: as in :class:`FeatureDistanceLoss`.
-        overrides: fields of the recipe.
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe`.
 
     Raises:
         ValueError: for invalid arguments, images, weights or heads; the message names the value and the fix.
@@ -215,7 +215,7 @@ class SpipsLoss(PairLoss):
         super().__init__(scorer.comparator, reduction, data_range, crop_border, random_shift, validate)
         self.scorer = scorer
 
-    def _score(self, measured: Profiled) -> Tensor:
+    def _score(self, measured: TapStatistics) -> Tensor:
         return self.scorer.score(measured)
 
     def extra_repr(self) -> str:
@@ -235,7 +235,9 @@ def _as_shift(random_shift: Any, half_patch: int) -> int:
     what = f"True, False, or 0 to half a patch ({half_patch} pixels): a whole number"
     pixels = whole_number(value, "random_shift", 0, what)
     if pixels > half_patch:
-        raise ValueError(f"`random_shift` must be 0 to half a patch ({half_patch} pixels), got {shown(random_shift)}")
+        raise ValueError(
+            f"`random_shift` must be 0 to half a patch ({half_patch} pixels), got {short_repr(random_shift)}"
+        )
     return pixels
 
 

@@ -66,7 +66,7 @@ def check_no_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path |
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to, which is renamed to ``path`` at the end, or removed after an error.
 
     An older file is kept until then, and the new one gets its permissions. Links are followed. A path that is not a
@@ -78,7 +78,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     >>> from tempfile import mkdtemp
     >>> path = Path(mkdtemp()) / "table.csv"
-    >>> with whole_file(path) as draft:
+    >>> with atomic_write(path) as draft:
     ...     _ = draft.write_text("a,b")
     ...     path.exists()
     False
@@ -125,7 +125,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write bytes atomically; raises as :func:`write_text` does."""
-    with whole_file(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(content)
 
 

@@ -117,7 +117,7 @@ class FusedScorer:
 
     def __call__(self, preds: Tensor, target: Tensor, crop_border: int) -> list[Tensor]:
         """Score pairs of equal size."""
-        score = self._scorer(preds, target, crop_border=crop_border)
+        score = self._scorer.score(self._scorer.comparator(preds, target, crop_border=crop_border)[0])
         return [self._scorer.quality(score) if self._quality else score]
 
 

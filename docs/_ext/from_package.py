@@ -1,8 +1,12 @@
-"""Parts of pages that are written from the package itself: ``{named-recipes}`` and ``{fmiqa-command} NAME``."""
+"""Parts of pages that are written from the package itself: ``{named-recipes}`` and ``{fmiqa-command} NAME``.
+
+Cells of tables that hold numbers alone get the class ``number``, so that no interval breaks into two lines.
+"""
 
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any, get_type_hints
 
 from docutils import nodes
@@ -72,8 +76,17 @@ def _words(one: inspect.Parameter, info: Any) -> str:
     return f"{text} *Default: `{one.default}`.*" if plain else text
 
 
+def mark_numbers(app: Sphinx, document: nodes.document) -> None:
+    """Give cells without a word, such as ``.921 (.945)`` or ``+.003 [-.001, .006]``, the class ``number``."""
+    for cell in document.findall(nodes.entry):
+        text = cell.astext()
+        if re.search(r"\d", text) and len(text) <= 40 and not re.search(r"[^\W\d_]{2}", text):
+            cell["classes"].append("number")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Give the two directives to Sphinx."""
+    """Give the directives, and the hook for numbers, to Sphinx."""
     app.add_directive("named-recipes", NamedRecipes)
     app.add_directive("fmiqa-command", FmiqaCommand)
+    app.connect("doctree-read", mark_numbers)
     return {"parallel_read_safe": True}

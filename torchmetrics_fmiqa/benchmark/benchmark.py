@@ -23,12 +23,12 @@ from torchmetrics_fmiqa.benchmark.analysis.preference import (
 from torchmetrics_fmiqa.benchmark.build_study import StudySettings, study_images, study_table
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
 from torchmetrics_fmiqa.benchmark.progress import Progress, SilentProgress
-from torchmetrics_fmiqa.benchmark.results import write_choice_study, write_study
 from torchmetrics_fmiqa.benchmark.scoring.digests import digests
 from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import ScoreOptions, ScoreRun
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.benchmark.study import Study
+from torchmetrics_fmiqa.benchmark.write_results import write_choice_study, write_study
 from torchmetrics_fmiqa.data.opening import file_digest
 from torchmetrics_fmiqa.data.rated_pairs import JndPairs, RatedPair, RatedPairs, Triplets
 from torchmetrics_fmiqa.one_writer import one_writer

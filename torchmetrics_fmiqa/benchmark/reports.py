@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
 from torchmetrics_fmiqa.benchmark.sections.agreement import (
@@ -26,6 +27,8 @@ from torchmetrics_fmiqa.benchmark.sections.provenance import choice_provenance_s
 from torchmetrics_fmiqa.benchmark.sections.scatter import scatter_section
 from torchmetrics_fmiqa.benchmark.study import Study
 from torchmetrics_fmiqa.report.document import Report, Section
+
+Results = TypeVar("Results")
 
 
 def study_report(study: Study) -> Report:
@@ -59,25 +62,24 @@ def _sections(study: Study) -> Iterator[Section]:
     if analysis.comparison is not None:
         yield pairwise_section(analysis, analysis.comparison)
     yield types_section(analysis)
-    if study.layers:
-        yield layers_section(study.layers)
+    yield from _optional(study.layers, layers_section)
     if analysis.robustness:
         yield robustness_section(analysis)
-    if study.attacks:
-        yield attacks_section(study.attacks)
-    if study.desirability is not None:
-        yield desirability_section(study.desirability)
-    if study.accuracy:
-        yield accuracy_section(study.accuracy)
-    if study.outliers:
-        yield outliers_section(study.outliers)
+    yield from _optional(study.attacks, attacks_section)
+    yield from _optional(study.desirability, desirability_section)
+    yield from _optional(study.accuracy, accuracy_section)
+    yield from _optional(study.outliers, outliers_section)
     if study.gallery:
         yield gallery_section(study)
-    if study.loss_suitability:
-        yield loss_suitability_section(study.loss_suitability)
-    if study.cost:
-        yield cost_section(study.cost)
+    yield from _optional(study.loss_suitability, loss_suitability_section)
+    yield from _optional(study.cost, cost_section)
     yield provenance_section(study)
+
+
+def _optional(results: Results | None, section: Callable[[Results], Section]) -> Iterator[Section]:
+    """The section of results, if there are any."""
+    if results:
+        yield section(results)
 
 
 def choice_report(study: ChoiceStudy) -> Report:

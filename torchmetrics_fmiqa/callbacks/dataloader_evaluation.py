@@ -82,7 +82,7 @@ class DataloaderEvaluation:
     @torch.no_grad()
     def add(self, preds: Images, target: Images, batch_idx: int) -> None:
         """Measure the samples of a batch that are neither padding nor left out as not finite."""
-        count, indices = self.samples.take(batch_idx, len(preds))
+        count, indices = self.samples.real_samples(batch_idx, len(preds))
         if count == 0:
             return
         names: list[Any] = list(indices) if indices is not None else [f"{batch_idx}-{i}" for i in range(count)]
@@ -133,7 +133,7 @@ class DataloaderEvaluation:
             kind = "index" if indexed else "batch"
             scores = self._scores(preds, target)
             for score, name, pred, reference in zip(scores, names, *unit_images, strict=True):
-                self.worst.offer(score, f"{kind} {name}", pred, reference)
+                self.worst.add(score, f"{kind} {name}", pred, reference)
 
     def _scores(self, preds: Tensor, target: Tensor) -> list[float]:
         """The score of each image by the ranking metric."""

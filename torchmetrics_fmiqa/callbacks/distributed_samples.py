@@ -78,7 +78,7 @@ class DistributedSamples:
         else:
             self.certain = world_size == 1
 
-    def take(self, batch_idx: int, count: int) -> tuple[int, list[int] | None]:
+    def real_samples(self, batch_idx: int, count: int) -> tuple[int, list[int] | None]:
         """The count of real samples in a batch (they come first), and their indices in the dataset if known.
 
         Args:

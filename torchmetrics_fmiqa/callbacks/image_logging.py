@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.callbacks.worst_images import WorstImage, WorstImages, collect
 from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
-from torchmetrics_fmiqa.safe_write import make_folder, whole_file
+from torchmetrics_fmiqa.safe_write import atomic_write, make_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,5 +199,5 @@ def _write_png(path: Path, picture: np.ndarray[Any, Any]) -> None:
     from PIL import Image
 
     make_folder(path.parent)
-    with whole_file(path) as draft:
+    with atomic_write(path) as draft:
         Image.fromarray(picture).save(draft, "PNG")

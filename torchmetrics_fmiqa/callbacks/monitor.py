@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from torchmetrics_fmiqa.arguments import truth, whole_number
+from torchmetrics_fmiqa.arguments import as_bool, whole_number
 from torchmetrics_fmiqa.callbacks.dataloader_evaluation import DataloaderEvaluation
 from torchmetrics_fmiqa.callbacks.distributed_samples import DistributedSamples, joined_samples, running_loaders
 from torchmetrics_fmiqa.callbacks.image_logging import WorstImageLogger
@@ -67,7 +67,7 @@ class ImageQualityMonitor(Callback):
             that are given as objects have a range of their own.
         nan_strategy: treatment of predictions with NaN or infinite values: ``"error"``, or ``"warn"`` or ``"ignore"``
             to leave them out and log ``<prefix>share_not_finite``.
-        cache_references: memory for features of references, such as ``"8GiB"``; ``None`` for no cache; see the guide.
+        cache_references: memory for features of references, such as ``"8GiB"``; ``None`` for no cache.
         cache_device: device that keeps these features.
         cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` is exact.
         reference_version: a text that names the current state of the references. With it, features are looked up by
@@ -119,8 +119,8 @@ class ImageQualityMonitor(Callback):
         self.worst_side = whole_number(worst_side, "worst_side", 1)
         self.crop_border = whole_number(crop_border, "crop_border", 0)
         self.nan_strategy = check_nan_strategy(nan_strategy)
-        self.prog_bar = truth(prog_bar, "prog_bar")
-        maps = truth(maps, "maps")
+        self.prog_bar = as_bool(prog_bar, "prog_bar")
+        maps = as_bool(maps, "maps")
         # Logged name of each metric -> its direction.
         self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
         self._members = dict(self.metrics.items(keep_base=True, copy_state=False))
@@ -166,7 +166,7 @@ class ImageQualityMonitor(Callback):
         Raises:
             ValueError: if monitors log the same name, ranks differ in settings, or another trainer uses this monitor.
         """
-        if self._trainer_binding.take(trainer) and stage == "fit":
+        if self._trainer_binding.bind(trainer) and stage == "fit":
             self.best = {}  # the old values are from another training
         names = ("stages", "prefix", "every_n_epochs", "worst", "worst_by", "crop_border", "data_range", "nan_strategy")
         settings = {name: getattr(self, name) for name in names} | {"maps": self._drawer is not None}

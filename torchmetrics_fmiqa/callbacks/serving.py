@@ -18,7 +18,7 @@ class TrainerBinding:
         self._trainer: weakref.ref[Any] | None = None  # the last trainer
         self._busy = False
 
-    def take(self, trainer: Any) -> bool:
+    def bind(self, trainer: Any) -> bool:
         """Bind the monitor to a trainer; return whether it was bound to another trainer before.
 
         Raises:

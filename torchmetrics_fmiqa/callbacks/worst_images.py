@@ -48,7 +48,7 @@ class WorstImages:
         self._heap: list[tuple[float, int, WorstImage]] = []
         self._offered = 0
 
-    def offer(self, score: float, name: str, preds: Tensor, target: Tensor) -> None:
+    def add(self, score: float, name: str, preds: Tensor, target: Tensor) -> None:
         """Keep an image ``(3, H, W)`` in [0, 1] if it is among the worst so far."""
         badness = self.sign * score
         if self.count == 0 or badness != badness:

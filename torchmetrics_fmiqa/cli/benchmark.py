@@ -13,7 +13,7 @@ from rich.table import Table
 
 from torchmetrics_fmiqa.cli.console import (
     TerminalProgress,
-    going_on_in,
+    hint_to_resume,
     list_problems,
     out_console,
     plain,
@@ -21,8 +21,11 @@ from torchmetrics_fmiqa.cli.console import (
 )
 from torchmetrics_fmiqa.cli.options import (
     LARGEST_SEED,
+    CropOption,
+    DataOption,
     DeviceOption,
     MatchOption,
+    OutFolderOption,
     PrecisionOption,
     RgbOption,
     check_device,
@@ -40,20 +43,14 @@ if TYPE_CHECKING:
 
 def benchmark(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted run goes on in it.")],
+    out: OutFolderOption,
     pairs: Annotated[
         Path | None, typer.Option(help="CSV table ref,dist,mos or dmos (and type, level, std) of images to score.")
     ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="NAME=FOLDER", help="Or a data set in its published layout: tid2013=DIR ...")
     ] = None,
-    data_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="What the data set's reader takes besides, such as split=train; the value is YAML. Repeatable.",
-        ),
-    ] = None,
+    data_option: DataOption = None,
     scores: Annotated[
         Path | None, typer.Option(help="Or scores made before: .csv, .csv.gz or .parquet, one column a metric.")
     ] = None,
@@ -91,7 +88,7 @@ def benchmark(
     root: Annotated[Path | None, typer.Option(help="Folder that the paths in PAIRS count from.")] = None,
     match: MatchOption = None,
     max_side: Annotated[int | None, typer.Option(min=1, help="Shrink larger pairs to this, for every metric.")] = None,
-    crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
+    crop_border: CropOption = 0,
     to_rgb: RgbOption = False,
     changes: Annotated[
         str, typer.Option(help="Slight changes for the robustness: all, none, or names, comma-separated.")
@@ -155,7 +152,7 @@ def benchmark(
     options = ScoreOptions(reading, changes, device=str(check_device(device)), batch=batch)
     panel = load_panel(names, device, precision)
     try:
-        with going_on_in(out), TerminalProgress() as progress:
+        with hint_to_resume(out), TerminalProgress() as progress:
             output = Output(out, command, progress)
             if not isinstance(rated, RatedPairs):
                 chosen = benchmark_choices(rated, home, panel, options, settings, output)

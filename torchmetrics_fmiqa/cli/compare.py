@@ -12,25 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from torchmetrics_fmiqa.cli import options
 from torchmetrics_fmiqa.cli.console import (
     TerminalProgress,
     err_console,
-    going_on_in,
+    hint_to_resume,
     one_line,
     out_console,
     plain,
     show_notes,
-)
-from torchmetrics_fmiqa.cli.options import (
-    LARGEST_SEED,
-    DeviceOption,
-    MatchOption,
-    PrecisionOption,
-    RgbOption,
-    check_device,
-    check_match,
-    load_panel,
-    split_names,
 )
 
 if TYPE_CHECKING:
@@ -78,17 +68,17 @@ def compare(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Exit with status 0 although images were left out.")
     ] = False,
-    crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
-    match: MatchOption = None,
-    to_rgb: RgbOption = False,
+    crop_border: options.CropOption = 0,
+    match: options.MatchOption = None,
+    to_rgb: options.RgbOption = False,
     image_files: Annotated[
         bool,
         typer.Option("--image-files", help="Keep the report's images as PNG files beside it: whole, and more of them."),
     ] = False,
     resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap over images, or over groups.")] = 4999,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the bootstrap.")] = 0,
-    device: DeviceOption = "cpu",
-    precision: PrecisionOption = "float32",
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Of the bootstrap.")] = 0,
+    device: options.DeviceOption = "cpu",
+    precision: options.PrecisionOption = "float32",
 ) -> None:
     """Compare methods on the same references: which gives the better images, and is that settled?
 
@@ -109,12 +99,13 @@ def compare(
 
     images = _read(references, method, suffix, pairs, root)
     _check_out(out, [references, *(Path(text.partition("=")[2]) for text in method or ())], images, pairs)
-    reading = Reading(check_match(match), crop_border=crop_border, to_rgb=to_rgb)
-    place = check_device(device)
-    panel = load_panel([name for text in metrics or DEFAULT_METRICS for name in split_names(text)], device, precision)
+    reading = Reading(options.check_match(match), crop_border=crop_border, to_rgb=to_rgb)
+    place = options.check_device(device)
+    names = [name for text in metrics or DEFAULT_METRICS for name in options.split_names(text)]
+    panel = options.load_panel(names, device, precision)
     show_notes(images.notes)
     command = shlex.join(["fmiqa", *sys.argv[1:]])
-    with one_writer(out), going_on_in(out), TerminalProgress() as progress:
+    with one_writer(out), hint_to_resume(out), TerminalProgress() as progress:
         found = compare_images(images, panel, reading, place, resamples, seed, progress, out)
         write_tables(found, out)
         progress.status("writing the report")

@@ -110,7 +110,7 @@ class TerminalProgress:
 
 
 @contextmanager
-def going_on_in(folder: Path) -> Iterator[None]:
+def hint_to_resume(folder: Path) -> Iterator[None]:
     """If a run is interrupted, print how to resume it."""
     try:
         yield

@@ -15,7 +15,7 @@ from torchmetrics_fmiqa.cli import options
 from torchmetrics_fmiqa.cli.console import (
     TerminalProgress,
     err_console,
-    going_on_in,
+    hint_to_resume,
     out_console,
     plain,
     report_problems,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def fit(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted run goes on in it.")],
+    out: options.OutFolderOption,
     pairs: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]TABLE", help="A CSV table ref,dist,mos or dmos. Repeatable.")
     ] = None,
@@ -40,10 +40,7 @@ def fit(
             help="A data set in its published layout: tid2013=DIR, bapps_2afc=DIR ... Repeatable.",
         ),
     ] = None,
-    data_option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="What readers of --data take besides: split=train ... Repeatable."),
-    ] = None,
+    data_option: options.DataOption = None,
     graded: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +82,7 @@ def fit(
     ] = None,
     match: options.MatchOption = None,
     max_side: Annotated[int | None, typer.Option(min=1, help="Shrink larger pairs to this.")] = None,
-    crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
+    crop_border: options.CropOption = 0,
     to_rgb: options.RgbOption = False,
     batch: Annotated[int, typer.Option(min=1, help="Pairs between two saves of what is measured.")] = 8,
     device: options.DeviceOption = "cpu",
@@ -138,7 +135,7 @@ def fit(
     )
     if not config.validated and (leave_one_out or given(context, "folds")):
         raise ValueError("folds are held out of opinions and choices, and --graded has neither: leave out --folds")
-    with going_on_in(out), TerminalProgress() as progress:
+    with hint_to_resume(out), TerminalProgress() as progress:
         result = fit_images(config, out, this_command(), progress)
 
     from torchmetrics_fmiqa.fitting.compare import short_list

@@ -86,9 +86,9 @@ def record_golden(
         changes = _changes(before, recorded)
         write_golden(recorded)
         _remove_stale(before, recorded)
-    out_console.print(
-        f"{len(recorded.images)} golden images in {plain(golden)}; {plain(chosen)}", soft_wrap=True, highlight=False
-    )
+    count = len(recorded.images)
+    images = f"{count} golden image{'s' if count > 1 else ''}"
+    out_console.print(f"{images} in {plain(golden)}; {plain(chosen)}", soft_wrap=True, highlight=False)
     for line in changes:
         out_console.print(f"  {one_line(line)}", soft_wrap=True, highlight=False)
     report_problems(problems)

@@ -11,6 +11,7 @@ import typer
 from torchmetrics_fmiqa.cli.console import out_console, plain, report_problems, show_notes, track_pairs
 from torchmetrics_fmiqa.cli.options import (
     CombineOption,
+    CropOption,
     DeviceOption,
     DistanceOption,
     MatchOption,
@@ -47,7 +48,7 @@ def draw_map(
     distance: DistanceOption = None,
     combine: CombineOption = None,
     suffix: SuffixOption = "",
-    crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
+    crop_border: CropOption = 0,
     match: MatchOption = None,
     to_rgb: RgbOption = False,
     device: DeviceOption = "cpu",
@@ -63,7 +64,7 @@ def draw_map(
     from torchmetrics_fmiqa.data.pairs import find_pairs
     from torchmetrics_fmiqa.features.image_checks import crop, to_unit
     from torchmetrics_fmiqa.plotting import comparison_figure, new_figure
-    from torchmetrics_fmiqa.safe_write import check_folder, check_no_inputs, check_writable, whole_file
+    from torchmetrics_fmiqa.safe_write import atomic_write, check_folder, check_no_inputs, check_writable
 
     new_figure(1, 1)  # raises early if matplotlib is missing
     folders = ref.is_dir() and dist.is_dir()
@@ -95,7 +96,7 @@ def draw_map(
         per_tap = {tap: float(heat.mean()) for tap, heat in maps.items() if tap != "score"}
         title = f"{pair.dist_path.name} against {pair.ref_path.name}   ({resolved.backbone})"
         figure = comparison_figure(target, preds, maps["score"][0, 0], per_tap, score, title, unit)
-        with whole_file(picture) as draft:
+        with atomic_write(picture) as draft:
             figure.savefig(draft, dpi=130, format=picture.suffix[1:].lower())
         return f"{unit} distance {score:.6g} (lower is closer)"
 

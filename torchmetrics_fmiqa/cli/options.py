@@ -46,6 +46,17 @@ LowLevelOption = Annotated[
 SemanticOption = Annotated[
     str | None, typer.Option(metavar="TAPS", help="Taps of the semantic stream of SPIPS: 10,11; by default the rest.")
 ]
+OutFolderOption = Annotated[
+    Path, typer.Option("--out", help="Folder for the results; an interrupted run goes on in it.")
+]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Argument of the reader of --data, such as split=train; the value is YAML. Repeatable.",
+    ),
+]
+CropOption = Annotated[int, typer.Option("--crop-border", min=0, help="Pixels to cut off each side first.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 PrecisionOption = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
 MatchOption = Annotated[

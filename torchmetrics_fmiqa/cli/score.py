@@ -13,6 +13,7 @@ from rich.table import Table
 from torchmetrics_fmiqa.cli.console import err_console, out_console, plain, report_problems, show_notes, track_pairs
 from torchmetrics_fmiqa.cli.options import (
     CombineOption,
+    CropOption,
     DeviceOption,
     DistanceOption,
     LowLevelOption,
@@ -73,7 +74,7 @@ def score(
         typer.Option(help="Write the scores to a .csv, .json or .parquet file; one that is there is replaced."),
     ] = None,
     suffix: SuffixOption = "",
-    crop_border: Annotated[int, typer.Option(min=0, help="Pixels to cut off each side first.")] = 0,
+    crop_border: CropOption = 0,
     match: MatchOption = None,
     to_rgb: RgbOption = False,
     device: DeviceOption = "cpu",

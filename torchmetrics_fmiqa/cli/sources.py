@@ -128,20 +128,20 @@ def read_source(context: typer.Context, source: ImageSource) -> tuple[RatedPairs
     name, separator, folder = str(source.data).partition("=")
     if not separator:
         raise ValueError(f"`--data` takes NAME=FOLDER, such as tid2013=TID2013, got {source.data!r}")
-    dataset = read_dataset(name, folder, **_reader_options(name, source.data_options))
+    dataset = read_dataset(name, folder, **_read_data_options(name, source.data_options))
     refuse_ignored(context, "data" if isinstance(dataset, RatedPairs) else "choices")
     return dataset, Path(folder)
 
 
-def _reader_options(name: str, given: Sequence[str] | None) -> dict[str, Any]:
-    """What to give to the reader of a data set, checked against what it takes."""
-    from torchmetrics_fmiqa.data.datasets import check_option, reader_takes
+def _read_data_options(name: str, values: Sequence[str] | None) -> dict[str, Any]:
+    """The options of a data set's reader, checked against its parameters."""
+    from torchmetrics_fmiqa.data.datasets import check_option, reader_options
 
-    fields = read_fields("--data-option", given)
-    takes = reader_takes(name)
+    fields = read_fields("--data-option", values)
+    parameters = reader_options(name)
     for key, value in fields.items():
-        if key not in takes:
-            known = f"its reader takes {', '.join(takes)}" if takes else "its reader takes none"
+        if key not in parameters:
+            known = f"its reader takes {', '.join(parameters)}" if parameters else "its reader takes none"
             raise ValueError(f"`--data-option {key}` means nothing to {name}: {known}")
-        check_option(key, value, takes[key])
+        check_option(key, value, parameters[key])
     return fields

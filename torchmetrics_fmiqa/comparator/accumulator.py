@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, raised
 from torchmetrics_fmiqa.comparator.pooling import pool
 from torchmetrics_fmiqa.distances.joint import Joint
-from torchmetrics_fmiqa.features.tiles import EveryImage, Portion, TilePlan, masked_weights, position_weights
+from torchmetrics_fmiqa.features.tiles import OneTilePerImage, Portion, TilePlan, masked_weights, position_weights
 from torchmetrics_fmiqa.features.tokens import Tokens
 
 
@@ -52,7 +52,7 @@ class Accumulator:
             values: what each term measured, ``(n, T)`` or ``(n,)``.
             target: the tokens of the targets at each tap, or what stands for them.
         """
-        weigh = Weigher(self.plan, portion, self.mask, self.images, self._grids)
+        weigh = TileWeights(self.plan, portion, self.mask, self.images, self._grids)
         for place, (term, value) in enumerate(zip(self.terms, values, strict=True)):
             tokens = target[term.taps[0]]
             if place in self._values:
@@ -90,7 +90,7 @@ class Accumulator:
         return torch.cat(list(parts)).view(tiles, count, -1).transpose(0, 1).reshape(count, -1)
 
 
-class Weigher:
+class TileWeights:
     """What each measured value counts for in its image's score, for one portion of tiles.
 
     Args:
@@ -110,8 +110,8 @@ class Weigher:
         known: dict[tuple[int, int], Tensor],
     ) -> None:
         self.plan, self.portion, self.mask, self.images, self.known = plan, portion, mask, images, known
-        self.every = isinstance(portion, EveryImage)
-        self.plain = mask is None and not self.every and plan.whole
+        self.one_tile_each = isinstance(portion, OneTilePerImage)
+        self.plain = mask is None and not self.one_tile_each and plan.is_whole_image
 
     def positions(self, values: Tensor, tokens: Tokens, choice: str) -> Tensor:
         """Weigh values ``(n, T)`` of the chosen tokens into ``(n,)``."""
@@ -135,7 +135,7 @@ class Weigher:
     def to_images(self, values: Tensor) -> Tensor:
         """Sum ``(n, ...)`` over the tiles of each image, ``(N, ...)``."""
         count = self.images.shape[0]
-        if self.every or (len(self.plan.corners) == 1 and len(self.portion) == count):
+        if self.one_tile_each or (len(self.plan.corners) == 1 and len(self.portion) == count):
             return values
         index = torch.tensor([image for image, _ in self.portion], device=values.device)
         return values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
@@ -144,7 +144,7 @@ class Weigher:
         """What each patch of each tile counts for, ``(n, h * w)``; over the tiles of an image they sum to 1."""
         if self.mask is not None:
             return masked_weights(self.plan, grid, self.portion, self.mask)
-        if self.every:
+        if self.one_tile_each:
             return position_weights(self.plan, grid, self.images)
         if grid not in self.known:
             self.known[grid] = position_weights(self.plan, grid, self.images)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.arguments import truth, whole_number
+from torchmetrics_fmiqa.arguments import as_bool, whole_number
 from torchmetrics_fmiqa.comparator.accumulator import Accumulator
 from torchmetrics_fmiqa.comparator.distance_terms import (
     DistanceTerm,
@@ -27,7 +27,7 @@ from torchmetrics_fmiqa.comparator.forward_pass import ForwardPass, full_precisi
 from torchmetrics_fmiqa.comparator.maps import Canvas, check_mappable
 from torchmetrics_fmiqa.comparator.piecewise import Pieces, PiecewiseForward
 from torchmetrics_fmiqa.comparator.preprocess import Preprocess, portions
-from torchmetrics_fmiqa.comparator.tap_statistics import Profile, ProfilePlan, plan_profile
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatisticsPlan, TapStatisticsRequest, plan_tap_statistics
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.builders import UserModule
 from torchmetrics_fmiqa.features.image_checks import DataRange, check_lists, check_mask, data_limits, group_by_size
@@ -38,7 +38,7 @@ from torchmetrics_fmiqa.features.tokens import Tokens
 from torchmetrics_fmiqa.recipes import Recipe
 
 #: What can be asked for: distances, or more.
-Request = Recipe | Profile
+Request = Recipe | TapStatisticsRequest
 
 #: A batch ``(N, 3, H, W)``, or images ``(3, H, W)`` of sizes of their own.
 Images = Tensor | Sequence[Tensor]
@@ -57,8 +57,8 @@ class FeatureComparator:
     """Measures pairs of images by one recipe, or by several that share a forward pass. Immutable and shared.
 
     Args:
-        recipes: a recipe, or several with one backbone, weights, input normalisation and resolution; or profiles, where
-            more than distances is asked for.
+        recipes: a recipe, or several with one backbone, weights, input normalisation and resolution; or requests
+            for tap statistics.
         precision: ``"float32"`` (the measure's own), ``"float64"``, ``"bfloat16"`` or ``"float16"`` (autocast over
             float32 weights: faster, and wrong at small distances), or ``"auto"``: the surrounding autocast where there
             is one, else float64 for float64 images and float32 for all others.
@@ -80,9 +80,9 @@ class FeatureComparator:
         if precision not in _PRECISIONS:
             raise ValueError(f"`precision` must be one of {', '.join(_PRECISIONS)}; got {precision!r}")
         tile_batch = whole_number(tile_batch, "tile_batch", 1)
-        grad_checkpointing = truth(grad_checkpointing, "grad_checkpointing")
-        self.requests = (recipes,) if isinstance(recipes, (Recipe, Profile)) else tuple(recipes)
-        self.recipes = tuple(one.recipe if isinstance(one, Profile) else one for one in self.requests)
+        grad_checkpointing = as_bool(grad_checkpointing, "grad_checkpointing")
+        self.requests = (recipes,) if isinstance(recipes, (Recipe, TapStatisticsRequest)) else tuple(recipes)
+        self.recipes = tuple(each.recipe if isinstance(each, TapStatisticsRequest) else each for each in self.requests)
         first = self.recipes[0]
         for other in self.recipes[1:]:
             if other.trunk != first.trunk:
@@ -98,10 +98,10 @@ class FeatureComparator:
         self._preprocess = Preprocess(first, network)
         self._scope = hashlib.sha256(f"{_trunk_identity(first)}|{taps}|{precision}".encode()).hexdigest()[:16]
         self._terms: list[DistanceTerm] = []
-        self._plans: list[Scoring | ProfilePlan] = []
+        self._plans: list[Scoring | TapStatisticsPlan] = []
         for request, names in zip(self.requests, taps_of, strict=True):
-            if isinstance(request, Profile):
-                self._plans.append(plan_profile(request, names, self.backbone, self._terms))
+            if isinstance(request, TapStatisticsRequest):
+                self._plans.append(plan_tap_statistics(request, names, self.backbone, self._terms))
             else:
                 columns = plan_terms(request, names, self.backbone, self._terms)
                 self._plans.append(Scoring(columns, bind_weights(request, network, columns), request.joint))
@@ -125,7 +125,7 @@ class FeatureComparator:
     def _scoring(self, position: int) -> Scoring:
         plan = self._plans[position]
         if not isinstance(plan, Scoring):
-            raise ValueError(f"request {position} is a profile and has no scores: ask a comparator of its recipe")
+            raise ValueError(f"request {position} is for tap statistics, not scores: ask a comparator of its recipe")
         return plan
 
     def __call__(
@@ -155,7 +155,8 @@ class FeatureComparator:
 
         Returns:
             For each recipe its :class:`~torchmetrics_fmiqa.comparator.distance_terms.Distances`, each ``(N, L)`` in
-            float32 or float64; for a profile a :class:`~torchmetrics_fmiqa.comparator.tap_statistics.Profiled`.
+            float32 or float64; for other requests
+            :class:`~torchmetrics_fmiqa.comparator.tap_statistics.TapStatistics`.
 
         Raises:
             ValueError: for images or masks that do not fit, naming the value and the fix.
@@ -188,9 +189,10 @@ class FeatureComparator:
             check_maskable(self._terms)
             mask = self._preprocess.mask(mask, image_dtype, border, validate)
         weights = self._preprocess.weights(target, mask)
-        plan, profiles = self._preprocess.plan(preds), [one for one in self._plans if isinstance(one, ProfilePlan)]
-        patches = {place for one in profiles for places in one.positions for place in places}
-        last = {one.last for one in profiles}
+        plan = self._preprocess.plan(preds)
+        statistics = [each for each in self._plans if isinstance(each, TapStatisticsPlan)]
+        patches = {place for each in statistics for places in each.positions for place in places}
+        last = {each.last for each in statistics}
         measured = Accumulator(plan, preds, weights, self._terms, patches, last)
         pieces = self._pieces(plan, preds)
         with torch.set_grad_enabled(needs_grad(preds)):
@@ -201,8 +203,10 @@ class FeatureComparator:
                     cached = references.of_portion(scope, tiles[1], portion)
                 measured.add(portion, *self._distances(*tiles, dtype, pieces, cached))
         return [
-            one.result(measured.sums) if isinstance(one, Scoring) else one.result(measured, preds, target, mask)
-            for one in self._plans
+            requested.result(measured.sums)
+            if isinstance(requested, Scoring)
+            else requested.result(measured, preds, target, mask)
+            for requested in self._plans
         ]
 
     def _distances(
@@ -216,12 +220,12 @@ class FeatureComparator:
         """What each term measures of tiles ``(K, 3, h, w)``, and the targets' tokens at each tap."""
         if pieces is not None:
             return self._piecewise(preds, target, dtype, pieces)
-        ours, theirs = self._forward(preds, target, dtype, cached)
+        preds_tokens, target_tokens = self._forward(preds, target, dtype, cached)
         differ, values = None if needs_grad(preds) else differing(preds, target), []
         for term in self._terms:
-            value = term.measure(ours, theirs)
+            value = term.measure(preds_tokens, target_tokens)
             values.append(value if differ is None else zero_where_equal(value, differ))
-        return values, theirs
+        return values, target_tokens
 
     def _pieces(self, plan: TilePlan, preds: Tensor) -> Pieces | None:
         return None if needs_grad(preds) else self._piecewise.pieces(plan)
@@ -260,7 +264,7 @@ class FeatureComparator:
                 data_range,
                 border,
                 validate,
-                None if references is None else references.pick(group),
+                None if references is None else references.select(group),
             )
             for group in groups
         ]
@@ -270,7 +274,7 @@ class FeatureComparator:
 
     @property
     def has_maps(self) -> bool:
-        """Whether the first recipe's distances have maps; a profile has none."""
+        """Whether the first recipe's distances have maps; tap statistics have none."""
         if not isinstance(self._plans[0], Scoring):
             return False
         try:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances import DISTRIBUTION, DIVERGENCES, MAPS, Distance, instead_of, zsiqa
+from torchmetrics_fmiqa.distances import DISTRIBUTION, DIVERGENCES, MAPS, Distance, alternatives_to, zsiqa
 from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.network import Network
@@ -149,18 +149,18 @@ class DistanceTerm:
         Raises:
             ValueError: if a tap lacks the tokens that are asked for, or a callable gives something else than ``(n,)``.
         """
-        one, other = ([raised(side[tap]) for tap in self.taps] for side in (preds, target))
+        preds_taps, target_taps = ([raised(side[tap]) for tap in self.taps] for side in (preds, target))
         if len(self.taps) == 1:
-            self._check_tokens(one[0])
+            self._check_tokens(preds_taps[0])
         if self.protocol == "zsiqa":
             name = str(self.distance)
-            return zsiqa.PER_TAP[name](one[0], other[0]) if name in zsiqa.PER_TAP else zsiqa.STACKED[name](one, other)
-        if self.tokens == "summary":
-            pair = (one[0].summary(), other[0].summary())
-        else:
-            pair = (one[0].select(self.tokens), other[0].select(self.tokens))
+            if name in zsiqa.STACKED:
+                return zsiqa.STACKED[name](preds_taps, target_taps)
+            return zsiqa.PER_TAP[name](preds_taps[0], target_taps[0])
+        sides = preds_taps[0], target_taps[0]
+        pair = [side.summary() if self.tokens == "summary" else side.select(self.tokens) for side in sides]
         if callable(self.distance):
-            return _checked(self.distance(*pair), self.distance, one[0].values.shape[0])
+            return _checked(self.distance(*pair), self.distance, len(sides[0].values))
         return {**DISTRIBUTION, **MAPS}[self.distance](*pair)
 
     def _check_tokens(self, found: Tokens) -> None:
@@ -259,8 +259,10 @@ def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str
     weights = {}
     for name, (labels, _) in columns.items():
         if given is not None and set(given) != set(labels):
-            odd = sorted(set(given) ^ set(labels))
-            raise ValueError(f"`tap_weights` must name each tap once and no other; {odd[0]!r} is in only one of them")
+            unmatched = sorted(set(given) ^ set(labels))
+            raise ValueError(
+                f"`tap_weights` must name each tap once and no other; {unmatched[0]!r} is in only one of them"
+            )
         own = [1.0 if given is None else given[label] for label in labels]
         total = sum(own) if recipe.protocol == "fmiqa" else 1.0
         weights[name] = tuple(weight / total for weight in own)
@@ -274,5 +276,5 @@ def check_maskable(terms: Sequence[DistanceTerm]) -> None:
         if not term.has_map or term.protocol != "fmiqa":
             raise ValueError(
                 f"`mask` weighs positions, which {distance_name(term.distance)!r} does not keep: "
-                f"{instead_of(term.distance, term.protocol)}"
+                f"{alternatives_to(term.distance, term.protocol)}"
             )

@@ -39,12 +39,12 @@ class ForwardPass:
         if needs_grad(preds):
             with torch.no_grad():
                 # Copies: a network may keep a buffer, which the run of the predictions writes into.
-                theirs = [tokens.detach().copy() for tokens in self._run(target, dtype)]
-            return self._run(preds, dtype), theirs
+                target_tokens = [tokens.detach().copy() for tokens in self._run(target, dtype)]
+            return self._run(preds, dtype), target_tokens
         if cached is not None:
             images = torch.cat([preds, target[cached.missing]]) if cached.missing else preds
-            ours, fresh = _split(self._run(images, dtype), preds.shape[0])
-            return ours, cached.completed(fresh)
+            preds_tokens, fresh = _split(self._run(images, dtype), preds.shape[0])
+            return preds_tokens, cached.completed(fresh)
         return _split(self.both(preds, target, dtype), preds.shape[0])
 
     def both(self, preds: Tensor, target: Tensor, dtype: torch.dtype | None) -> list[Tokens]:
@@ -58,9 +58,9 @@ class ForwardPass:
             return self.backbone(images, self.mean_std)
 
 
-def _split(every: list[Tokens], count: int) -> tuple[list[Tokens], list[Tokens]]:
-    sides = [tokens.split(count) for tokens in every]
-    return [ours for ours, _ in sides], [theirs for _, theirs in sides]
+def _split(both: list[Tokens], count: int) -> tuple[list[Tokens], list[Tokens]]:
+    sides = [tokens.split(count) for tokens in both]
+    return [preds_tokens for preds_tokens, _ in sides], [target_tokens for _, target_tokens in sides]
 
 
 def input_normalization(recipe: Recipe, network: Network) -> MeanStd | None:

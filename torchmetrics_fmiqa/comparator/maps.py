@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator.accumulator import Weigher
+from torchmetrics_fmiqa.comparator.accumulator import TileWeights
 from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, Scoring
-from torchmetrics_fmiqa.distances import MAPS, instead_of
+from torchmetrics_fmiqa.distances import MAPS, alternatives_to
 from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.tiles import Portion, TilePlan, add_tiles, paint, pixel_shares, stretch_map
 from torchmetrics_fmiqa.features.tokens import Tokens
@@ -25,7 +25,7 @@ def check_mappable(recipe: Recipe) -> None:
         if recipe.protocol != "fmiqa" or not isinstance(distance, str) or distance not in MAPS:
             raise ValueError(
                 f"the {recipe.protocol} distance {distance_name(distance)!r} has no map: "
-                f"{instead_of(distance, recipe.protocol)}"
+                f"{alternatives_to(distance, recipe.protocol)}"
             )
     if recipe.tokens == "prefix":
         raise ValueError("prefix tokens have no place in the image, so no map: take tokens='patch'")
@@ -121,7 +121,7 @@ class Canvas:
         """The distance of each image ``(N,)`` from its values in all portions of tiles."""
         total = self.images.new_zeros(self.images.shape[0])
         for values, portion in portions:
-            weigh = Weigher(self.plan, portion, self.mask, self.images, {})
+            weigh = TileWeights(self.plan, portion, self.mask, self.images, {})
             total = total + weigh.to_images((values * weigh.patches(grid)).sum(1))
         return total
 

@@ -98,14 +98,14 @@ class PiecewiseForward:
             for index, tokens in enumerate(both):
                 sums[index] = tokens.values.sum(1, keepdim=True) + sums.get(index, 0)
                 counts[index] = counts.get(index, 0) + tokens.values.shape[1]
-            ours, theirs = zip(*(tokens.chunk() for tokens in both), strict=True)
+            preds_tokens, target_tokens = zip(*(tokens.chunk() for tokens in both), strict=True)
             for place, term in enumerate(self._terms):
                 index = term.taps[0]
                 if term.is_divergence:
                     measure = DIVERGENCES[str(term.distance)]
-                    values = measure(ours[index].values, theirs[index].values, totals[index].chunk())
+                    values = measure(preds_tokens[index].values, target_tokens[index].values, totals[index].chunk())
                 elif term.tokens != "summary":
-                    values = zero_where_equal(term.measure(ours, theirs), differing(*tiles))
+                    values = zero_where_equal(term.measure(preds_tokens, target_tokens), differing(*tiles))
                 else:
                     continue
                 parts.setdefault(place, []).append(values.unflatten(1, both[index].grid))
@@ -133,14 +133,14 @@ class PiecewiseForward:
 
     def _totals(self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, pieces: Pieces) -> dict[int, Totals]:
         """What the softmax of each tap that a divergence reads divides by, of both sides."""
-        found: dict[int, Totals] = {}
+        totals: dict[int, Totals] = {}
         read = {term.taps[0] for term in self._terms if term.is_divergence}
         for piece in pieces.rectangles if read else ():
             both = self._run(piece.cut(preds), piece.cut(target), dtype, pieces, piece)
             for index in read:
                 own = Totals.of(both[index].values)
-                found[index] = found[index].joined(own) if index in found else own
-        return found
+                totals[index] = totals[index].joined(own) if index in totals else own
+        return totals
 
     @cached_property
     def _in_pieces(self) -> bool:
@@ -153,8 +153,10 @@ class PiecewiseForward:
 
     @torch.no_grad()
     def _peak(self, rows: int) -> int:
-        return peak_bytes(partial(self._whole, torch.zeros(1, 3, rows, _NARROW, dtype=torch.float32, device="cpu")))
+        return peak_bytes(
+            partial(self._measure_at_once, torch.zeros(1, 3, rows, _NARROW, dtype=torch.float32, device="cpu"))
+        )
 
-    def _whole(self, images: Tensor) -> list[Tensor]:
+    def _measure_at_once(self, images: Tensor) -> list[Tensor]:
         sides = self._forward(images, images, None)
         return [term.measure(*sides) for term in self._terms]

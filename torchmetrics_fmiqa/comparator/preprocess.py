@@ -18,7 +18,7 @@ from torchmetrics_fmiqa.features.image_checks import (
     to_unit,
 )
 from torchmetrics_fmiqa.features.network import Network
-from torchmetrics_fmiqa.features.tiles import EveryImage, Portion, TilePlan, plan_tiles, resize, shrink_mask
+from torchmetrics_fmiqa.features.tiles import OneTilePerImage, Portion, TilePlan, plan_tiles, resize, shrink_mask
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import Recipe
 
@@ -120,7 +120,7 @@ def portions(plan: TilePlan, images: int, size: int) -> Iterator[Portion]:
     [[(0, 0), (1, 0), (0, 1)], [(1, 1)]]
     """
     if torch.compiler.is_exporting() and len(plan.corners) == 1:
-        yield EveryImage()
+        yield OneTilePerImage()
         return
     every = [(image, tile) for tile in range(len(plan.corners)) for image in range(images)]
     for start in range(0, len(every), size):

@@ -1,4 +1,4 @@
-"""What can be asked of a pair beside distances: how those of each tap are spread, and what the reference shows."""
+"""Statistics of a pair beside its score: how the distances of each tap are spread, and what the reference shows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ OfImages = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
-class Profile:
-    """A request for more than distances. It shares a forward pass with recipes and other profiles of its trunk.
+class TapStatisticsRequest:
+    """A request for the statistics of each tap. It shares a forward pass with recipes and requests of the same trunk.
 
     Args:
         recipe: what to measure with; one distance of l2, cosine and angular, or one that joins some of them with
@@ -38,16 +38,16 @@ class Profile:
 
     def __post_init__(self) -> None:
         if self.recipe.protocol != "fmiqa" or len(self.recipe.results) != 1:
-            raise ValueError(f"a profile takes one `distance` by the fmiqa protocol, got {self.recipe}")
+            raise ValueError(f"tap statistics take one `distance` by the fmiqa protocol, got {self.recipe}")
         for distance in self.recipe.distances:
             if not isinstance(distance, str) or distance not in MAPS:
                 raise ValueError(
-                    f"a profile needs positions, which {distance_name(distance)!r} does not keep: "
+                    f"tap statistics need positions, which {distance_name(distance)!r} does not keep: "
                     f"take distance={' or '.join(map(repr, POINTWISE))}"
                 )
         if not any(distance in POINTWISE for distance in self.recipe.distances):
             raise ValueError(
-                "a profile needs a distance of two tokens, since it compares what stands for the whole scene too; "
+                "tap statistics need a distance of two tokens, since they compare a token of the whole scene too; "
                 f"{self.recipe.results[0]!r} compares many: take distance={' or '.join(map(repr, POINTWISE))}, or join "
                 "one of them to it"
             )
@@ -57,20 +57,21 @@ class Profile:
         """That of the recipe."""
         return self.recipe.digest
 
-    def replace(self, **overrides: Any) -> Profile:
+    def replace(self, **overrides: Any) -> TapStatisticsRequest:
         """A copy with other fields of the recipe."""
         return replace(self, recipe=self.recipe.replace(**overrides))
 
 
 @dataclass(frozen=True)
-class Profiled:
-    """What was measured for a profile.
+class TapStatistics:
+    """The statistics of each tap, for a batch of pairs.
 
     Args:
         spread: ``(N, L, 3)`` each tap's distances of patches, pooled:
             :data:`~torchmetrics_fmiqa.comparator.pooling.POOLED`.
-        summary: ``(N, L)`` distance of what stands for the whole: the mean prefix token of each tile (CLS, registers),
-            or the mean patch token of networks without. Divergences have no part in it: one token has no distribution.
+        summary: ``(N, L)`` distance of the token of the whole scene: the mean prefix token of each tile (CLS,
+            registers), or the mean patch token of networks without. Divergences have no part in it: one token has no
+            distribution.
         reference: ``(N, C)`` that token of the reference at the last tap, without a gradient.
         of_images: ``(N, K)``, or ``(N, 0)``.
         labels: names of the taps.
@@ -82,18 +83,18 @@ class Profiled:
     of_images: Tensor
     labels: tuple[str, ...]
 
-    def rows(self, places: Sequence[int] | Tensor) -> Profiled:
+    def rows(self, places: Sequence[int] | Tensor) -> TapStatistics:
         """The images at these places."""
         index = torch.as_tensor(places, dtype=torch.long, device=self.spread.device)
         parts = (self.spread, self.summary, self.reference, self.of_images)
-        return Profiled(*(part[index] for part in parts), self.labels)  # type: ignore[arg-type, call-arg]
+        return TapStatistics(*(part[index] for part in parts), self.labels)  # type: ignore[arg-type, call-arg]
 
     def flat(self) -> Tensor:
         """All numbers of an image side by side, ``(N, 4 L + K + C)``; see :meth:`from_flat`."""
         return torch.cat([self.spread.flatten(1), self.summary, self.of_images, self.reference], 1)
 
     @classmethod
-    def from_flat(cls, flat: Tensor, labels: tuple[str, ...], of_images: int) -> Profiled:
+    def from_flat(cls, flat: Tensor, labels: tuple[str, ...], of_images: int) -> TapStatistics:
         """What :meth:`flat` was made of.
 
         Args:
@@ -102,9 +103,9 @@ class Profiled:
             of_images: how many numbers of the images there are, ``K``.
 
         >>> taps = ("stem", "head")
-        >>> profiled = Profiled(torch.rand(5, 2, 3), torch.rand(5, 2), torch.rand(5, 8), torch.rand(5, 9), taps)
-        >>> again = Profiled.from_flat(profiled.flat(), taps, of_images=9)
-        >>> bool((again.spread == profiled.spread).all()), again.reference.shape
+        >>> statistics = TapStatistics(torch.rand(5, 2, 3), torch.rand(5, 2), torch.rand(5, 8), torch.rand(5, 9), taps)
+        >>> again = TapStatistics.from_flat(statistics.flat(), taps, of_images=9)
+        >>> bool((again.spread == statistics.spread).all()), again.reference.shape
         (True, torch.Size([5, 8]))
         """
         taps = len(labels)
@@ -112,24 +113,24 @@ class Profiled:
         spread, summary, own, reference = flat.split(sizes, 1)
         return cls(spread.unflatten(1, (taps, 3)), summary, reference, own, labels)
 
-    def joined(self, others: Sequence[Profiled], order: Sequence[int]) -> Profiled:
+    def joined(self, others: Sequence[TapStatistics], order: Sequence[int]) -> TapStatistics:
         """These images and those of others, in another order."""
         parts, places = (self, *others), list(order)
 
         def join(name: str) -> Tensor:
             return torch.cat([getattr(part, name) for part in parts])[places]
 
-        return Profiled(join("spread"), join("summary"), join("reference"), join("of_images"), self.labels)
+        return TapStatistics(join("spread"), join("summary"), join("reference"), join("of_images"), self.labels)
 
 
 @dataclass(frozen=True)
-class ProfilePlan:
-    """The terms that a profile needs.
+class TapStatisticsPlan:
+    """The terms that tap statistics need.
 
     Args:
         labels: names of the taps.
         positions: places of the terms of patches, for each tap one a distance.
-        summaries: places of the terms of the whole, for each tap one a distance of two tokens.
+        summaries: places of the terms of the whole scene, for each tap one a distance of two tokens.
         joint: how distances are joined, ``None`` where there is one.
         last: index of the last tap.
         of_images: what to take of the images.
@@ -142,33 +143,33 @@ class ProfilePlan:
     last: int
     of_images: OfImages | None
 
-    def result(self, measured: Accumulator, preds: Tensor, target: Tensor, mask: Tensor | None) -> Profiled:
+    def result(self, measured: Accumulator, preds: Tensor, target: Tensor, mask: Tensor | None) -> TapStatistics:
         """What was measured, of images ``(N, 3, H, W)`` at the working size."""
         own = preds.new_zeros(preds.shape[0], 0) if self.of_images is None else self.of_images(preds, target, mask)
-        return Profiled(
+        return TapStatistics(
             torch.stack([measured.pooled(places, self.joint) for places in self.positions], 1),
-            torch.stack([self._whole([measured.sums[place] for place in places]) for places in self.summaries], 1),
+            torch.stack([self._summary([measured.sums[place] for place in places]) for places in self.summaries], 1),
             measured.reference(self.last),
             own,
             self.labels,
         )
 
-    def _whole(self, distances: list[Tensor]) -> Tensor:
+    def _summary(self, distances: list[Tensor]) -> Tensor:
         return distances[0] if self.joint is None else self.joint.only(POINTWISE).score(distances)
 
 
-def plan_profile(
-    profile: Profile, names: tuple[str, ...], backbone: Backbone, terms: list[DistanceTerm]
-) -> ProfilePlan:
-    """Say which terms a profile needs, adding to ``terms`` those that nobody has asked for yet.
+def plan_tap_statistics(
+    request: TapStatisticsRequest, names: tuple[str, ...], backbone: Backbone, terms: list[DistanceTerm]
+) -> TapStatisticsPlan:
+    """Plan the terms that a request needs, and add to ``terms`` those that no other request has added.
 
     Args:
-        profile: what is asked for.
+        request: the request.
         names: its taps, as the network calls them.
         backbone: the network with the taps of all requests.
         terms: what is measured already.
     """
-    indices, distances = indices_of(names, backbone), profile.recipe.distances
+    indices, distances = indices_of(names, backbone), request.recipe.distances
 
     def places(index: int, name: str, tokens: Literal["patch", "summary"]) -> tuple[int, ...]:
         return tuple(
@@ -178,11 +179,11 @@ def plan_profile(
         )
 
     taps = tuple(zip(indices, names, strict=True))
-    return ProfilePlan(
+    return TapStatisticsPlan(
         names,
         tuple(places(*tap, "patch") for tap in taps),
         tuple(places(*tap, "summary") for tap in taps),
-        profile.recipe.joint,
+        request.recipe.joint,
         indices[-1],
-        profile.of_images,
+        request.of_images,
     )

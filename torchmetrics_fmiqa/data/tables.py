@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.safe_write import check_writable, printable, whole_file, write_text
+from torchmetrics_fmiqa.safe_write import atomic_write, check_writable, printable, write_text
 
 _ENDINGS = (".csv", ".json", ".parquet")
 # A text that a spreadsheet would run as a formula, also after apostrophes: it gets one more, which reading removes.
@@ -54,7 +54,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[s
         from pyarrow import parquet
 
         columns = {name: [row[index] for row in plain] for index, name in enumerate(names)}
-        with whole_file(path) as draft:
+        with atomic_write(path) as draft:
             parquet.write_table(pyarrow.table(columns), draft)
 
 

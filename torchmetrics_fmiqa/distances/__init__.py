@@ -50,10 +50,10 @@ cosine = mean_over_positions(cosine_map, "cosine")
 angular = mean_over_positions(angular_map, "angular")
 
 
-def instead_of(distance: str | Distance, protocol: str) -> str:
+def alternatives_to(distance: str | Distance, protocol: str) -> str:
     """What to take instead of a distance without a map, and why it has none: the end of an error message.
 
-    >>> instead_of("wasserstein", "fmiqa").partition(" or 'symmetric_kl' ")[2]
+    >>> alternatives_to("wasserstein", "fmiqa").partition(" or 'symmetric_kl' ")[2]
     '(it compares sorted values, and a sorted value has lost its place)'
     """
     if protocol != "fmiqa":
@@ -71,11 +71,11 @@ __all__ = [
     "MAPS",
     "POINTWISE",
     "Distance",
+    "alternatives_to",
     "angular",
     "angular_map",
     "cosine",
     "cosine_map",
-    "instead_of",
     "jensen_shannon",
     "jensen_shannon_map",
     "l2",

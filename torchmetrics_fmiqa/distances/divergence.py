@@ -49,8 +49,9 @@ class Totals(NamedTuple):
 
     def chunk(self) -> tuple[Totals, Totals]:
         """Those of predictions, and of as many targets that follow them."""
-        (ours, theirs), (our, their) = self.top.chunk(2), self.total.chunk(2)
-        return Totals(ours, our, self.positions), Totals(theirs, their, self.positions)
+        sides = zip(self.top.chunk(2), self.total.chunk(2), strict=True)
+        preds, target = (Totals(top, total, self.positions) for top, total in sides)
+        return preds, target
 
 
 #: Totals of predictions and of targets.
@@ -105,12 +106,8 @@ def symmetric_kl_map(preds: Tensor, target: Tensor, totals: TotalsPair | None = 
     """Each position's term of :func:`symmetric_kl` times the number of positions, ``(N, T)``, in [0, inf).
 
     With p and q the probabilities of a position, a channel's term is ``(p - q) (log p - log q) / 2``. The difference of
-    the logarithms is taken before the exponentials, so that it keeps its digits at small distances.
-
-    Args:
-        preds: ``(N, T, C)``.
-        target: likewise.
-        totals: what the softmax divides by, where these are not all of the positions.
+    the logarithms is taken before the exponentials, so that it keeps its digits at small distances. For the arguments
+    see :func:`jensen_shannon_map`.
 
     >>> one = torch.tensor([[[0.0], [1.0], [2.0]]])
     >>> symmetric_kl_map(one, one.flip(1)).round(decimals=4)
@@ -120,15 +117,15 @@ def symmetric_kl_map(preds: Tensor, target: Tensor, totals: TotalsPair | None = 
 
 
 def _symmetric_kl(dim: int, preds: Tensor, target: Tensor, *totals: Tensor) -> Tensor:
-    (one, log_sum), (other, their_log_sum) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
-    return 0.5 * (one - other) * ((preds - target) - (log_sum - their_log_sum))
+    (p, log_sum), (q, target_log_sum) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
+    return 0.5 * (p - q) * ((preds - target) - (log_sum - target_log_sum))
 
 
 def _jensen_shannon(dim: int, preds: Tensor, target: Tensor, *totals: Tensor) -> Tensor:
-    (one, _), (other, _) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
-    both = one + other
+    (p, _), (q, _) = _softmax(dim, preds, *totals[:2]), _softmax(dim, target, *totals[2:])
+    both = p + q
     # Just below 1, where the slope is infinite; and 0 where both probabilities are.
-    ratio = ((one - other).abs() / both.clamp(min=_NOTHING)).clamp(max=1 - torch.finfo(both.dtype).eps / 2)
+    ratio = ((p - q).abs() / both.clamp(min=_NOTHING)).clamp(max=1 - torch.finfo(both.dtype).eps / 2)
     return 0.25 * both * ((1 + ratio) * ratio.log1p() + (1 - ratio) * (-ratio).log1p())
 
 

@@ -61,7 +61,7 @@ class Joint:
         """Join distances of any one shape, in the order of the names."""
         if self.how == "mean":
             return self._weighed(distances)
-        return _LEAST * torch.expm1(self._weighed([torch.log1p(one / _LEAST) for one in distances]))
+        return _LEAST * torch.expm1(self._weighed([torch.log1p(value / _LEAST) for value in distances]))
 
     def factors(self, distances: Sequence[Tensor]) -> list[Tensor]:
         """What to multiply the map of each distance by, so that the mean of their sum is the score.
@@ -77,13 +77,13 @@ class Joint:
         [tensor(0.2500), tensor(1.0000)]
         """
         if self.how == "mean":
-            return [torch.full_like(one, weight) for one, weight in zip(distances, self.weights, strict=True)]
-        shares = [weight / (one + _LEAST) for one, weight in zip(distances, self.weights, strict=True)]
-        total = torch.stack([share * one for share, one in zip(shares, distances, strict=True)]).sum(0)
+            return [torch.full_like(value, weight) for value, weight in zip(distances, self.weights, strict=True)]
+        shares = [weight / (value + _LEAST) for value, weight in zip(distances, self.weights, strict=True)]
+        total = torch.stack([share * value for share, value in zip(shares, distances, strict=True)]).sum(0)
         some = total > 0
         # Where all are 0, what the quotient tends to.
         scale = torch.where(some, self.score(distances) / torch.where(some, total, 1.0), _LEAST)
         return [scale * share for share in shares]
 
     def _weighed(self, values: Sequence[Tensor]) -> Tensor:
-        return torch.stack([weight * one for one, weight in zip(values, self.weights, strict=True)]).sum(0)
+        return torch.stack([weight * value for value, weight in zip(values, self.weights, strict=True)]).sum(0)

@@ -55,8 +55,8 @@ def angular_map(preds: Tensor, target: Tensor) -> Tensor:
     >>> angular_map(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 2.0]]]))
     tensor([[0.5000]])
     """
-    one, other = _direction(preds), _direction(target)
-    return torch.atan2(_length(one - other), _length(one + other)) * (2 / math.pi)
+    a, b = _direction(preds), _direction(target)
+    return torch.atan2(_length(a - b), _length(a + b)) * (2 / math.pi)
 
 
 def _direction(tokens: Tensor) -> Tensor:

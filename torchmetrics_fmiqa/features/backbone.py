@@ -78,9 +78,9 @@ class Backbone:
             every = range(len(self.taps))
             if torch.compiler.is_dynamo_compiling():
                 return views.first.run(_normalized(images, mean_std), every)
-            with views.lend() as view:
+            with views.acquire() as view:
                 return view.run(_normalized(images, mean_std), every)
-        with views.lend() as view, _counting_versions():
+        with views.acquire() as view, _counting_versions():
             while True:
                 outputs = view.run(_normalized(images, mean_std), self._overwritten)
                 overwritten = outputs.overwritten()

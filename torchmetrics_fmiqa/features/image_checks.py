@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
+from torchmetrics_fmiqa.arguments import as_python, short_repr, whole_number
 from torchmetrics_fmiqa.features.ranges import warn_of_range
 from torchmetrics_fmiqa.features.transforms import plain
 from torchmetrics_fmiqa.misuse import WarnOnce
@@ -51,7 +51,7 @@ def data_limits(data_range: DataRange) -> tuple[float, float]:
     except (TypeError, ValueError, OverflowError, RuntimeError):
         low = high = math.nan
     if not 0 < high - low < math.inf:
-        raise ValueError(f"`data_range` must be a positive number or a pair (low, high), got {shown(data_range)}")
+        raise ValueError(f"`data_range` must be a positive number or a pair (low, high), got {short_repr(data_range)}")
     return low, high
 
 
@@ -196,13 +196,13 @@ def check_values(
     slack = WRONG_UNIT - 1 if clamp_target else TARGET_TOLERANCE
     if target_low < -slack or target_high > 1 + slack:
         raise ValueError(
-            f"`target` spans {in_user_unit(target_low, target_high)} but data_range={shown(data_range)}: "
+            f"`target` spans {in_user_unit(target_low, target_high)} but data_range={short_repr(data_range)}: "
             f"{_unit_hint(target_low, target_high, low, high)}"
         )
     if max(abs(preds_low), abs(preds_high)) > WRONG_UNIT:
         raise ValueError(
-            f"`preds` spans {in_user_unit(preds_low, preds_high)}, another unit than data_range={shown(data_range)}: "
-            f"{_unit_hint(preds_low, preds_high, low, high)}"
+            f"`preds` spans {in_user_unit(preds_low, preds_high)}, another unit than "
+            f"data_range={short_repr(data_range)}: {_unit_hint(preds_low, preds_high, low, high)}"
         )
     warn_of_range(preds, target, ((preds_low, preds_high), (target_low, target_high)), (low, high), floating, warn)
 

@@ -95,7 +95,7 @@ def plan_pieces(height: int, width: int, reach: Reach, pixels: int) -> list[Piec
     def work(spans: list[Span]) -> int:
         return sum(span.stop - span.start for span in spans)
 
-    choices = itertools.product(_ways(height, reach), _ways(width, reach))
+    choices = itertools.product(_even_cuts(height, reach), _even_cuts(width, reach))
     fair = [pair for pair in choices if work(pair[0]) * work(pair[1]) <= _MOST * height * width]
     small = [pair for pair in fair if most(pair[0]) * most(pair[1]) <= pixels]
     if small:
@@ -105,7 +105,7 @@ def plan_pieces(height: int, width: int, reach: Reach, pixels: int) -> list[Piec
     return [Piece(row, col) for row in rows for col in cols]
 
 
-def _ways(length: int, reach: Reach) -> Iterator[list[Span]]:
+def _even_cuts(length: int, reach: Reach) -> Iterator[list[Span]]:
     """All ways to cut an axis into even spans."""
     known = set()
     for count in range(1, -(-length // reach.align) + 1):

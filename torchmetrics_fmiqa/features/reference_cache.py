@@ -113,10 +113,10 @@ class ReferenceCache:
                 self._seen[key] = _bytes(found)
             return found
 
-    def offer(self, key: Hashable, features: Sequence[Tensor]) -> None:
+    def add(self, key: Hashable, features: Sequence[Tensor]) -> None:
         """Note a tile's features, one ``(T, C)`` a tap, and keep a copy of them where the budget allows."""
-        dtypes = [self.dtype or one.dtype for one in features]
-        size = sum(one.numel() * dtype.itemsize for one, dtype in zip(features, dtypes, strict=True))
+        dtypes = [self.dtype or values.dtype for values in features]
+        size = sum(values.numel() * dtype.itemsize for values, dtype in zip(features, dtypes, strict=True))
         with self._lock:
             self._seen[key] = size
             if self.full or key in self._kept:
@@ -126,7 +126,7 @@ class ReferenceCache:
                 return
             self.size += size
             pairs = zip(features, dtypes, strict=True)
-            self._kept[key] = tuple(one.to(self.device, dtype, copy=True) for one, dtype in pairs)
+            self._kept[key] = tuple(values.to(self.device, dtype, copy=True) for values, dtype in pairs)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class References:
     cache: ReferenceCache
     ids: tuple[Hashable, ...] | None = None
 
-    def pick(self, positions: Sequence[int]) -> References:
+    def select(self, positions: Sequence[int]) -> References:
         """The references at some positions of the batch."""
         return self if self.ids is None else References(self.cache, tuple(self.ids[i] for i in positions))
 
@@ -183,7 +183,7 @@ class CachedTiles:
     def completed(self, fresh: Sequence[Tokens]) -> list[Tokens]:
         """The tokens of all tiles at each tap, where those that were missing are given; the cache is offered these."""
         for row, place in enumerate(self.missing):
-            self.cache.offer(self.keys[place], [tokens.values[row] for tokens in fresh])
+            self.cache.add(self.keys[place], [tokens.values[row] for tokens in fresh])
         if len(self.missing) == len(self.keys):
             return list(fresh)
         return [self._joined(index, tokens) for index, tokens in enumerate(fresh)]

@@ -66,7 +66,7 @@ class TilePlan:
         return tuple((y, x) for y in self.rows.starts for x in self.cols.starts)
 
     @property
-    def whole(self) -> bool:
+    def is_whole_image(self) -> bool:
         """Whether there is a single tile that is the image without padding."""
         return len(self.corners) == 1 and self.rows.padded == self.rows.length and self.cols.padded == self.cols.length
 
@@ -143,17 +143,17 @@ def mirror_index(length: int, padded: int, device: torch.device, shift: Tensor |
 Portion = list[tuple[int, int]]
 
 
-class EveryImage(Portion):
+class OneTilePerImage(Portion):
     """The one tile of every image of a batch, however many there are: sizes are free while a program is exported."""
 
 
 def cut(images: Tensor, plan: TilePlan, portion: Portion) -> Tensor:
     """Cut tiles ``(K, C, h, w)`` of a portion out of ``(N, C, H, W)``."""
-    if isinstance(portion, EveryImage):
+    if isinstance(portion, OneTilePerImage):
         for dim, axis in ((2, plan.rows), (3, plan.cols)):
             images = images.index_select(dim, mirror_index(axis.length, axis.padded, images.device))
         return images
-    if plan.whole and [image for image, _ in portion] == list(range(images.shape[0])):
+    if plan.is_whole_image and [image for image, _ in portion] == list(range(images.shape[0])):
         return images
     corners, height, width = plan.corners, plan.rows.tile, plan.cols.tile
     tiles = torch.stack(
@@ -195,10 +195,10 @@ def masked_weights(plan: TilePlan, grid: tuple[int, int], portion: Portion, mask
     """Like :func:`position_weights` of a portion's tiles, with every pixel weighed by ``mask`` ``(N, 1, H, W)``."""
     shares = pixel_shares(plan, mask)
     height, width = plan.rows.tile, plan.cols.tile
-    every = isinstance(portion, EveryImage)
+    one_tile_each = isinstance(portion, OneTilePerImage)
     tiles = (
         mask[:, 0]
-        if every
+        if one_tile_each
         else torch.stack(
             [mask[i, 0, y : y + height, x : x + width] * shares[t] for i, t in portion for y, x in [plan.corners[t]]]
         )
@@ -206,7 +206,7 @@ def masked_weights(plan: TilePlan, grid: tuple[int, int], portion: Portion, mask
     rows = cells(grid[0], plan.rows.padded, height, mask)
     cols = cells(grid[1], plan.cols.padded, width, mask)
     totals = mask.sum((1, 2, 3))
-    totals = totals if every else totals[torch.tensor([i for i, _ in portion], device=mask.device)]
+    totals = totals if one_tile_each else totals[torch.tensor([i for i, _ in portion], device=mask.device)]
     return (rows @ tiles @ cols.T).flatten(1) / totals[:, None]
 
 

@@ -143,7 +143,7 @@ class Views:
         return self._lent > 0
 
     @contextmanager
-    def lend(self) -> Iterator[View]:
+    def acquire(self) -> Iterator[View]:
         """A view for one call."""
         with self._lock:
             self._lent += 1

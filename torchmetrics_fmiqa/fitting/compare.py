@@ -14,7 +14,7 @@ import torch
 from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse
 from torchmetrics_fmiqa.benchmark.analysis.preference import Choices, ChoiceScore, analyse_choices
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.fitting.cross_validation import Predictions
 from torchmetrics_fmiqa.fitting.measure import MeasuredSource
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Comparing:
+class CompareOptions:
     """The trained score's name, the inputs that are qualities (all others are distances), and the bootstrap."""
 
     fused: str
@@ -99,7 +99,7 @@ class SetComparison:
 
 
 def compare_set(
-    source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: Comparing
+    source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: CompareOptions
 ) -> SetComparison:
     """Compare the trained score with every single input ``(n,)``, of choices for each version.
 
@@ -117,7 +117,7 @@ def compare_set(
 
 
 def _agreement_rows(
-    source: MeasuredSource, predictions: Predictions, inputs: Mapping[str, Floats], how: Comparing
+    source: MeasuredSource, predictions: Predictions, inputs: Mapping[str, Floats], how: CompareOptions
 ) -> list[dict[str, Any]]:
     """A row for the trained score, then one for each input by falling SRCC: pooled over all images, and by fold."""
     data, fused, better = source.set, how.fused, source.set.higher_is_better
@@ -152,7 +152,7 @@ def _agreement_rows(
 
 
 def _compare_choices(
-    source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: Comparing
+    source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: CompareOptions
 ) -> SetComparison:
     data = source.set
     distances = {name: np.stack([version[name] for version in inputs], 1) for name in inputs[0]}
@@ -175,13 +175,13 @@ def _compare_choices(
     return SetComparison(source, predictions, lead, choices=scores, ceilings=ceilings)
 
 
-def spips_inputs(measured: Profiled, head: SpipsHead) -> dict[str, Floats]:
+def spips_inputs(measured: TapStatistics, head: SpipsHead) -> dict[str, Floats]:
     """The untrained score and the single inputs, all distances ``(n,)``."""
     fixed = FixedHead(head.low_level, head.semantic, head.parts)(measured).double().numpy()
     return {FIXED: fixed, **single_inputs(measured, len(head.low_level))}
 
 
-def single_inputs(measured: Profiled, low_level: int) -> dict[str, Floats]:
+def single_inputs(measured: TapStatistics, low_level: int) -> dict[str, Floats]:
     """Every input of SPIPS as a score ``(n,)`` of its own, with equal weights of the ``low_level`` and other taps."""
     spread, whole, own = (part.double() for part in (measured.spread, measured.summary, measured.of_images))
     columns = {

@@ -14,8 +14,8 @@ from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.fitting.calibration import calibrate
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet, examples, plain
 from torchmetrics_fmiqa.fitting.heads import FittedHead, Head, HeadSpec, fusion_of
-from torchmetrics_fmiqa.fitting.run_folder import made_from, read_fitted, write_fitted
-from torchmetrics_fmiqa.fitting.splits import Folds, check_rows, deal_folds, inner_rows
+from torchmetrics_fmiqa.fitting.run_folder import read_fitted, training_inputs, write_fitted
+from torchmetrics_fmiqa.fitting.splits import Folds, assign_folds, check_rows, inner_rows
 from torchmetrics_fmiqa.fitting.trainer import HeadTrainer, isolated
 from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
@@ -101,7 +101,7 @@ def cross_validate(
     """Train a head for each fold on the references of the others, and let it score those of that fold.
 
     References of opinions and choices are dealt into folds, see
-    :func:`~torchmetrics_fmiqa.fitting.splits.deal_folds`; ranks always train. All that is fitted, from the sizes
+    :func:`~torchmetrics_fmiqa.fitting.splits.assign_folds`; ranks always train. All that is fitted, from the sizes
     of inputs to the curve of quality, is fitted on the training rows alone.
 
     Args:
@@ -115,7 +115,7 @@ def cross_validate(
         ValueError: as :func:`fit_head`.
     """
     check_sets(sets, spec, folds)
-    fold_of = deal_folds(sets, folds, spec.training.seed)
+    fold_of = assign_folds(sets, folds, spec.training.seed)
     predictions = {
         data.name: Predictions(
             np.empty((len(data), 2) if data.kind == "choice" else len(data)),
@@ -158,7 +158,7 @@ def check_sets(sets: Sequence[MeasuredSet], spec: HeadSpec, folds: Folds | None 
             raise ValueError(f"two sets are called {data.name!r}: give one of them another name")
         spec.check(data, sets[0])
         _check_series(data)
-    fold_of = {} if folds is None else deal_folds(sets, folds, spec.training.seed)
+    fold_of = {} if folds is None else assign_folds(sets, folds, spec.training.seed)
     for data in sets:
         if isinstance(folds, int) and data.name in fold_of:
             for fold in range(folds):
@@ -207,7 +207,7 @@ def _fit(sets: Sequence[MeasuredSet], spec: HeadSpec, folder: Path | None, progr
     if folder is None:
         return _train(sets, spec, None, progress)
     with one_writer(folder):
-        open_run_folder(folder, made_from(sets, spec))
+        open_run_folder(folder, training_inputs(sets, spec))
         fitted = read_fitted(folder, spec)
         if fitted is None:
             fitted = _train(sets, spec, folder, progress)

@@ -11,14 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
 
 #: Opinions of images, choices between two versions, or the order of versions by severity (no human said anything).
 Kind = Literal["opinion", "choice", "rank"]
 
 #: What a head takes: measurements of pairs of images, or columns ``(n, F)`` of a table.
-Inputs = Profiled | Tensor
+Inputs = TapStatistics | Tensor
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def plain(inputs: Inputs) -> Inputs:
         return inputs.detach().cpu().float().clone()
     parts = (inputs.spread, inputs.summary, inputs.reference, inputs.of_images)
     spread, summary, reference, of_images = (part.detach().cpu().float().clone() for part in parts)
-    return Profiled(spread, summary, reference, of_images, inputs.labels)
+    return TapStatistics(spread, summary, reference, of_images, inputs.labels)
 
 
 def ordered_pairs(severity: Floats, series: npt.NDArray[np.str_] | Integers) -> Integers:

@@ -12,8 +12,8 @@ from torchmetrics_fmiqa.benchmark.progress import Progress
 from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator import Precision
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
-from torchmetrics_fmiqa.fitting.compare import SPIPS, Comparing, compare_set, spips_inputs, write_tables
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
+from torchmetrics_fmiqa.fitting.compare import SPIPS, CompareOptions, compare_set, spips_inputs, write_tables
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
 from torchmetrics_fmiqa.fitting.cross_validation import Predictions, check_sets, cross_validate, fit_head, head_scores
 from torchmetrics_fmiqa.fitting.heads import SpipsSpec
@@ -81,7 +81,7 @@ def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -
         for plans in (config.trained, config.tested)
     )
     spec = SpipsSpec(config.recipe, config.training)
-    check_sets([data.stand_in() for data in trained], spec, config.folds if config.validated else None)
+    check_sets([data.placeholder() for data in trained], spec, config.folds if config.validated else None)
     _check_tested(tested)
     check_apart([*trained, *tested])
     with one_writer(out):
@@ -96,13 +96,13 @@ def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -
         final = fit_head(learned, spec, out / "training" / "final", progress)
         head = cast("SpipsHead", final.head)
         progress.status("comparing with every single input")
-        how = Comparing(SPIPS, (), config.resamples, config.training.seed)
+        how = CompareOptions(SPIPS, (), config.resamples, config.training.seed)
         held_out = {} if validation is None else validation.predictions
         pairs = [(source, held_out[source.set.name]) for source in sources if source.set.name in held_out]
         pairs += [(source, Predictions(head_scores(head, source.set))) for source in unseen]
         compared = []
         for source, predictions in pairs:
-            inputs = [spips_inputs(version, head) for version in cast("tuple[Profiled, ...]", source.set.measured)]
+            inputs = [spips_inputs(version, head) for version in cast("tuple[TapStatistics, ...]", source.set.measured)]
             compared.append(compare_set(source, predictions, inputs, how))
         write_tables(out, compared, head.fusion)
         save_spips(head, out / "head.safetensors", config.recipe)

@@ -16,7 +16,13 @@ from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.data.opening import file_digest
 from torchmetrics_fmiqa.data.tables import write_table
-from torchmetrics_fmiqa.fitting.compare import PREDICTIONS, Comparing, SetComparison, compare_set, predictions_table
+from torchmetrics_fmiqa.fitting.compare import (
+    PREDICTIONS,
+    CompareOptions,
+    SetComparison,
+    compare_set,
+    predictions_table,
+)
 from torchmetrics_fmiqa.fitting.config import HeadTraining
 from torchmetrics_fmiqa.fitting.cross_validation import check_sets, cross_validate, fit_head
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
@@ -97,7 +103,7 @@ def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress)
         final = fit_head([data], spec, progress=progress)
         progress.status("comparing with every feature")
         source = MeasuredSource(data, types, data.image, table.std, ())
-        how = Comparing(FUSED, qualities, config.resamples, config.training.seed)
+        how = CompareOptions(FUSED, qualities, config.resamples, config.training.seed)
         compared = compare_set(source, validation.predictions[data.name], [columns], how)
         write_table(out / "agreement.csv", compared.rows, list(compared.rows[0]))
         fusion = fusion_of(final.head)

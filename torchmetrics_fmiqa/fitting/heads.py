@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.fitting.config import HeadTraining, SpipsTraining
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet, plain
 from torchmetrics_fmiqa.spips_model.checkpoint import load_head, load_spips, save_head, save_spips
@@ -53,8 +53,8 @@ class SpipsSpec:
     def check(self, data: MeasuredSet, first: MeasuredSet) -> None:
         """Check the taps and sizes of what was measured, and that it is finite."""
         taps = self.recipe.taps
-        sizes = cast("Profiled", first.measured[0]).reference.shape[1], len(CONVENTIONAL)
-        for measured in cast("tuple[Profiled, ...]", data.measured):
+        sizes = cast("TapStatistics", first.measured[0]).reference.shape[1], len(CONVENTIONAL)
+        for measured in cast("tuple[TapStatistics, ...]", data.measured):
             own = measured.reference.shape[1], measured.of_images.shape[1]
             if measured.labels != taps or own != sizes:
                 raise ValueError(
@@ -70,7 +70,7 @@ class SpipsSpec:
 
     def build(self, sets: Sequence[MeasuredSet]) -> SpipsHead:
         """A new head that knows the sizes of its inputs in these sets, and nothing else."""
-        measured = [cast("Profiled", plain(version)) for data in sets for version in data.measured]
+        measured = [cast("TapStatistics", plain(version)) for data in sets for version in data.measured]
         head = SpipsHead(
             self.recipe.low_level,  # type: ignore[arg-type]  # a recipe's streams are names once it is made
             self.recipe.semantic,  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from torchmetrics_fmiqa.benchmark.scoring.run_folder import open_run_folder
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.comparator.pooling import POOLED
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.data.pairs import Pair, Problem
 from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
@@ -129,13 +129,15 @@ class Measurement:
             names.setdefault(digest, short[0].ref)
         return names
 
-    def stand_in(self) -> MeasuredSet:
+    def placeholder(self) -> MeasuredSet:
         """The set with random numbers in place of what is measured, to be checked before the work."""
         taps, generator = self.panel.recipe.taps, torch.Generator().manual_seed(0)
         count = len(self.plan.rows)
         size = 4 * len(taps) + len(CONVENTIONAL) + 2  # the token of the reference has two channels
         versions = [0.1 + torch.rand(count, size, generator=generator) for _ in self.plan.rows[0].pairs]
-        return self._set(tuple(Profiled.from_flat(flat, taps, len(CONVENTIONAL)) for flat in versions), range(count))
+        return self._set(
+            tuple(TapStatistics.from_flat(flat, taps, len(CONVENTIONAL)) for flat in versions), range(count)
+        )
 
     def result(self) -> MeasuredSource:
         """What was measured, once all of it was.
@@ -158,7 +160,9 @@ class Measurement:
         if not kept:
             raise ValueError(f"nothing of {self.plan.name} is left: no choice has both of its images measured")
         versions = tuple(
-            Profiled.from_flat(flat[[places[index][side] for index in kept]], self.panel.recipe.taps, len(CONVENTIONAL))
+            TapStatistics.from_flat(
+                flat[[places[index][side] for index in kept]], self.panel.recipe.taps, len(CONVENTIONAL)
+            )
             for side in range(len(places[0]))
         )
         rows = [self.plan.rows[index] for index in kept]
@@ -171,7 +175,7 @@ class Measurement:
             (*self.plan.missing, *self._run.unscored()),
         )
 
-    def _set(self, versions: tuple[Profiled, ...], rows: Sequence[int]) -> MeasuredSet:
+    def _set(self, versions: tuple[TapStatistics, ...], rows: Sequence[int]) -> MeasuredSet:
         plan = self.plan
         planned, image = [plan.rows[index] for index in rows], [self._short[index][0].dist for index in rows]
         series = None
@@ -243,7 +247,7 @@ def check_apart(measurements: Sequence[Measurement]) -> None:
 class SpipsPanel:
     """Measures pairs for a SPIPS head.
 
-    The columns are those of :meth:`~torchmetrics_fmiqa.comparator.tap_statistics.Profiled.flat`.
+    The columns are those of :meth:`~torchmetrics_fmiqa.comparator.tap_statistics.TapStatistics.flat`.
 
     Args:
         recipe: what to measure with.
@@ -260,7 +264,7 @@ class SpipsPanel:
 
     def __init__(self, recipe: SpipsRecipe, precision: Precision = "float32") -> None:
         self.recipe, self.precision = recipe, precision
-        self.comparator = FeatureComparator(recipe.profile, precision)
+        self.comparator = FeatureComparator(recipe.statistics_request, precision)
         self.names: tuple[str, ...] = ("spips",)
         self.skipped: list[Skipped] = []
 
@@ -302,6 +306,6 @@ class SpipsPanel:
             measured = done.joined(others, sorted(range(len(ids)), key=order.__getitem__))
         return dict(zip(self.columns, measured.flat().unbind(1), strict=True))
 
-    def _measure(self, preds: Tensor, target: Tensor, references: References | None) -> Profiled:
-        measured: Profiled = self.comparator(preds, target, references=references)[0]
+    def _measure(self, preds: Tensor, target: Tensor, references: References | None) -> TapStatistics:
+        measured: TapStatistics = self.comparator(preds, target, references=references)[0]
         return measured

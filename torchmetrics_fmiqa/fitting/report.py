@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.fitting.compare import SPIPS, SetComparison
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
 from torchmetrics_fmiqa.fitting.cross_validation import CrossValidation
@@ -214,7 +214,7 @@ def _gate(result: FitResult) -> str:
     lines = []
     for source in (*result.trained, *result.tested):
         _, first = np.unique(source.set.reference, return_index=True)
-        share = head.share(cast("Profiled", source.set.measured[0]).rows(first.tolist())).tolist()
+        share = head.share(cast("TapStatistics", source.set.measured[0]).rows(first.tolist())).tolist()
         figures = [number(float(np.mean(share))), number(min(share)), number(max(share))]
         lines.append([escaped(source.set.name), str(len(share)), *figures])
     grid = table(["set", "references", "mean", "least", "most"], lines)

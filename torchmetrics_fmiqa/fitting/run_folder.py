@@ -21,7 +21,7 @@ from torchmetrics_fmiqa.safe_write import write_text
 _HEAD, _FITTED = "head.safetensors", "fitted.json"
 
 
-def made_from(sets: Sequence[MeasuredSet], spec: HeadSpec) -> dict[str, Any]:
+def training_inputs(sets: Sequence[MeasuredSet], spec: HeadSpec) -> dict[str, Any]:
     """All that decides what a training gives, as JSON has it: each set by a digest of its content."""
     options = json.loads(json.dumps(asdict(spec.training)))
     return {"recipe": spec.made_for, "sets": {data.name: _digest(data) for data in sets}, **options}

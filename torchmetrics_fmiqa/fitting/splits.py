@@ -18,7 +18,7 @@ INNER_FOLDS = 5
 Folds = int | Literal["leave-one-out"]
 
 
-def deal_folds(sets: Sequence[MeasuredSet], folds: Folds, seed: int) -> dict[str, Integers]:
+def assign_folds(sets: Sequence[MeasuredSet], folds: Folds, seed: int) -> dict[str, Integers]:
     """Deal the references of each set of opinions or choices into folds, each set on its own.
 
     So each fold holds references of each set. With ``"leave-one-out"`` each reference of each set has a fold of its

@@ -92,27 +92,28 @@ def assert_looks_like(
         checks = [check_image(known, title, image) for image, title in zip(images, names, strict=True)]
     except ValueError as error:  # another size
         raise AssertionError(f"{name} does not look as recorded: {error}") from None
-    failed = [one for one in checks if one.exceeded]
+    failed = [check for check in checks if check.exceeded]
     if failed:
-        raise AssertionError("\n".join(_told(one, known) for one in failed))
+        raise AssertionError("\n".join(_failure_text(check, known) for check in failed))
 
 
 def _frames_of(known: Golden, name: str) -> list[str]:
     """Names of the golden images of a clip."""
-    return [one for one in known.images if re.fullmatch(rf"{re.escape(name)}_\d{{4,}}", one)]
+    return [image for image in known.images if re.fullmatch(rf"{re.escape(name)}_\d{{4,}}", image)]
 
 
 def _forget_frames(folder: Path, name: str, kept: Sequence[str]) -> None:
     """Remove frames that a clip had when it was recorded before, and has no more."""
     with one_writer(folder, wait=_WAIT):
         known = read_golden(folder)
-        gone = [one for one in _frames_of(known, name) if one not in kept]
-        write_golden(replace(known, images={one: image for one, image in known.images.items() if one not in gone}))
-        for one in gone:
-            known.path(known.images[one]).unlink(missing_ok=True)
+        gone = [frame for frame in _frames_of(known, name) if frame not in kept]
+        images = {title: image for title, image in known.images.items() if title not in gone}
+        write_golden(replace(known, images=images))
+        for frame in gone:
+            known.path(known.images[frame]).unlink(missing_ok=True)
 
 
-def _told(failure: ImageCheck, known: Golden) -> str:
+def _failure_text(failure: ImageCheck, known: Golden) -> str:
     text = f"{failure.name} does not look as recorded: {failure.reason}"
     content = picture(failure)
     if SETTINGS.report is None or content is None:

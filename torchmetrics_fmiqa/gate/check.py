@@ -21,7 +21,7 @@ from torchmetrics_fmiqa.gate.golden import IMAGES, Golden, GoldenImage, check_un
 from torchmetrics_fmiqa.gate.harmless import HARMLESS
 from torchmetrics_fmiqa.memory import memory_of_a_pair
 from torchmetrics_fmiqa.recipes import Recipe
-from torchmetrics_fmiqa.safe_write import make_folder, whole_file
+from torchmetrics_fmiqa.safe_write import atomic_write, make_folder
 
 #: What each difference is called in messages.
 TITLES = {
@@ -158,7 +158,9 @@ def floor_of(golden: Golden, image: Tensor, repeats: Iterable[Tensor] = ()) -> D
     changed = [change(image) for name in golden.harmless for change in HARMLESS[name]]
     measured = [measure(comparator, other, image)[0] for other in changed]
     measured += [compare(comparator, other, image, golden.shift)[0] for other in repeats]
-    return Differences(**{name: max((getattr(one, name) for one in measured), default=0.0) for name in NAMES})
+    return Differences(
+        **{name: max((getattr(difference, name) for difference in measured), default=0.0) for name in NAMES}
+    )
 
 
 def record(
@@ -202,7 +204,7 @@ def store(golden: Golden, file: str, source: Path, floor: Differences) -> tuple[
     """Copy an image into a folder of golden results, byte for byte; gives its name and what is known of it."""
     target = golden.folder / IMAGES / file
     make_folder(target.parent)
-    with whole_file(target) as draft:
+    with atomic_write(target) as draft:
         shutil.copyfile(source, draft)
     return str(Path(file).with_suffix("")), GoldenImage(file, file_digest(target), floor)
 
@@ -233,9 +235,9 @@ def check(golden: Golden, outputs: Path, progress: Callable[[list[Pair]], Iterab
     """
     pairs, problems, notes = find_pairs(golden.folder / IMAGES, outputs)
     lacking = f"has no partner in {str(golden.folder / IMAGES)!r}"
-    extra = [one for one in problems if one.reason == lacking]
-    problems = [one for one in problems if one not in extra]
-    notes += [f"{one.name} has no golden image: it was not checked" for one in extra]
+    extra = [problem for problem in problems if problem.reason == lacking]
+    problems = [problem for problem in problems if problem not in extra]
+    notes += [f"{problem.name} has no golden image: it was not checked" for problem in extra]
     problems += [
         Problem(name, f"the golden image {str(golden.path(image))!r} is missing: bring it back, or record anew")
         for name, image in golden.images.items()

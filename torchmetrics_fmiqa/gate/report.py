@@ -26,15 +26,15 @@ def answer(result: GateResult) -> str:
     count = len(result.images)
     if result.holds:
         return f"{'The image looks' if count == 1 else f'All {count} images look'} as recorded."
-    said = []
+    reasons = []
     if result.failures:
         several = f"{len(result.failures)} of {count} images look worse or different"
-        said.append(several if count > 1 else "the image looks worse or different")
+        reasons.append(several if count > 1 else "the image looks worse or different")
     if result.problems:
-        said.append(f"{len(result.problems)} cannot be compared")
+        reasons.append(f"{len(result.problems)} cannot be compared")
     if result.mean_exceeded:
-        said.append(f"the mean distance is {result.mean:.4g}, and at most {result.mean_bound:.4g} is fine")
-    text = "; ".join(said)
+        reasons.append(f"the mean distance is {result.mean:.4g}, and at most {result.mean_bound:.4g} is fine")
+    text = "; ".join(reasons)
     return f"{text[0].upper()}{text[1:]}."
 
 

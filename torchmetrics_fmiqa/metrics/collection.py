@@ -17,9 +17,9 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Images
 from torchmetrics_fmiqa.features.image_checks import data_limits
 from torchmetrics_fmiqa.features.reference_cache import References
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks
-from torchmetrics_fmiqa.metrics.float64_state import StatefulMetric, whole_numbers, will_sync
 from torchmetrics_fmiqa.metrics.gradient import warn_of_lost_gradient
 from torchmetrics_fmiqa.metrics.image_pair_metric import Measured, PairMetric, finite_positions, select_finite, served
+from torchmetrics_fmiqa.metrics.synced_state import StatefulMetric, whole_numbers, will_sync
 from torchmetrics_fmiqa.misuse import WarnOnce
 
 
@@ -149,7 +149,7 @@ class FeatureMetricCollection(MetricCollection):
                 continue
             if kept is not None:
                 batch = select_finite(kept, *batch)
-                known = None if references is None else references.pick(kept)
+                known = None if references is None else references.select(kept)
             with torch.no_grad():
                 measured = self._comparator([metric for _, metric in members])(
                     *batch, first.data_range, first.crop_border, first.validate, known

@@ -58,8 +58,8 @@ class FeatureDistance(PairMetric):
         nan_strategy: treatment of predictions with NaN or infinite values. ``"error"`` raises before anything is
             counted (if ``validate`` is set), ``"warn"`` leaves those images out with a warning, ``"ignore"`` leaves
             them out silently. The references must be finite.
-        kwargs: fields of the recipe to override (``backbone=``, ``weights=``, ``distance=`` ...) and options of
-            ``torchmetrics.Metric``.
+        kwargs: fields of :class:`~torchmetrics_fmiqa.Recipe` to override (``backbone=``, ``weights=`` ...),
+            and options of ``torchmetrics.Metric``.
 
     Raises:
         ValueError: for invalid arguments, images or weights; the message names the value and the fix.

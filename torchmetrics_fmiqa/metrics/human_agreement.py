@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
 
-from torchmetrics_fmiqa.arguments import shown
-from torchmetrics_fmiqa.metrics.float64_state import StatefulMetric, whole_numbers
+from torchmetrics_fmiqa.arguments import short_repr
+from torchmetrics_fmiqa.metrics.synced_state import StatefulMetric, whole_numbers
 from torchmetrics_fmiqa.statistics import agreement
 
 _RESULTS = ("srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within_reference")
@@ -150,7 +150,7 @@ class HumanAgreement(StatefulMetric):
         try:
             column = (values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))).detach()
         except (TypeError, ValueError, RuntimeError):  # strings, None, lists of different lengths
-            raise ValueError(f"`{name}` must be numbers, one for each image, got {shown(values)}") from None
+            raise ValueError(f"`{name}` must be numbers, one for each image, got {short_repr(values)}") from None
         if column.is_complex() or column.dtype == torch.bool or column.ndim != 1 or count not in (None, len(column)):
             expected = "one column (N,)" if count is None else f"{count} numbers, one for each opinion"
             raise ValueError(f"`{name}` must be {expected}, got {column.dtype} of shape {tuple(column.shape)}")

@@ -16,8 +16,8 @@ from torchmetrics.utilities import rank_zero_warn
 from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images
 from torchmetrics_fmiqa.features.image_checks import DataRange, as_data_range, data_limits, finite_images, select_images
-from torchmetrics_fmiqa.metrics.float64_state import StatefulMetric, whole_numbers
 from torchmetrics_fmiqa.metrics.gradient import warn_of_lost_gradient
+from torchmetrics_fmiqa.metrics.synced_state import StatefulMetric, whole_numbers
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.reduction import Reduction, check_reduction
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import Precision
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.features.image_checks import DataRange
 from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric
 from torchmetrics_fmiqa.metrics.metric_fields import MetricFields, split_fields
@@ -69,8 +69,8 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         validate: check the values of images too (on a GPU this waits for the device).
         nan_strategy: treatment of predictions with NaN or infinite values: ``"error"``, or ``"warn"`` or ``"ignore"``
             to leave them out.
-        kwargs: fields of the recipe to override (``backbone=``, ``weights=``, ``distance=`` ...) and options of
-            ``torchmetrics.Metric``.
+        kwargs: fields of :class:`~torchmetrics_fmiqa.Recipe` to override (``backbone=``, ``weights=`` ...),
+            and options of ``torchmetrics.Metric``.
 
     Raises:
         ValueError: for invalid arguments, images, weights or heads; the message names the value and the fix.
@@ -123,12 +123,12 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
         """The settings that determine the metric's value, as plain values by name."""
         return {**super().settings(), "head": self.scorer.identity, "output": self.output}
 
-    def scores_of(self, result: Profiled) -> Tensor:
+    def scores_of(self, result: TapStatistics) -> Tensor:
         """The score of each image, ``(N,)``."""
         score = self.scorer.score(result)
         return self.scorer.quality(score) if self.output == "quality" else score
 
-    def _columns(self, result: Profiled) -> dict[str, Tensor]:
+    def _columns(self, result: TapStatistics) -> dict[str, Tensor]:
         return {_NAME: self.scores_of(result)[:, None]}
 
     def _combined(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from torchmetrics_fmiqa.arguments import as_python, shown, whole_number
+from torchmetrics_fmiqa.arguments import as_python, short_repr, whole_number
 from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
 from torchmetrics_fmiqa.distances.joint import Combine
 from torchmetrics_fmiqa.features.content_hash import content_of
@@ -31,7 +31,7 @@ def distance_name(distance: Any) -> str:
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise a ValueError for a value that is none of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {shown(value)}")
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {short_repr(value)}")
 
 
 def checked_taps(taps: Any) -> str | tuple[str | int, ...]:
@@ -40,14 +40,14 @@ def checked_taps(taps: Any) -> str | tuple[str | int, ...]:
     if isinstance(taps, str):
         return taps
     if not isinstance(taps, Sequence):
-        raise ValueError(f"`taps` must be 'all' or a list of indices and module names, got {shown(taps)}")
+        raise ValueError(f"`taps` must be 'all' or a list of indices and module names, got {short_repr(taps)}")
     return tuple(_checked_tap(tap, "taps") for tap in taps)
 
 
 def _checked_tap(tap: Any, name: str) -> str | int:
     tap = as_python(tap)
     if isinstance(tap, bool) or not isinstance(tap, (str, int)):
-        raise ValueError(f"`{name}`: a tap is an index or a module name, got {shown(tap)}")
+        raise ValueError(f"`{name}`: a tap is an index or a module name, got {short_repr(tap)}")
     return tap
 
 
@@ -57,7 +57,7 @@ def checked_tap_weights(tap_weights: Any) -> dict[str | int, float] | None:
         return None
     if not isinstance(tap_weights, Mapping):
         raise ValueError(
-            f"`tap_weights` must map each tap (index or name) to its weight, got {shown(tap_weights)}: "
+            f"`tap_weights` must map each tap (index or name) to its weight, got {short_repr(tap_weights)}: "
             "weights bind by name, not by position"
         )
     taps = [_checked_tap(key, "tap_weights") for key in tap_weights]
@@ -67,7 +67,7 @@ def checked_tap_weights(tap_weights: Any) -> dict[str | int, float] | None:
         weights = {}
     if not all(0 <= weight < math.inf for weight in weights.values()) or not 0 < sum(weights.values()) < math.inf:
         raise ValueError(
-            f"`tap_weights` must be finite numbers, at least 0 and not all 0, got {shown(dict(tap_weights))}"
+            f"`tap_weights` must be finite numbers, at least 0 and not all 0, got {short_repr(dict(tap_weights))}"
         )
     return weights
 
@@ -89,7 +89,7 @@ def checked_normalization(normalization: Any) -> Normalization:
     if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean)) or not all(map(_can_divide, std)):
         raise ValueError(
             "`normalization` must be 'model', 'none' or (mean, std) with three finite values each and std above "
-            f"{_LEAST_STD:g}, got {shown(normalization)}"
+            f"{_LEAST_STD:g}, got {short_repr(normalization)}"
         )
     return mean, std
 
@@ -107,15 +107,15 @@ def checked_distance(
     single = isinstance(distance, str) or callable(distance)
     distances = (distance,) if single else tuple(distance) if isinstance(distance, Sequence) else (None,)
     if not all(isinstance(each, str) or callable(each) for each in distances):
-        raise ValueError(f"`distance` must be a name, a callable or a list of them, got {shown(distance)}")
+        raise ValueError(f"`distance` must be a name, a callable or a list of them, got {short_repr(distance)}")
     names = [distance_name(each) for each in distances]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"`distance` must name one or more different distances, got {shown(names)}")
+        raise ValueError(f"`distance` must name one or more different distances, got {short_repr(names)}")
     known = [*POINTWISE, *DISTRIBUTION] if protocol == "fmiqa" else [*zsiqa.PER_TAP, *zsiqa.STACKED]
     for each in distances:
         if isinstance(each, str) and each not in known:
             raise ValueError(
-                f"`distance` {shown(each)} is not known to the {protocol} protocol, which has {', '.join(known)}"
+                f"`distance` {short_repr(each)} is not known to the {protocol} protocol, which has {', '.join(known)}"
                 "; or give a callable (N, T, C), (N, T, C) -> (N,)"
             )
         if not isinstance(each, str) and protocol == "zsiqa":
@@ -127,13 +127,13 @@ def _checked_weights(distances: Mapping[Any, Any], protocol: Protocol) -> dict[s
     """Return the weights of distances to join, sorted by the name of the distance."""
     if protocol != "fmiqa":
         raise ValueError(
-            f"`distance` {shown(dict(distances))} joins distances, which the {protocol} protocol does not: name one of "
-            "its published distances, or leave out the protocol"
+            f"`distance` {short_repr(dict(distances))} joins distances, which the {protocol} protocol does not: name "
+            "one of its published distances, or leave out the protocol"
         )
     if len(distances) < 2:
         single = f"distance={distance_name(next(iter(distances)))!r}" if distances else "distance='cosine'"
         raise ValueError(
-            f"`distance` joins two or more distances by their weights, got {shown(dict(distances))}: "
+            f"`distance` joins two or more distances by their weights, got {short_repr(dict(distances))}: "
             f"take {single} for one"
         )
     checked_distance(list(distances), protocol)
@@ -145,13 +145,13 @@ def _checked_weights(distances: Mapping[Any, Any], protocol: Protocol) -> dict[s
             number = math.nan
         if not 0 < number < math.inf:
             raise ValueError(
-                f"`distance` gives {distance_name(distance)!r} the weight {shown(weight)}: weights are finite numbers "
-                "above 0; leave out a distance that does not count"
+                f"`distance` gives {distance_name(distance)!r} the weight {short_repr(weight)}: weights are finite "
+                "numbers above 0; leave out a distance that does not count"
             )
         weights[distance] = number
     if sum(weights.values()) == math.inf:
         raise ValueError(
-            f"`distance` {shown(dict(distances))} has weights without a finite sum: only proportions count"
+            f"`distance` {short_repr(dict(distances))} has weights without a finite sum: only proportions count"
         )
     return dict(sorted(weights.items(), key=lambda item: distance_name(item[0])))
 
@@ -165,7 +165,7 @@ def checked_combine(combine: Any, distance: Any) -> Combine | None:
     if not joined:
         raise ValueError(
             f"`combine={combine!r}` joins several distances by their weights: give distance={{'cosine': 1, "
-            f"'symmetric_kl': 1}} with it or leave it out; got distance={shown(distance)}"
+            f"'symmetric_kl': 1}} with it or leave it out; got distance={short_repr(distance)}"
         )
     return combine  # type: ignore[no-any-return]
 

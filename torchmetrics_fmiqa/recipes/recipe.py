@@ -15,7 +15,7 @@ from typing import Any, get_args
 from torch import nn
 from typing_extensions import Unpack
 
-from torchmetrics_fmiqa.arguments import shown, truth
+from torchmetrics_fmiqa.arguments import as_bool, short_repr
 from torchmetrics_fmiqa.distances import Distance
 from torchmetrics_fmiqa.distances.joint import Combine, Joint
 from torchmetrics_fmiqa.features.builders import UserModule
@@ -119,14 +119,14 @@ class Recipe:
         if isinstance(self.backbone, nn.Module):
             self._set(backbone=UserModule(self.backbone))
         elif not isinstance(self.backbone, (str, UserModule)) or not self.backbone:
-            raise ValueError(f"`backbone` must be a model name or a torch.nn.Module, got {shown(self.backbone)}")
+            raise ValueError(f"`backbone` must be a model name or a torch.nn.Module, got {short_repr(self.backbone)}")
         if isinstance(self.weights, Path):
             self._set(weights=str(self.weights))
         if not isinstance(self.weights, str):
-            raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a path, got {shown(self.weights)}")
+            raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a path, got {short_repr(self.weights)}")
         if isinstance(self.backbone, UserModule) and self.weights != PRETRAINED:
             raise ValueError(
-                f"`weights={shown(self.weights)}` with a module as backbone: load them into the module instead"
+                f"`weights={short_repr(self.weights)}` with a module as backbone: load them into the module instead"
             )
         check_choice("tokens", self.tokens, get_args(TokenChoice))
         check_choice("resolution", self.resolution, get_args(Resolution))
@@ -137,8 +137,8 @@ class Recipe:
         self._set(
             tile=checked_pixels("tile", self.tile),
             max_side=checked_pixels("max_side", self.max_side),
-            clamp_preds=truth(self.clamp_preds, "clamp_preds"),
-            clamp_target=truth(self.clamp_target, "clamp_target"),
+            clamp_preds=as_bool(self.clamp_preds, "clamp_preds"),
+            clamp_target=as_bool(self.clamp_target, "clamp_target"),
             taps=checked_taps(self.taps),
             tap_weights=checked_tap_weights(self.tap_weights),
             normalization=checked_normalization(self.normalization),
@@ -173,7 +173,7 @@ class Recipe:
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Names of the scores: of each distance, or of the joint one."""
+        """Names of the scores, one for each distance, or that of the joint distance."""
         return tuple(map(distance_name, self.distances)) if self.joint is None else (self.joint.name,)
 
     @property
@@ -185,7 +185,7 @@ class Recipe:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The fields as plain values that are equal for equal recipes: a file is identified by its content.
+        """The fields as plain values that are equal for equal recipes. A file is identified by its content.
 
         Raises:
             ValueError: if ``weights`` is a file that does not exist.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.arguments import shown
+from torchmetrics_fmiqa.arguments import short_repr
 from torchmetrics_fmiqa.data.opening import read_text
 from torchmetrics_fmiqa.yaml_text import read_yaml
 
@@ -25,7 +25,7 @@ def read_fields(source: str | Path) -> dict[str, Any]:
     name = "the recipe" if path is None else f"the recipe {str(path)!r}"
     fields = read_yaml(str(source) if path is None else read_text(path, "recipe file"), name)
     if not isinstance(fields, dict):
-        raise ValueError(f"a recipe is a mapping of fields, got {shown(fields)}")
+        raise ValueError(f"a recipe is a mapping of fields, got {short_repr(fields)}")
     weights = fields.get("weights")
     if path is not None and isinstance(weights, str) and (path.parent / weights).is_file():
         fields["weights"] = str(path.parent / weights)

@@ -43,9 +43,9 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def padded(low: float, high: float, share: float = 0.04) -> tuple[float, float]:
-    """A range with some air at its ends, and never empty."""
-    air = (high - low) * share or abs(high) * share or 1.0
-    return low - air, high + air
+    """A range with some margin at its ends, and never empty."""
+    margin = (high - low) * share or abs(high) * share or 1.0
+    return low - margin, high + margin
 
 
 def round_range(values: Sequence[float], step: float = 0.1) -> tuple[float, float]:
@@ -144,7 +144,7 @@ def label(x: float, y: float, text: str, anchor: str = "middle", kind: str = "")
 
 
 def svg(title: str, words: str, parts: Sequence[Markup], size: tuple[int, int]) -> Markup:
-    """A drawing of this size, told in words to those who cannot see it."""
+    """A drawing of this size, with a title in words to those who cannot see it."""
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img"><title>{title}</title><desc>{words}</desc>{parts}</svg>'
     ).format(w=size[0], h=size[1], title=title, words=words, parts=Markup("").join(parts))
@@ -172,7 +172,7 @@ def named_points(
     x_limits: Sequence[Sequence[float]] = (),
     y_limits: Sequence[Sequence[float]] = (),
 ) -> Markup:
-    """Points with a name each, written where it hides nothing; a name that finds no such place is told on hover.
+    """Points with a name each, written where it hides nothing; a name that finds no such place shows on hover.
 
     Args:
         title: what is drawn.
@@ -198,7 +198,7 @@ def named_points(
         parts += [whisker.format(x, x, *scale(limits, y_axis, y0, y1))] * all(map(math.isfinite, limits))
     words = [f"{name}: {amount(x)}, {number(y)}" for name, x, y in zip(names, xs, ys, strict=True)]
     dot = Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
-    parts += [dot.format(x, y, _DOT, told) for (x, y), told in zip(points, words, strict=True)]
+    parts += [dot.format(x, y, _DOT, text) for (x, y), text in zip(points, words, strict=True)]
     parts += _labels(points, names)
     return svg(title, "; ".join(words), parts, _SIZE)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmetrics_fmiqa.comparator.pooling import POOLED
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
 
@@ -58,7 +58,7 @@ class SpipsHead(nn.Module):
         ValueError: for unknown parts, or none.
 
     >>> head = SpipsHead(["blocks.0"], ["blocks.1", "blocks.2"], channels=192)
-    >>> equal = Profiled(torch.zeros(2, 3, 3), torch.zeros(2, 3), torch.rand(2, 192), torch.zeros(2, 9), head.taps)
+    >>> equal = TapStatistics(torch.zeros(2, 3, 3), torch.zeros(2, 3), torch.rand(2, 192), torch.zeros(2, 9), head.taps)
     >>> head(equal).detach()
     tensor([0., 0.])
     """
@@ -105,7 +105,7 @@ class SpipsHead(nn.Module):
         return {"low_level", "semantic"} <= set(self.parts)
 
     @torch.no_grad()
-    def fit_inputs(self, measured: Profiled) -> None:
+    def fit_inputs(self, measured: TapStatistics) -> None:
         """Set the normalisation of all inputs from the training data.
 
         Args:
@@ -136,7 +136,7 @@ class SpipsHead(nn.Module):
         self.reference_std.copy_(torch.where(varies, spread, 1))
         self.fusion.fit_inputs(self.inputs(measured))
 
-    def inputs(self, measured: Profiled) -> Tensor:
+    def inputs(self, measured: TapStatistics) -> Tensor:
         """The inputs of the fusion, ``(N, F)``, in the order of its names."""
         self._check(measured)
         dtype = self.tap_size.dtype
@@ -158,14 +158,14 @@ class SpipsHead(nn.Module):
             inputs["low_level"] = inputs["low_level"] * (2 - 2 * share)
         return torch.cat([inputs[part] for part in self.parts], 1)
 
-    def share(self, measured: Profiled) -> Tensor:
+    def share(self, measured: TapStatistics) -> Tensor:
         """Weight of the semantic stream for each reference, ``(N,)`` in [0, 1]; 1/2 without a gate."""
         if not self.gated:
             return measured.reference.new_full((len(measured.reference),), 0.5)
         reference = measured.reference.to(self.reference_mean.dtype)
         return torch.sigmoid(self.gate((reference - self.reference_mean) / self.reference_std)[:, 0])
 
-    def forward(self, measured: Profiled) -> Tensor:
+    def forward(self, measured: TapStatistics) -> Tensor:
         """Score measured pairs: ``(N,)``, higher is worse, at least 0; 0 for equal images.
 
         Raises:
@@ -182,7 +182,7 @@ class SpipsHead(nn.Module):
         """
         return self.fusion.quality(score)
 
-    def _check(self, measured: Profiled) -> None:
+    def _check(self, measured: TapStatistics) -> None:
         if measured.labels != self.taps or measured.reference.shape[1:] != (self.channels,):
             raise ValueError(
                 f"this head takes the taps {', '.join(self.taps)} with {self.channels} channels at the last; "
@@ -223,7 +223,7 @@ class FixedHead:
 
     >>> head = FixedHead(["blocks.0"], ["blocks.1"])
     >>> spread, summary = torch.tensor([[[0.4] * 3, [0.6] * 3]]), torch.zeros(1, 2)
-    >>> measured = Profiled(spread, summary, torch.zeros(1, 8), torch.zeros(1, 9), ("blocks.0", "blocks.1"))
+    >>> measured = TapStatistics(spread, summary, torch.zeros(1, 8), torch.zeros(1, 9), ("blocks.0", "blocks.1"))
     >>> head(measured)
     tensor([0.5000])
     """
@@ -232,7 +232,7 @@ class FixedHead:
         self.low_level, self.semantic = tuple(low_level), tuple(semantic)
         self.parts = check_parts(parts)
 
-    def __call__(self, measured: Profiled) -> Tensor:
+    def __call__(self, measured: TapStatistics) -> Tensor:
         """Score measured pairs: ``(N,)``, higher is worse, 0 for equal images.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from torchmetrics_fmiqa.comparator.tap_statistics import Profile
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatisticsRequest
 from torchmetrics_fmiqa.features.network import Network, load_network
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
@@ -74,7 +74,7 @@ class SpipsRecipe:
         recipe = self.recipe.replace(taps=(*low, *semantic), tap_weights=None, tokens="patch")
         for name, value in (("low_level", low), ("semantic", semantic), ("recipe", recipe)):
             object.__setattr__(self, name, value)
-        self.profile  # noqa: B018 (raises for a recipe that has none)
+        self.statistics_request  # noqa: B018 (raises for a recipe that has none)
 
     def _resolved(self, name: str, network: Network) -> tuple[str, ...] | None:
         taps = getattr(self, name)
@@ -91,9 +91,9 @@ class SpipsRecipe:
         return (*self.low_level, *self.semantic)  # type: ignore[misc]
 
     @cached_property
-    def profile(self) -> Profile:
+    def statistics_request(self) -> TapStatisticsRequest:
         """The measurements that a comparator makes for a head."""
-        return Profile(self.recipe, conventional)
+        return TapStatisticsRequest(self.recipe, conventional)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.data.opening import read_bytes
 from torchmetrics_fmiqa.features.building import copied_in_the_open
-from torchmetrics_fmiqa.features.image_checks import DataRange
 from torchmetrics_fmiqa.features.weights import check_finite
 from torchmetrics_fmiqa.recipes import Taps
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
@@ -68,7 +67,7 @@ class SpipsScorer:
                 "`parts`, or give a head",
                 stacklevel=3,
             )
-        self.comparator = FeatureComparator(recipe.profile, precision, grad_checkpointing, tile_batch)
+        self.comparator = FeatureComparator(recipe.statistics_request, precision, grad_checkpointing, tile_batch)
         self._copies: dict[tuple[torch.device, torch.dtype], SpipsHead] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SpipsScorer:
@@ -84,20 +83,8 @@ class SpipsScorer:
             return f"{self.recipe.digest} fixed {self.head.parts}"
         return f"{self.recipe.digest} {head_key(self.head)}"
 
-    def __call__(
-        self,
-        preds: Images,
-        target: Images,
-        mask: Images | None = None,
-        data_range: DataRange = 1.0,
-        crop_border: int = 0,
-        validate: bool = True,
-    ) -> Tensor:
-        """Score a batch of pairs: ``(N,)``, higher is worse; for the arguments see the comparator."""
-        return self.score(self.comparator(preds, target, mask, data_range, crop_border, validate)[0])
-
-    def score(self, measured: Profiled) -> Tensor:
-        """Score measured pairs: ``(N,)``, in their dtype and on their device."""
+    def score(self, measured: TapStatistics) -> Tensor:
+        """Score the pairs that :attr:`comparator` measured: ``(N,)``, higher is worse, of the same dtype and device."""
         if isinstance(self.head, FixedHead):
             return self.head(measured)
         scores: Tensor = self._head_on(measured.spread.device, measured.spread.dtype)(measured)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # these need torch, which a table of scores does without
 #: What a factor counts at least in the mean.
 FLOOR = 0.01
 #: Seconds for a megapixel at which ``cost`` is 1, and at which it is 0.
-CHEAP, DEAR = 1e-3, 1e2
+CHEAP, EXPENSIVE = 1e-3, 1e2
 
 # Logarithms that are equal to this many decimals are a tie: the rest is rounding.
 _DECIMALS = 12
@@ -175,7 +175,7 @@ def _kept(changed: float, srcc: float) -> float:
 def _cheapness(seconds: float) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError(f"`seconds_per_megapixel` must be a time above 0, got {seconds}")
-    return 1 - math.log10(seconds / CHEAP) / math.log10(DEAR / CHEAP)
+    return 1 - math.log10(seconds / CHEAP) / math.log10(EXPENSIVE / CHEAP)
 
 
 def desirability(

@@ -94,11 +94,35 @@ def _check(name: str, side: str, images: Tensor, device: torch.device, minimum_s
         raise ValueError(f"{name} takes images in [0, 1], `{side}` spans {low:.6g} .. {high:.6g}: scale or clamp it")
 
 
-def network_digest(network: nn.Module) -> str:
-    """Digest of a network's weights, for the identity of its metric."""
-    return hashlib.sha256(content_of(dict(network.state_dict())).encode()).hexdigest()[:16]
+def network_metric(
+    name: str,
+    score: Scorer,
+    network: nn.Module,
+    device: torch.device,
+    source: str,
+    minimum_side: int,
+    higher_is_better: bool = False,
+    differentiable: bool = True,
+) -> Metric:
+    """Make the metric of a library's network, with its input :func:`checked`.
 
-
-def size_in_millions(network: nn.Module) -> float:
-    """Number of a network's parameters, in millions."""
-    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    Args:
+        name: of the metric.
+        score: the library's function.
+        network: the network in it: its weights are part of the identity, its parameters are counted.
+        device: where the network is.
+        source: library, version and network, for the identity.
+        minimum_side: the least side of an image that it takes, in pixels.
+        higher_is_better: whether it is a quality or a distance.
+        differentiable: whether the library gives a gradient.
+    """
+    digest = hashlib.sha256(content_of(dict(network.state_dict())).encode()).hexdigest()[:16]
+    return Metric(
+        name,
+        checked(name, score, device, minimum_side, differentiable),
+        higher_is_better,
+        differentiable,
+        identity=f"{source}, sha256:{digest}",
+        minimum_side=minimum_side,
+        parameters=sum(parameter.numel() for parameter in network.parameters()) / 1e6,
+    )

@@ -14,14 +14,7 @@ import torch
 import torchmetrics
 from torch import Tensor, nn
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import (
-    Metric,
-    Scorer,
-    Skipped,
-    checked,
-    network_digest,
-    size_in_millions,
-)
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, network_metric
 from torchmetrics_fmiqa.features.building import OwnRandomNumbers, built_in_the_open
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError, check_host, read_state_dict, strict_load
 
@@ -93,17 +86,11 @@ def network_baseline(name: str, device: torch.device) -> Metric | Skipped:
     except WeightsUnavailableError as error:
         return Skipped(name, str(error))
     network = network.to(device)
-    what = "dists" if name == "dists" else f"lpips {LPIPS[name]}"
-    least = 1 if name == "dists" else _LPIPS_SIDES[LPIPS[name]]
-    return Metric(
-        name,
-        checked(name, _dists(network) if name == "dists" else _lpips(network), device, least),
-        higher_is_better=False,
-        differentiable=True,
-        identity=f"torchmetrics {torchmetrics.__version__}: {what}, sha256:{network_digest(network)}",
-        minimum_side=least,
-        parameters=size_in_millions(network),
-    )
+    library = f"torchmetrics {torchmetrics.__version__}"
+    if name == "dists":
+        return network_metric(name, _dists(network), network, device, f"{library}: dists", 1)
+    net = LPIPS[name]
+    return network_metric(name, _lpips(network), network, device, f"{library}: lpips {net}", _LPIPS_SIDES[net])
 
 
 def _lpips(network: nn.Module) -> Scorer:

@@ -17,7 +17,7 @@ from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped
 from torchmetrics_fmiqa.benchmark.metrics.spec import SpipsSpec
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision, Request
 from torchmetrics_fmiqa.comparator.distance_terms import Distances
-from torchmetrics_fmiqa.comparator.tap_statistics import Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
 from torchmetrics_fmiqa.recipes import Recipe
@@ -225,8 +225,8 @@ class SpipsMember:
 
     @property
     def request(self) -> Request:
-        """The profile that the head takes."""
-        return self.scorer.recipe.profile
+        """The tap statistics that the head takes."""
+        return self.scorer.recipe.statistics_request
 
     @property
     def identities(self) -> dict[str, str]:
@@ -237,7 +237,7 @@ class SpipsMember:
         """None: what a head makes of a single tap is no score."""
         return {}
 
-    def scores(self, measured: Profiled, taps: bool) -> dict[str, Tensor]:
+    def scores(self, measured: TapStatistics, taps: bool) -> dict[str, Tensor]:
         """``(N,)``: the score."""
         return {self.names[0]: self.scorer.score(measured)}
 
@@ -246,7 +246,7 @@ class SpipsMember:
         (name,), scorer = self.names, self.scorer
 
         def score(preds: Tensor, target: Tensor) -> Tensor:
-            return scorer(preds, target, validate=False)
+            return scorer.score(scorer.comparator(preds, target, validate=False)[0])
 
         return [_feature_metric(name, score, self.identities[name], scorer.comparator)]
 

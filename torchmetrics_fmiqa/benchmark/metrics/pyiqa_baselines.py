@@ -11,14 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import (
-    Metric,
-    Scorer,
-    Skipped,
-    checked,
-    network_digest,
-    size_in_millions,
-)
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, network_metric
 from torchmetrics_fmiqa.features.building import built_in_the_open
 from torchmetrics_fmiqa.features.weights import check_reachable
 
@@ -60,15 +53,8 @@ def pyiqa_baseline(name: str, device: torch.device) -> Metric | Skipped:
     except Exception as error:  # whatever a network of a hundred authors raises, the others are to be measured
         return Skipped(name, f"pyiqa cannot make it: {_first_line(error)}")
     differentiable = _has_gradient(score, max(least, 64), device)
-    return Metric(
-        name,
-        checked(name, score, device, least, differentiable),
-        higher_is_better=not metric.lower_better,
-        differentiable=differentiable,
-        identity=f"pyiqa {pyiqa.__version__}: {theirs}, sha256:{network_digest(metric.net)}",
-        minimum_side=least,
-        parameters=size_in_millions(metric.net),
-    )
+    source = f"pyiqa {pyiqa.__version__}: {theirs}"
+    return network_metric(name, score, metric.net, device, source, least, not metric.lower_better, differentiable)
 
 
 def _first_line(error: Exception) -> str:

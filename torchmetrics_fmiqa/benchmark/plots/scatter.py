@@ -53,9 +53,9 @@ def plot_scatter(study: Study, metric: str | None = None, ax: Axes | None = None
     types = np.full(len(opinion), "") if table.type is None else table.type
     names = sorted(set(types.tolist()))
     # More types than pairs of colour and shape could not be told apart.
-    told_apart = len(names) <= len(style.PALETTE) * len(style.MARKERS)
-    for place, name in enumerate(names if told_apart else [""]):
-        members = shown & (types == name) if told_apart else shown
+    distinguishable = len(names) <= len(style.PALETTE) * len(style.MARKERS)
+    for place, name in enumerate(names if distinguishable else [""]):
+        members = shown & (types == name) if distinguishable else shown
         shape = place // len(style.PALETTE) if len(names) > len(style.PALETTE) else place
         ax.scatter(
             scores[members],
@@ -84,7 +84,7 @@ def plot_scatter(study: Study, metric: str | None = None, ax: Axes | None = None
     subtitle = f"SRCC {number(agreement.srcc)}, PLCC after the fit {number(agreement.plcc)}, {agreement.n} images"
     if not shown.all():
         subtitle += f"; {int((~shown).sum())} without a finite score not shown"
-    if not told_apart:
+    if not distinguishable:
         subtitle += f"; {len(names)} types are too many to tell apart"
     style.heading(ax, f"{metric} against people", subtitle)
     style.open_frame(ax)

@@ -147,10 +147,10 @@ class PairRun:
         pairs = [self.rated.pairs[index] for start in todo for index in self._indices(start)]
         ahead = read_ahead(pairs, self._load)
         for start in todo:
-            began = time.perf_counter()
+            started = time.perf_counter()
             loaded = [next(ahead) for _ in self._indices(start)]
             rows = self._score(start, loaded)
-            seconds = (time.perf_counter() - began) / len(rows)
+            seconds = (time.perf_counter() - started) / len(rows)
             for row, images in zip(rows, loaded, strict=True):
                 row.update(self._properties(images), seconds=seconds)
             self._write(self._part(start), rows)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from torchmetrics_fmiqa.data.opening import check_file
-from torchmetrics_fmiqa.safe_write import whole_file
+from torchmetrics_fmiqa.safe_write import atomic_write
 
 
 def write_parquet(path: Path, table: Any) -> None:
     """Write a table of pyarrow so that it is whole or not there."""
     from pyarrow import parquet
 
-    with whole_file(path) as draft:
+    with atomic_write(path) as draft:
         parquet.write_table(table, draft)
 
 

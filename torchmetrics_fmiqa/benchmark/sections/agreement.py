@@ -16,7 +16,7 @@ from torchmetrics_fmiqa.statistics import Agreement, Comparison
 def agreement_section(analysis: Analysis) -> Section:
     """The table of all metrics."""
     agreements = analysis.agreements
-    axis = round_range([value for one in agreements for value in (one.srcc, *one.srcc_interval)])
+    axis = round_range([value for agreement in agreements for value in (agreement.srcc, *agreement.srcc_interval)])
     rules = sorted({agreement.outlier_rule for agreement in agreements if agreement.outlier_rule})
     how = (
         "SRCC and KRCC compare ranks. PLCC and RMSE follow a logistic fit with 4 parameters, PLCC raw does not. "

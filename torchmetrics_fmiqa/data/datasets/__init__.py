@@ -105,7 +105,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name.lower())
 
 
-def reader_takes(name: str) -> dict[str, inspect.Parameter]:
+def reader_options(name: str) -> dict[str, inspect.Parameter]:
     """The arguments of a data set's reader, without the folder.
 
     Raises:

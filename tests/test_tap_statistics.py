@@ -1,4 +1,4 @@
-"""Profiles against a computation by hand: networks with hooks, tiles by numpy, weights of patches by counting."""
+"""Tap statistics against a computation by hand: networks with hooks, tiles by numpy, weights of patches by counting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import RANDOM_VIT, make_pair
 from tests.lightning_tools import one_thread  # noqa: F401
 from torchmetrics_fmiqa import FeatureComparator, Recipe
 from torchmetrics_fmiqa.comparator.pooling import pool_map
-from torchmetrics_fmiqa.comparator.tap_statistics import Profile, Profiled
+from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics, TapStatisticsRequest
 from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, References
@@ -39,8 +39,8 @@ def networks() -> Any:
     return [load_network(fields["backbone"], fields["weights"]) for fields in (VIT, SQUEEZE)]
 
 
-def profile(fields: dict[str, Any], of_images: Any = None) -> Profile:
-    return Profile(Recipe(**fields), of_images)
+def request_of(fields: dict[str, Any], of_images: Any = None) -> TapStatisticsRequest:
+    return TapStatisticsRequest(Recipe(**fields), of_images)
 
 
 def measure(
@@ -50,16 +50,17 @@ def measure(
     mask: Any = None,
     tile_batch: int = 32,
     precision: Any = "float32",
-) -> Profiled:
-    measured: Profiled = FeatureComparator(profile(fields), precision, tile_batch=tile_batch)(preds, target, mask)[0]
+) -> TapStatistics:
+    comparator = FeatureComparator(request_of(fields), precision, tile_batch=tile_batch)
+    measured: TapStatistics = comparator(preds, target, mask)[0]
     return measured
 
 
-def parts(measured: Profiled) -> dict[str, Tensor]:
+def parts(measured: TapStatistics) -> dict[str, Tensor]:
     return {name: getattr(measured, name) for name in ("spread", "summary", "reference", "of_images")}
 
 
-def assert_same(one: Profiled, other: Profiled, **tolerance: float) -> None:
+def assert_same(one: TapStatistics, other: TapStatistics, **tolerance: float) -> None:
     assert one.labels == other.labels
     torch.testing.assert_close(parts(one), parts(other), **{"rtol": 1e-5, "atol": 1e-7, **tolerance})
 
@@ -140,7 +141,7 @@ class ByHand(NamedTuple):
 
 
 def by_hand(fields: dict[str, Any], preds: Tensor, target: Tensor, mask: Tensor | None = None) -> ByHand:
-    """What a profile measures of one pair at the working size, ``(1, 3, H, W)``."""
+    """The tap statistics of one pair at the working size, ``(1, 3, H, W)``."""
     network = load_network(fields["backbone"], fields["weights"])
     tile = None if fields.get("resolution") == "resize" else fields.get("tile")
     if tile is None and fields.get("resolution", "auto") == "auto" and network.transformer:
@@ -220,7 +221,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_profile_equals_the_computation_by_hand(case: str) -> None:
+def test_tap_statistics_equal_the_computation_by_hand(case: str) -> None:
     fields, size, n, masked, tile_batch, working = CASES[case]
     preds, target = make_pair(n, *size, seed=3)
     mask = made_mask(n, *size) if masked else None
@@ -244,7 +245,7 @@ def test_a_profile_equals_the_computation_by_hand(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_mean_of_a_profile_is_the_feature_distance(case: str) -> None:
+def test_the_mean_of_tap_statistics_is_the_feature_distance(case: str) -> None:
     fields, size, n, masked, tile_batch, _ = CASES[case]
     pair, mask = make_pair(n, *size, seed=4), made_mask(n, *size) if masked else None
     measured = measure(fields, *pair, mask, tile_batch=tile_batch)
@@ -308,11 +309,11 @@ def test_flat_and_back() -> None:
     def two(preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         return torch.stack([preds.mean((1, 2, 3)), target.mean((1, 2, 3))], 1)
 
-    (measured,) = FeatureComparator(profile(VIT, two))(*make_pair(3, 32, 32))
+    (measured,) = FeatureComparator(request_of(VIT, two))(*make_pair(3, 32, 32))
     flat = measured.flat()
     assert flat.shape == (3, 4 * 2 + 2 + 192)
-    assert_same(Profiled.from_flat(flat, measured.labels, 2), measured, rtol=0, atol=0)
-    assert_same(Profiled.from_flat(flat[[2, 0]], measured.labels, 2), measured.rows([2, 0]), rtol=0, atol=0)
+    assert_same(TapStatistics.from_flat(flat, measured.labels, 2), measured, rtol=0, atol=0)
+    assert_same(TapStatistics.from_flat(flat[[2, 0]], measured.labels, 2), measured.rows([2, 0]), rtol=0, atol=0)
     assert_same(measured.rows(torch.tensor([True, False, True]).nonzero()[:, 0]), measured.rows([0, 2]))
     assert len(measured.rows([]).flat()) == 0
     joined = measured.rows([1]).joined([measured.rows([2]), measured.rows([0])], [2, 0, 1])
@@ -344,15 +345,15 @@ def test_the_reference_has_no_gradient_and_targets_get_none() -> None:
 # One forward for several
 
 
-def test_one_forward_serves_recipes_and_profiles_alike(forwarded: list[int]) -> None:
+def test_one_forward_serves_recipes_and_tap_statistics_alike(forwarded: list[int]) -> None:
     pair, mask = make_pair(2, 80, 70), made_mask(2, 80, 70)
     base = {**VIT, "tile": 32}
     requests = [
         Recipe(**{**base, "taps": [1, 2], "distance": "l2"}),
-        profile(base),
-        profile({**base, "taps": [2, 1, 0], "distance": "angular"}, lambda preds, target, mask: preds.mean((2, 3))),
+        request_of(base),
+        request_of({**base, "taps": [2, 1, 0], "distance": "angular"}, lambda preds, target, mask: preds.mean((2, 3))),
         Recipe(**{**base, "tokens": "all", "distance": ["cosine", "l2"]}),
-        profile(base),
+        request_of(base),
     ]
     for some in (None, mask):
         alone = [FeatureComparator(request)(*pair, some)[0] for request in requests]
@@ -362,7 +363,7 @@ def test_one_forward_serves_recipes_and_profiles_alike(forwarded: list[int]) -> 
         assert len(forwarded) == 1
         assert sum(forwarded) == 2 * 2 * 9
         for one, other in zip(found, alone, strict=True):
-            if isinstance(one, Profiled):
+            if isinstance(one, TapStatistics):
                 assert_same(one, other)
             else:
                 torch.testing.assert_close(one.per_tap, other.per_tap, rtol=1e-5, atol=1e-8)
@@ -378,43 +379,43 @@ def test_the_order_of_taps_is_that_of_the_recipe() -> None:
     assert not torch.allclose(one.reference, other.reference, rtol=1e-3)  # of the last tap that was named
 
 
-def test_a_profile_has_no_scores_and_no_map() -> None:
-    comparator = FeatureComparator([profile(VIT), Recipe(**VIT)])
+def test_tap_statistics_have_no_scores_and_no_map() -> None:
+    comparator = FeatureComparator([request_of(VIT), Recipe(**VIT)])
     assert not comparator.has_maps
-    with pytest.raises(ValueError, match="request 0 is a profile and has no scores"):
+    with pytest.raises(ValueError, match="request 0 is for tap statistics, not scores"):
         comparator.labels()
     assert comparator.weights(1) == {"cosine": (0.5, 0.5)}
 
 
 def test_forward_passes_that_differ_cannot_be_shared() -> None:
     with pytest.raises(ValueError, match="different forward passes"):
-        FeatureComparator([Recipe(**VIT), profile({**VIT, "tile": 32})])
+        FeatureComparator([Recipe(**VIT), request_of({**VIT, "tile": 32})])
 
 
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
-        ({"distance": ["l2", "cosine"]}, "takes one `distance`"),
+        ({"distance": ["l2", "cosine"]}, "take one `distance`"),
         ({"distance": {"symmetric_kl": 1, "jensen_shannon": 1}}, "'jensen_shannon.symmetric_kl' compares many"),
-        ({"distance": {"cosine": 1, "wasserstein": 1}}, "needs positions.*'wasserstein'.*take distance='l2'"),
-        ({"distance": "wasserstein"}, "needs positions.*'wasserstein'.*take distance='l2'"),
-        ({"distance": lambda one, other: one.mean((1, 2))}, "needs positions"),
+        ({"distance": {"cosine": 1, "wasserstein": 1}}, "need positions.*'wasserstein'.*take distance='l2'"),
+        ({"distance": "wasserstein"}, "need positions.*'wasserstein'.*take distance='l2'"),
+        ({"distance": lambda one, other: one.mean((1, 2))}, "need positions"),
         ({"distance": "l2", "protocol": "zsiqa"}, "by the fmiqa protocol"),
     ],
 )
-def test_recipes_without_a_profile(fields: dict[str, Any], match: str) -> None:
+def test_recipes_without_tap_statistics(fields: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        profile({**VIT, **fields})
+        request_of({**VIT, **fields})
     with pytest.raises(ValueError, match=match):
-        profile(VIT).replace(**fields)
+        request_of(VIT).replace(**fields)
 
 
-def test_a_pooled_embedding_has_no_profile() -> None:
+def test_a_pooled_embedding_has_no_tap_statistics() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     recipe = Recipe(net, taps=["0", "2"], normalization="none", resolution="native")
     for preds in (make_pair(1, 16, 16)[0], make_pair(1, 16, 16)[0].requires_grad_()):
         with pytest.raises(ValueError, match="'2' is a pooled embedding"):
-            FeatureComparator(Profile(recipe))(preds, make_pair(1, 16, 16)[1])
+            FeatureComparator(TapStatisticsRequest(recipe))(preds, make_pair(1, 16, 16)[1])
 
 
 # The cache of references
@@ -433,7 +434,7 @@ def test_known_references_change_nothing(case: str, by_id: bool, forwarded: list
     fields, size, masked = KEPT[case]
     preds, target = make_pair(3, *size)
     mask = made_mask(3, *size) if masked else None
-    comparator, cache = FeatureComparator(profile(fields), tile_batch=1), ReferenceCache("1GiB")
+    comparator, cache = FeatureComparator(request_of(fields), tile_batch=1), ReferenceCache("1GiB")
     (expected,) = comparator(preds, target, mask)
     plain = sum(forwarded)
     for known in (False, True):
@@ -459,7 +460,7 @@ def test_the_path_with_gradients_equals_that_without(case: str) -> None:
     plain = measure(fields, preds, target, mask, tile_batch=tile_batch)
     leaf = preds.clone().requires_grad_()
     graded = measure(fields, leaf, target, mask, tile_batch=tile_batch)
-    assert_same(Profiled(*(part.detach() for part in parts(graded).values()), graded.labels), plain, atol=1e-6)
+    assert_same(TapStatistics(*(part.detach() for part in parts(graded).values()), graded.labels), plain, atol=1e-6)
     for part in (graded.spread, graded.summary):
         (grad,) = torch.autograd.grad(part.sum(), leaf, retain_graph=True)
         assert grad.isfinite().all()
@@ -500,7 +501,7 @@ def test_what_is_taken_of_the_images_is_what_the_network_sees() -> None:
 
     preds, target = make_pair(2, 70, 60)
     mask = made_mask(2, 70, 60)
-    comparator = FeatureComparator(profile({**VIT, "resolution": "resize", "tile": 32}, spy))
+    comparator = FeatureComparator(request_of({**VIT, "resolution": "resize", "tile": 32}, spy))
     comparator(255 * preds, 255 * target, mask, data_range=255, crop_border=5)
     inner = (..., slice(5, -5), slice(5, -5))
     torch.testing.assert_close(seen[0][0], resized(preds[inner], (32, 32)), rtol=1e-4, atol=1e-5)
@@ -515,24 +516,24 @@ def test_what_is_taken_of_the_images_is_what_the_network_sees() -> None:
 
 
 def test_pickles_and_deep_copies_measure_the_same() -> None:
-    pair, comparator = make_pair(2, 32, 32), FeatureComparator([profile(VIT), Recipe(**VIT)], tile_batch=3)
+    pair, comparator = make_pair(2, 32, 32), FeatureComparator([request_of(VIT), Recipe(**VIT)], tile_batch=3)
     assert copy.deepcopy(comparator) is comparator
     data = pickle.dumps(comparator)
     assert len(data) < 10_000
     other = pickle.loads(data)
     assert other.tile_batch == 3
     assert_same(other(*pair)[0], comparator(*pair)[0], rtol=0, atol=0)
-    again = copy.deepcopy(profile(VIT))
-    assert again == profile(VIT)
+    again = copy.deepcopy(request_of(VIT))
+    assert again == request_of(VIT)
     assert again.digest == Recipe(**VIT).digest
-    assert_same(*(FeatureComparator(one)(*pair)[0] for one in (again, profile(VIT))), rtol=0, atol=0)
+    assert_same(*(FeatureComparator(one)(*pair)[0] for one in (again, request_of(VIT))), rtol=0, atol=0)
 
 
 def test_a_pickle_is_refused_where_the_weights_changed(tmp_path: Path) -> None:
     state = load_network("torchvision/squeezenet1_1", "random:0").on(torch.device("cpu"), torch.float32).state_dict()
     path = tmp_path / "weights.safetensors"
     save_file(state, path)
-    data = pickle.dumps(FeatureComparator(profile({**SQUEEZE, "weights": str(path)})))
+    data = pickle.dumps(FeatureComparator(request_of({**SQUEEZE, "weights": str(path)})))
     pickle.loads(data)
     save_file({name: 2 * value for name, value in state.items()}, path)
     with pytest.raises(ValueError, match="another file"):

@@ -72,7 +72,9 @@ def _fields(results: Iterable[Any]) -> list[Row]:
 
 def _types(study: Study) -> list[Row]:
     agreements = study.analysis.agreements
-    return [{"metric": one.metric, **one.by_type} for one in agreements] if agreements[0].by_type else []
+    return (
+        [{"metric": agreement.metric, **agreement.by_type} for agreement in agreements] if agreements[0].by_type else []
+    )
 
 
 def _pairwise(study: Study) -> list[Row]:

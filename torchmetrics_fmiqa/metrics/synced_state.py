@@ -1,4 +1,4 @@
-"""StatefulMetric: states that keep their digits, and gather where a rank has none."""
+"""StatefulMetric: states that keep their digits and sync over ranks, also from ranks that have none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from torchmetrics_fmiqa.arguments import as_python, shown
+from torchmetrics_fmiqa.arguments import as_python, short_repr
 from torchmetrics_fmiqa.locks import CopiedLock
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_on_all_ranks, check_equal_settings
 
@@ -241,6 +241,6 @@ def whole_numbers(values: Tensor | Sequence[int], name: str, count: int, device:
     numbers = given.to(device).to(torch.int64)
     if count and int(numbers.min()) < 0:
         if "uint64" in kind:  # what is above 2^63 - 1 became negative
-            raise ValueError(f"`{name}` must be at most 2^63 - 1, got {shown(values)}")
+            raise ValueError(f"`{name}` must be at most 2^63 - 1, got {short_repr(values)}")
         raise ValueError(f"`{name}` must be at least 0, got {int(numbers.min())}")
     return numbers
