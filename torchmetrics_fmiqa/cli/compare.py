@@ -94,6 +94,7 @@ def compare(
     from torchmetrics_fmiqa.comparison.heat import metric_heat
     from torchmetrics_fmiqa.comparison.report import write_comparison_report
     from torchmetrics_fmiqa.comparison.tables import write_tables
+    from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
     from torchmetrics_fmiqa.one_writer import one_writer
 
     images = _read(references, method, suffix, pairs, root)
@@ -110,6 +111,7 @@ def compare(
         progress.status("writing the report")
         heat = metric_heat(panel, found.scores.metrics[0], place)
         write_comparison_report(found, out, command=command, heat=heat, files=image_files, seed=seed)
+        (out / UNFINISHED).unlink(missing_ok=True)
     _show(found, out)
     if found.left_out and not allow_missing:
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from torchmetrics_fmiqa.comparison.comparison import Comparison
 from torchmetrics_fmiqa.comparison.marks import best_first
 from torchmetrics_fmiqa.comparison.wording import decimals
 from torchmetrics_fmiqa.report.document import Name, Text
-from torchmetrics_fmiqa.report.numbers import number, signed, span
+from torchmetrics_fmiqa.report.numbers import number, percent, signed, span
 
 
 class Findings:
@@ -48,6 +48,13 @@ class Findings:
         """Its interval; empty where there is none."""
         found, at = self.statistics, (one, other, metric)
         return span(float(found.difference_low[at]), float(found.difference_high[at]), self.digits[metric])
+
+    def won(self, one: int, other: int, metric: int) -> str:
+        """On which share of the images the one is better than the other; equal scores count half."""
+        found, at = self.statistics, (one, other, metric)
+        if found.difference[at] == found.difference_low[at] == found.difference_high[at] == 0:
+            return f"equal on {percent(1.0)}"
+        return f"better on {percent(float(found.won[at]))}"
 
     def verdict(self, one: int, other: int, metric: int) -> Text:
         """Which of the two is better, or that they are tied; nothing is known of too few images."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchmetrics_fmiqa.comparison.scores import MethodScores
-from torchmetrics_fmiqa.comparison.wording import best_method, decimals
+from torchmetrics_fmiqa.comparison.wording import best_method, decimals, is_tied
 from torchmetrics_fmiqa.report.numbers import number, span
 from torchmetrics_fmiqa.statistics.paired import PairedStatistics
 
@@ -45,7 +45,7 @@ def mean_cells(scores: MethodScores, statistics: PairedStatistics) -> list[list[
                     number(float(mean), digits),
                     span(float(found.low[row, k]), float(found.high[row, k]), digits),
                     place if place <= 2 else 0,
-                    best is not None and place > 1 and int(found.settled[best, row, k]) == 0,
+                    best is not None and place > 1 and is_tied(found, best, row, k),
                 )
             )
         columns.append(cells)

@@ -10,7 +10,7 @@ from torchmetrics_fmiqa.comparison.gallery import Gallery
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.report import cells
 from torchmetrics_fmiqa.report.document import Cell, Column, Figure, Name, Section, Table, Text
-from torchmetrics_fmiqa.report.numbers import counted, percent, shortest, signed
+from torchmetrics_fmiqa.report.numbers import counted, shortest, signed
 from torchmetrics_fmiqa.report.svg import MOST_BARS, named_points, sorted_bars
 
 #: Others that the best method is drawn against, image by image.
@@ -26,7 +26,7 @@ def facts(found: Findings) -> list[tuple[str, Text]]:
     interval = found.difference_interval(best, second, 0)
     ahead = f": {found.metrics[0]} {found.difference(best, second, 0)} in the mean"
     within = f", 95\u00a0% interval {interval}" if interval else ""
-    won = f"; better on {percent(float(statistics.won[best, second, 0]))} of the images; "
+    won = f"; {found.won(best, second, 0)} of the images; "
     names = Name(found.methods[best]), " against ", Name(found.methods[second])
     count, given = len(found.scores.images), comparison.references
     images = (
@@ -123,7 +123,7 @@ def differences_section(found: Findings) -> Section:
     lead = (f"By {found.metrics[0]}, {_settled(found, 0)}.",)
     how = (
         "The mean of the first minus that of the second, on the same images. Share won: images on which the first is "
-        "better. p is corrected for all pairs and metrics (Holm); intervals are not."
+        "better; equal scores count half. p is corrected for all pairs and metrics (Holm); intervals are not."
     )
     tables = [_pairs_table(found, place) for place in range(len(found.metrics))]
     return Section("differences", "Differences", [lead], [(how,)], tables=tables)
@@ -166,7 +166,7 @@ def images_section(found: Findings) -> Section | None:
         if not len(gained):
             continue
         names = Name(found.methods[best]), " against ", Name(found.methods[other])
-        won = f"better on {percent(float(found.statistics.won[best, other, 0]))} of {counted(len(gained), 'image')}"
+        won = f"{found.won(best, other, 0)} of {counted(len(gained), 'image')}"
         if len(gained) > MOST_BARS:
             low, lower, middle, higher, high = (
                 signed(float(value), found.digits[0]) for value in np.quantile(gained, (0.05, 0.25, 0.5, 0.75, 0.95))

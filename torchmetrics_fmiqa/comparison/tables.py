@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,11 @@ def all_differences(comparison: Comparison) -> list[Difference]:
 def _difference_row(found: Difference) -> dict[str, Any]:
     row = {"metric": found.metric, "first": found.first, "second": found.second, "difference": found.value}
     row |= {"low": found.low, "high": found.high, "p_holm": found.p_holm, "first_won": found.won}
-    return {**row, "better": found.better or "tied"}
+    return {**row, "better": _verdict(found)}
+
+
+def _verdict(found: Difference) -> str:
+    return found.better or ("not known" if math.isnan(found.p_holm) else "tied")
 
 
 def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
@@ -50,7 +55,6 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
         WriteError: if the system refuses.
     """
     write_scores(comparison.scores, folder / FILES[0])
-    (folder / UNFINISHED).unlink(missing_ok=True)
     differences = [_difference_row(found) for found in all_differences(comparison)]
     for name, rows in (("table.csv", comparison.rows()), ("differences.csv", differences)):
         write_table(folder / name, rows, list(rows[0]))
@@ -69,7 +73,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
 
 def is_comparison(folder: Path) -> bool:
     """Whether a folder holds the results of a comparison, which another one may replace."""
-    return any((folder / name).is_file() for name in (FILES[0], UNFINISHED))
+    return any((folder / name).is_file() for name in ("differences.csv", UNFINISHED))
 
 
 def write_scores(scores: MethodScores, path: Path) -> None:
@@ -79,7 +83,7 @@ def write_scores(scores: MethodScores, path: Path) -> None:
     count = len(scores.images)
     columns: dict[str, Any] = {
         "ref": [printable(image.name) for _ in scores.methods for image in scores.images],
-        "method": [name for name in scores.methods for _ in range(count)],
+        "method": [printable(name) for name in scores.methods for _ in range(count)],
         "group": [printable(image.group) for _ in scores.methods for image in scores.images],
         "target": [printable(str(image.target)) for _ in scores.methods for image in scores.images],
         "preds": [printable(str(image.preds[name])) for name in scores.methods for image in scores.images],
@@ -101,10 +105,11 @@ def markdown(comparison: Comparison) -> str:
     gaps = []
     for found in all_differences(comparison):
         value, interval = signed(found.value, found.digits), span(found.low, found.high, found.digits)
-        verdict = "tied" if found.better is None else f"{escaped(found.better)} is better"
+        verdict = f"{escaped(found.better)} is better" if found.better else _verdict(found)
+        won = "—" if math.isnan(found.won) else f"{100 * found.won:.0f} %"
         names = map(escaped, (found.metric, found.first, found.second))
         chance = p_value(found.p_holm).removeprefix("p\u00a0").removeprefix("=\u00a0")
-        gaps.append([*names, f"{value} {interval}", f"{100 * found.won:.0f} %", chance, verdict])
+        gaps.append([*names, f"{value} {interval}".strip(), won, chance, verdict])
     heads = ("metric", "first", "second", "first minus second", "first is better on", "p (Holm)", "")
     parts = [
         escaped(comparison.answer),
@@ -116,7 +121,8 @@ def markdown(comparison: Comparison) -> str:
             for one in (*comparison.lacking_images, *comparison.disagreements)
         ),
         markdown_table(heads, gaps),
-        "Intervals of differences are not corrected; p is, for all pairs and metrics of this table together (Holm).",
+        "Equal scores count half. Intervals of differences are not corrected; p is, for all pairs and metrics of this "
+        "table together (Holm).",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -127,7 +133,7 @@ def latex(comparison: Comparison) -> str:
     metrics = [f"{_tex(metric)} {arrows[arrow]}" for metric, arrow in _directions(comparison)]
     marks = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
     lines = [
-        f"% {printable(comparison.answer)}",
+        f"% {' '.join(printable(comparison.answer).split())}",
         f"% Mean of {images_compared(comparison)}; bold: best; underlined: second; \\approx: tied with the best.",
         rf"\begin{{tabular}}{{l{'c' * len(metrics)}}}",
         r"\hline",
