@@ -31,14 +31,19 @@ def all_differences(comparison: Comparison) -> list[Difference]:
     return [comparison.difference(*pair, metric) for metric in comparison.scores.metrics for pair in pairs]
 
 
-def _difference_row(found: Difference) -> dict[str, Any]:
-    row = {"metric": found.metric, "first": found.first, "second": found.second, "difference": found.value}
-    row |= {"low": found.low, "high": found.high, "p_holm": found.p_holm, "first_won": found.won}
-    return {**row, "better": _verdict(found)}
+def _difference_row(difference: Difference) -> dict[str, Any]:
+    row = {
+        "metric": difference.metric,
+        "first": difference.first,
+        "second": difference.second,
+        "difference": difference.value,
+    }
+    row |= {"low": difference.low, "high": difference.high, "p_holm": difference.p_holm, "first_won": difference.won}
+    return {**row, "better": _verdict(difference)}
 
 
-def _verdict(found: Difference) -> str:
-    return found.better or ("not known" if math.isnan(found.p_holm) else "tied")
+def _verdict(difference: Difference) -> str:
+    return difference.better or ("not known" if math.isnan(difference.p_holm) else "tied")
 
 
 def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
@@ -55,7 +60,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
         WriteError: if the system refuses.
     """
     write_scores(comparison.scores, folder / FILES[0])
-    differences = [_difference_row(found) for found in all_differences(comparison)]
+    differences = [_difference_row(difference) for difference in all_differences(comparison)]
     for name, rows in (("table.csv", comparison.rows()), ("differences.csv", differences)):
         write_table(folder / name, rows, list(rows[0]))
     write_text(folder / "table.md", markdown(comparison))
@@ -103,12 +108,15 @@ def markdown(comparison: Comparison) -> str:
         texts = [f"{marks[cell.place].format(cell.mean)}{' ≈' * cell.tied} {cell.interval}".strip() for cell in cells]
         rows.append([escaped(method), *texts])
     gaps = []
-    for found in all_differences(comparison):
-        value, interval = signed(found.value, found.digits), span(found.low, found.high, found.digits)
-        verdict = f"{escaped(found.better)} is better" if found.better else _verdict(found)
-        won = "—" if math.isnan(found.won) else f"{100 * found.won:.0f} %"
-        names = map(escaped, (found.metric, found.first, found.second))
-        chance = p_value(found.p_holm).removeprefix("p\u00a0").removeprefix("=\u00a0")
+    for difference in all_differences(comparison):
+        value, interval = (
+            signed(difference.value, difference.digits),
+            span(difference.low, difference.high, difference.digits),
+        )
+        verdict = f"{escaped(difference.better)} is better" if difference.better else _verdict(difference)
+        won = "—" if math.isnan(difference.won) else f"{100 * difference.won:.0f} %"
+        names = map(escaped, (difference.metric, difference.first, difference.second))
+        chance = p_value(difference.p_holm).removeprefix("p\u00a0").removeprefix("=\u00a0")
         gaps.append([*names, f"{value} {interval}".strip(), won, chance, verdict])
     heads = ("metric", "first", "second", "first minus second", "first is better on", "p (Holm)", "")
     parts = [
