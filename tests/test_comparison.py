@@ -24,9 +24,12 @@ from torchmetrics_fmiqa.benchmark.metrics.read_panel import read_panel
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading
 from torchmetrics_fmiqa.comparison import Comparison, compare, score_methods
 from torchmetrics_fmiqa.comparison.compare_methods import compare_images
+from torchmetrics_fmiqa.comparison.findings import Findings
 from torchmetrics_fmiqa.comparison.inputs import MethodImages, read_folders, read_method_table
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
+from torchmetrics_fmiqa.comparison.picks import pick_images
 from torchmetrics_fmiqa.comparison.scores import ComparedImage, MethodScores
+from torchmetrics_fmiqa.comparison.sections import facts
 from torchmetrics_fmiqa.comparison.tables import FILES, LEFT_OUT, latex, markdown, write_tables
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.statistics.paired import compare_paired
@@ -82,7 +85,8 @@ def test_the_scores_are_those_of_each_pair_alone_and_the_answer_is_right(images:
     alone = default(*(read_image(path)[None] / 255 for path in (image.preds["strong"], image.target)))
     assert found.scores.values[2, 1, 3] == pytest.approx(float(alone), rel=1e-4)
     assert (
-        found.answer.startswith("weak is best on 8 images, by the metric psnr (mean ") or "same is best" in found.answer
+        found.answer.startswith("weak has the best mean on 8 images, by the metric psnr (mean ")
+        or "same has the best" in found.answer
     )
     assert "tied with" in found.answer
     assert "is better than strong" in found.answer
@@ -261,11 +265,30 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message
         read_method_table(table)
 
 
+def test_a_table_may_count_from_zero_and_name_a_file_in_two_ways(tmp_path: Path) -> None:
+    rows = [
+        {"ref": f"{'./' * method}{k}.png", "method": method, "dist": f"{method}/{k}.png", "group": k}
+        for k in range(3)
+        for method in range(2)
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "pairs.parquet")
+    found = read_method_table(tmp_path / "pairs.parquet")
+    assert found.methods == ("0", "1")
+    assert [(image.name, image.group) for image in found.images] == [("0.png", "0"), ("1.png", "1"), ("2.png", "2")]
+
+
 def test_arguments_that_do_not_fit_are_refused(images: Path, tmp_path: Path) -> None:
     weak, strong = images / "weak", images / "strong"
     for arguments, message in (
         ({"references": images, "methods": {}, "metrics": "psnr"}, "`metrics` must be a list of names"),
         ({}, "give `references` and `methods`, or `pairs`"),
+        ({"references": images, "methods": [weak, strong]}, "`methods` must say the folder of each name"),
+        ({"references": images, "methods": {1: weak, 2: strong}}, "the name of a method must be a text, got 1"),
+        ({"references": images, "methods": {"a": weak, "b": strong}, "match": "fit"}, "`match` must be 'crop'"),
+        (
+            {"references": images / "ref", "methods": {"a": weak, "b": strong}, "metrics": ["psnr"], "resamples": 0},
+            "`resamples` must be at least 1",
+        ),
         ({"references": images}, "give `references` and `methods`, or `pairs`"),
         ({"pairs": "a.csv", "suffixes": {"a": "_x4"}}, "leave out `references`, `methods` and `suffixes`"),
         (
@@ -322,6 +345,33 @@ def test_a_metric_that_takes_no_image_has_no_answer(images: Path) -> None:
     assert mean_cells(found.scores, found.statistics)[0][0].mean == "—"
     assert "`ms_ssim` has a score by all methods of 0 of the 8 images." in markdown(found)
     assert found.difference("weak", "strong", "psnr").better == "weak"
+
+
+def test_one_image_settles_nothing_and_is_no_tie() -> None:
+    found = of_scores(np.array([[[30.0]], [[28.0]], [[20.0]]]), {"psnr": True})
+    assert found.answer == (
+        "a has the best mean on 1 image, by the metric psnr (mean 30.00, higher is better), but one image or one group "
+        "settles nothing."
+    )
+    assert "tied" not in str(found.difference("a", "b"))
+    assert not any(cell.tied for row in mean_cells(found.scores, found.statistics) for cell in row)
+    assert [row["tied_with_best"] for row in found.rows()] == [True, False, False]  # the best itself
+    assert "| not known |" in markdown(found)
+
+
+def test_a_metric_without_scores_prints_no_numbers() -> None:
+    found = of_scores(np.full((2, 1, 4), np.nan), {"ms_ssim": True}, ("a", "b"))
+    assert str(found.difference("a", "b")) == "a and b have no image with a score of both by the metric ms_ssim"
+    assert "nan" not in markdown(found) + latex(found)
+    assert [row["rank"] for row in found.rows()] == [None, None]
+
+
+def test_equal_methods_are_said_to_be_equal() -> None:
+    found = of_scores(np.arange(12.0).reshape(1, 1, 12).repeat(2, 0), {"psnr": True}, ("a", "b"))
+    assert str(found.difference("a", "b")) == "a and b are tied by the metric psnr: they are equal on every image"
+    assert {pick.kind for pick in pick_images(found.scores)} == {"a does worst", "b does worst", "At random"}
+    shown = "".join("".join(words) for _, words in facts(Findings(found)))
+    assert "equal on 100.0\u00a0% of the images" in shown
 
 
 def test_marks_are_best_second_and_tied() -> None:

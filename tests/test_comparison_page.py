@@ -60,7 +60,7 @@ def compared(folder: Path, names: tuple[str, ...] = METHODS, metrics: tuple[str,
             files[name] = path
         images.append(ComparedImage(stem, files.pop(None), files, stem))  # type: ignore[arg-type]
     steps = np.arange(COUNT) / 100
-    near = np.stack([0.10 + steps, 0.30 + steps, 0.30 + steps[::-1] * 1.1])
+    near = np.stack([0.10 + steps, 0.30 + steps * 1.0001, 0.30 + steps[::-1] * 1.1])
     values = np.stack([near, 40 - 30 * near], 1)
     scores = MethodScores(names, metrics, frozenset(metrics[1:]), tuple(images), values)
     left_out = (LeftOut(names[1], "gone", "missing", "there is no file of this name"),)
@@ -632,6 +632,10 @@ def test_odd_names_are_text_and_nothing_overflows(browser: Browser, page: Path, 
     odd = compared(tmp_path / "images", HOSTILE, ("<near> $d$", "psnr & co"))
     images = tuple(replace(image, name=f"{HOSTILE[k % 3]} {k}") for k, image in enumerate(odd.scores.images))
     odd = replace(odd, scores=replace(odd.scores, images=images))
+    values = odd.scores.values.copy()
+    values[1] = values[0, :, ::-1] + np.array([[0.001], [-0.001]])  # tied with the best: its mark is beside the number
+    odd = replace(odd, scores=replace(odd.scores, values=values))
+    odd = replace(odd, statistics=statistics_of(odd.scores))
     strange = write_comparison_report(odd, tmp_path / "page", command=HOSTILE[0], heat=corner)[0]
     for path in (page, strange):
         for width in (360, 390, 800, 1280, 1600):

@@ -22,7 +22,7 @@ from torchmetrics_fmiqa.cli import app
 from torchmetrics_fmiqa.gate import assert_looks_like
 from torchmetrics_fmiqa.gate.assertion import record_image
 from torchmetrics_fmiqa.gate.check import check, check_image, gate_comparator, load
-from torchmetrics_fmiqa.gate.differences import aligned, measure
+from torchmetrics_fmiqa.gate.differences import Differences, aligned, measure
 from torchmetrics_fmiqa.gate.golden import read_golden
 from torchmetrics_fmiqa.gate.settings import SETTINGS
 from torchmetrics_fmiqa.recipes import as_recipe
@@ -186,6 +186,8 @@ def test_wrong_use_is_one_line_and_status_2(outputs: Path, golden: Path, tmp_pat
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "junit.xml").write_text('<testsuite name="pytest"/>')
     other = json.loads((golden / "golden.json").read_text()) | {"digest": "0" * 12}
     for name, content in (("old", json.dumps(other)), ("torn", "{"), ("later", json.dumps(other | {"format": 9}))):
         (tmp_path / name).mkdir()
@@ -201,12 +203,81 @@ def test_wrong_use_is_one_line_and_status_2(outputs: Path, golden: Path, tmp_pat
         (("record", tmp_path / "g", "--from", outputs, "--harmless", "none"), "give --harmless or --repeat"),
         (("record", tmp_path / "g", "--from", outputs, "--set", "distance=wasserstein"), "has maps"),
         (("check", golden, outputs, "--report", golden), "give another folder"),
+        (("check", golden, outputs, "--report", golden / "images"), "give another folder"),
+        (("check", golden, outputs, "--report", outputs / "report"), "give another folder"),
+        (("check", golden, outputs, "--report", tmp_path / "theirs"), "is of no `fmiqa gate check`"),
+        (("record", outputs / "golden", "--from", outputs), "give another folder"),
+        (("record", tmp_path / "g", "--from", outputs, "--repeat", outputs), "give the outputs of another run"),
+        (("record", tmp_path / "g", "--from", outputs, "--margin", "inf"), "`margin` must be a finite number"),
     ]
     for arguments, message in cases:
         code, text = run(*arguments)
         assert code == 2, (arguments, text)
         assert message in text
     assert not (tmp_path / "g" / "golden.json").exists()
+    assert not list(outputs.rglob("golden*"))
+    assert "pytest" in (tmp_path / "theirs" / "junit.xml").read_text()
+
+
+def test_a_missing_output_fails_whatever_the_folders_are_called(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    new = changed(outputs, tmp_path / "out", lambda image: image)
+    assert run("record", tmp_path / "out_golden", "--from", new)[0] == 0
+    (new / "0.png").unlink()
+    save(photograph(7), new / "more.png")
+    monkeypatch.chdir(new)
+    for folder, golden in ((new, tmp_path / "out_golden"), (Path(), Path("../out_golden"))):
+        code, text = run("check", golden, folder)
+        assert code == 3
+        assert "0.png: has no partner" in text
+        assert "more.png has no golden image" in text
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda content: content.update(margin=float("nan")), "`margin` must be a finite number"),
+        (lambda content: content.update(harmless=["blur"]), "got 'blur'"),
+        (lambda content: content["images"]["0"]["floor"].update(score=float("nan")), "the floor of '0.png'"),
+        (lambda content: content["images"]["0"].update(file="../../mine.png"), "outside its folder"),
+    ],
+    ids=["margin", "harmless", "floor", "file"],
+)
+def test_an_edited_golden_file_lets_nothing_pass_and_removes_nothing(edit, message: str, golden: Path, tmp_path: Path):
+    content = json.loads((golden / "golden.json").read_text())
+    edit(content)
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "golden.json").write_text(json.dumps(content))
+    mine = save(photograph(0), tmp_path / "mine.png")
+    for arguments in (
+        ("check", tmp_path / "g", golden / "images"),
+        ("record", tmp_path / "g", "--from", golden / "images", "--update"),
+    ):
+        code, text = run(*arguments)
+        assert code == 2
+        assert message in text
+    assert mine.exists()
+
+
+def test_recording_again_keeps_the_old_images_until_all_are_measured(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "g"
+    assert run("record", folder, "--from", outputs)[0] == 0
+    new = changed(outputs, tmp_path / "new", broken)
+    measured = []
+
+    def interrupted(*arguments: object) -> Differences:
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(arguments)
+        return Differences(1, 1, 1, 1)
+
+    monkeypatch.setattr("torchmetrics_fmiqa.gate.check.floor_of", interrupted)
+    done = CliRunner().invoke(app, ["gate", "record", str(folder), "--from", str(new), "--update"])
+    assert done.exit_code != 0
+    assert run("check", folder, outputs)[0] == 0
 
 
 def test_a_golden_image_that_was_touched_fails(outputs: Path, tmp_path: Path):
@@ -273,6 +344,8 @@ def test_every_kind_of_image_is_taken(tmp_path: Path):
         (torch.full((3, 48, 48), 2.0), "must lie in `data_range`"),
         (np.zeros((8, 8, 3), np.float32), "of uint8"),
         ([], "no frames"),
+        (Image.new("RGBA", (48, 48)), "must be opaque"),
+        (Image.new("I;16", (48, 48)), "must be of 8 bits, got mode 'I;16'"),
     ],
 )
 def test_what_is_no_image_is_refused(got: object, message: str, tmp_path: Path):
@@ -287,9 +360,27 @@ def test_nothing_recorded_is_said(tmp_path: Path):
     record_image(photograph(1, 48), "a", tmp_path)
     with pytest.raises(ValueError, match="'b' was not recorded"):
         assert_looks_like(photograph(1, 48), "b", tmp_path)
-    for name in ("", "/etc/a", "../a", "a/../../b"):
+    for name in ("", ".", "/etc/a", "../a", "a/../../b", "a//b", "a/./b", "a/"):
         with pytest.raises(ValueError, match="`name` must be that of a file"):
             record_image(photograph(1, 48), name, tmp_path)
+
+
+def test_a_clip_that_lost_frames_fails_and_can_be_recorded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    frames = [photograph(seed, 48) for seed in range(3)]
+    monkeypatch.setattr(SETTINGS, "recorded", set())
+    monkeypatch.setattr(SETTINGS, "record", True)
+    assert_looks_like(frames, "clip", tmp_path)
+    assert_looks_like(frames, "clip_of_others", tmp_path)
+    # A second image of one name in one run is checked, or the last one would win.
+    with pytest.raises(AssertionError, match="it has 2 frames, and had 3"):
+        assert_looks_like(frames[:2], "clip", tmp_path)
+    assert_looks_like(frames, "clip", tmp_path)
+    SETTINGS.recorded.clear()
+    assert_looks_like(frames[:2], "clip", tmp_path)
+    monkeypatch.setattr(SETTINGS, "record", False)
+    assert_looks_like(frames[:2], "clip", tmp_path)
+    assert_looks_like(frames, "clip_of_others", tmp_path)
+    assert not (tmp_path / "images" / "clip_0002.png").exists()
 
 
 SUITE = """
@@ -310,7 +401,7 @@ def test_still():
 
 def pytest_run(folder: Path, shade: float, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(SUITE.replace("SHADE", str(shade)))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *options]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
     if "torchmetrics_fmiqa.gate.pytest_plugin" not in plugins():
         command += ["-p", "torchmetrics_fmiqa.gate.pytest_plugin"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -326,7 +417,7 @@ def plugins() -> list[str]:
 @pytest.mark.slow  # three processes
 def test_the_plugin_records_checks_and_reports(tmp_path: Path):
     (tmp_path / "pytest.ini").write_text("[pytest]\nfmiqa_golden = golden\n")
-    recorded = pytest_run(tmp_path, 0.5, "--fmiqa-record")
+    recorded = pytest_run(tmp_path, 0.5, "--fmiqa-record", "-n", "2")  # both processes write one golden.json
     assert recorded.returncode == 0, recorded.stdout + recorded.stderr
     assert sorted(read_golden(tmp_path / "golden").images) == ["clip_0000", "clip_0001", "still"]
     assert pytest_run(tmp_path, 0.5).returncode == 0

@@ -101,6 +101,15 @@ def test_equal_methods_are_tied_for_certain() -> None:
     assert (found.won == 0.5).all()
 
 
+@pytest.mark.parametrize(("count", "settled"), [(2, False), (5, False), (12, True)])
+def test_a_difference_without_spread_is_settled_by_its_sign_alone(count: int, settled: bool) -> None:
+    # Two images that both gain exactly 1 dB are no certainty: so do two coins in half of all throws.
+    scores = np.stack([np.arange(count) + 1.0, np.arange(count) + 0.0])[:, None]
+    found = compare_paired(scores, [True])
+    assert found.p[0, 1, 0] == 2.0 ** (1 - count)
+    assert bool(found.settled.any()) is settled
+
+
 def test_only_images_that_all_methods_have_a_finite_score_of_count() -> None:
     scores = methods(2, 30)
     scores[1, 0, 3], scores[2, 0, 7] = np.nan, np.inf

@@ -19,11 +19,15 @@ _LEFTOVER = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 
 
 @contextmanager
-def one_writer(folder: str | Path) -> Iterator[None]:
+def one_writer(folder: str | Path, wait: float = 0) -> Iterator[None]:
     """Lock a folder for writing. It is made if it does not exist, and removed if it stays empty.
 
     The lock belongs to the process, so a killed process holds none. On a network file system it is as reliable as the
     locks of that system.
+
+    Args:
+        folder: to write in.
+        wait: seconds in which another run may end.
 
     Raises:
         ValueError: if another run writes there; the message names it.
@@ -45,7 +49,7 @@ def one_writer(folder: str | Path) -> Iterator[None]:
     folder = Path(folder)
     new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     check_folder(folder)
-    lock = FileLock(folder / _LOCK, timeout=0)
+    lock = FileLock(folder / _LOCK, timeout=wait)
     try:
         lock.acquire()
     except Timeout:

@@ -94,6 +94,7 @@ def compare(
     from torchmetrics_fmiqa.comparison.heat import metric_heat
     from torchmetrics_fmiqa.comparison.report import write_comparison_report
     from torchmetrics_fmiqa.comparison.tables import write_tables
+    from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
     from torchmetrics_fmiqa.one_writer import one_writer
 
     images = _read(references, method, suffix, pairs, root)
@@ -105,13 +106,14 @@ def compare(
     show_notes(images.notes)
     command = shlex.join(["fmiqa", *sys.argv[1:]])
     with one_writer(out), hint_to_resume(out), TerminalProgress() as progress:
-        found = compare_images(images, panel, reading, place, resamples, seed, progress, out)
-        write_tables(found, out)
+        comparison = compare_images(images, panel, reading, place, resamples, seed, progress, out)
+        write_tables(comparison, out)
         progress.status("writing the report")
-        heat = metric_heat(panel, found.scores.metrics[0], place)
-        write_comparison_report(found, out, command=command, heat=heat, files=image_files, seed=seed)
-    _show(found, out)
-    if found.left_out and not allow_missing:
+        heat = metric_heat(panel, comparison.scores.metrics[0], place)
+        write_comparison_report(comparison, out, command=command, heat=heat, files=image_files, seed=seed)
+        (out / UNFINISHED).unlink(missing_ok=True)
+    _show(comparison, out)
+    if comparison.left_out and not allow_missing:
         raise typer.Exit(1)
 
 
@@ -176,15 +178,15 @@ def _check_out(out: Path, folders: Sequence[Path | None], images: MethodImages, 
         check_no_inputs([path for path in files if path.is_file()], (pairs, *inputs))
 
 
-def _show(found: Comparison, out: Path) -> None:
+def _show(comparison: Comparison, out: Path) -> None:
     """Print the answer, the means, the differences by the first metric, and what was left out."""
     from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
     from torchmetrics_fmiqa.comparison.tables import images_compared
 
-    scores = found.scores
-    out_console.print(one_line(found.answer), soft_wrap=True, highlight=False)
+    scores = comparison.scores
+    out_console.print(one_line(comparison.answer), soft_wrap=True, highlight=False)
     out_console.print()
-    cells = mean_cells(scores, found.statistics)
+    cells = mean_cells(scores, comparison.statistics)
     arrows = [f"{plain(name)} {'↑' if name in scores.qualities else '↓'}" for name in scores.metrics]
     table = Table("", *arrows, box=None, pad_edge=False)
     marks = ("{}", "[bold]{}[/]", "[underline]{}[/]")
@@ -198,16 +200,16 @@ def _show(found: Comparison, out: Path) -> None:
         table.add_row(plain(method), *texts)
     out_console.print(table)
     shown = "mean and 95 % interval" if intervals else "mean"
-    legend = f"{shown} of {images_compared(found)}; bold: best, underlined: second, ≈: tied with the best"
+    legend = f"{shown} of {images_compared(comparison)}; bold: best, underlined: second, ≈: tied with the best"
     out_console.print(legend, style="dim", soft_wrap=True, highlight=False)
     out_console.print()
     sign = -1 if scores.metrics[0] in scores.qualities else 1
-    best_first = [scores.methods[place] for place in (sign * found.statistics.mean[:, 0]).argsort()]
+    best_first = [scores.methods[place] for place in (sign * comparison.statistics.mean[:, 0]).argsort()]
     for pair in list(itertools.combinations(best_first, 2))[:_MOST_PAIRS]:
-        out_console.print(one_line(str(found.difference(*pair))), soft_wrap=True, highlight=False)
-    for sentence in (*found.lacking_images, *found.disagreements[:_MOST_PAIRS]):
+        out_console.print(one_line(str(comparison.difference(*pair))), soft_wrap=True, highlight=False)
+    for sentence in (*comparison.lacking_images, *comparison.disagreements[:_MOST_PAIRS]):
         out_console.print(one_line("".join(sentence)), soft_wrap=True, highlight=False)
-    _list_left_out(found.left_out, out)
+    _list_left_out(comparison.left_out, out)
     out_console.print(f"report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False)
 
 

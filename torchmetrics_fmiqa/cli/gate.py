@@ -68,6 +68,9 @@ def record_golden(
     elif golden.is_dir() and any(golden.iterdir()):
         raise ValueError(f"{str(golden)!r} is not empty and holds no golden results: give a new folder")
     _check_apart(golden, [outputs, *(repeat or ())])
+    for folder in repeat or ():
+        if folder.exists() and outputs.exists() and folder.samefile(outputs):
+            raise ValueError(f"`--repeat {folder}` is the folder of `--from`: give the outputs of another run")
     names = [] if harmless == "none" else split_names(harmless)
     if not names and not repeat:
         raise ValueError("bounds are measured on harmless changes or repeated runs: give --harmless or --repeat")
@@ -105,11 +108,12 @@ def check_golden(
     """
     from torchmetrics_fmiqa.gate.check import check
     from torchmetrics_fmiqa.gate.golden import read_golden
-    from torchmetrics_fmiqa.gate.report import answer, write_report
+    from torchmetrics_fmiqa.gate.report import answer, check_report, write_report
 
     known = read_golden(golden)
     if report is not None:
         _check_apart(report, [golden, outputs])
+        check_report(report)
     result = check(known, outputs, lambda pairs: track_pairs(pairs, len(pairs)))
     files = write_report(result, known, report) if report is not None else []
     out_console.print(one_line(answer(result)), soft_wrap=True, highlight=False)
@@ -125,18 +129,16 @@ def check_golden(
 
 
 def _check_apart(folder: Path, inputs: list[Path]) -> None:
-    """Refuse to write into a folder that is read.
+    """Refuse to write into a folder that is read, holds one or is inside one: pictures would become outputs.
 
     Raises:
         ValueError: naming both.
     """
+    here = folder.resolve()
     for path in inputs:
-        if (
-            path.exists()
-            and folder.exists()
-            and (path.resolve() == folder.resolve() or folder.resolve() in path.resolve().parents)
-        ):
-            raise ValueError(f"{str(folder)!r} holds what is read from {str(path)!r}: give another folder")
+        there = path.resolve()
+        if here == there or here in there.parents or there in here.parents:
+            raise ValueError(f"{str(folder)!r} and the input {str(path)!r} overlap: give another folder")
 
 
 def _changes(before: Golden | None, after: Golden) -> list[str]:

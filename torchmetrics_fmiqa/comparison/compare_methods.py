@@ -86,6 +86,10 @@ def compare(
     """
     if isinstance(metrics, str):
         raise ValueError(f"`metrics` must be a list of names such as ['default', 'psnr'], got {metrics!r}")
+    if methods is not None and not isinstance(methods, Mapping):
+        raise ValueError(f"`methods` must say the folder of each name, such as {{'ours': 'out/ours'}}, got {methods!r}")
+    if match not in (None, "crop", "resize"):
+        raise ValueError(f"`match` must be 'crop', 'resize' or None, got {match!r}")
     if (pairs is None) == (references is None or methods is None):
         raise ValueError("give `references` and `methods`, or `pairs` with a table")
     if pairs is not None:
@@ -128,6 +132,8 @@ def compare_images(
         ValueError: as :func:`compare`.
     """
     progress = SilentProgress() if progress is None else progress
+    if resamples < 1 or seed < 0:  # before hours of scoring
+        raise ValueError(f"`resamples` must be at least 1 and `seed` at least 0, got {resamples} and {seed}")
     if not panel.names:
         left_out = "; ".join(f"{metric.name}: {metric.reason}" for metric in panel.skipped)
         raise ValueError(f"no metric can run here: {left_out}")
@@ -137,9 +143,8 @@ def compare_images(
     try:
         for _ in progress.pairs(run, len(images.methods) * len(images.images)):
             pass
-    except BaseException:
-        run.keep(now=True)
-        raise
+    finally:
+        run.keep(now=True)  # also of a finished run, until its results are written
     images = images.without(run.broken)
     if not images.images:
         first = images.left_out[-1]
@@ -199,7 +204,7 @@ class _Run:
 
     def keep(self, now: bool = False) -> None:
         """Keep the scores so far for a later run, if that was not done for a while; or ``now`` in any case."""
-        if self._unfinished is not None:
+        if self._unfinished is not None and self._scored.any():
             self._unfinished.keep(self.scores, now)
 
     def _take(self, place: int, values: Floats) -> None:

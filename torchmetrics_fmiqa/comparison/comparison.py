@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ from torchmetrics_fmiqa.comparison.wording import (
     best_method,
     difference_decimals,
     disagreements,
+    is_tied,
     lacking_images,
 )
 from torchmetrics_fmiqa.data.images import Match
@@ -59,7 +61,7 @@ class Difference:
         high: upper limit.
         p_holm: p-value, corrected for all pairs and metrics of the comparison.
         won: share of images on which the first is better; equal scores count half.
-        better: the method that is better, or ``None`` where the two are tied.
+        better: the method that is better, or ``None`` where the two are tied, or nothing is known (``p_holm`` is NaN).
         digits: decimals that the difference is printed with.
     """
 
@@ -76,11 +78,18 @@ class Difference:
 
     def __str__(self) -> str:
         """The difference in a sentence."""
+        if math.isnan(self.value):
+            return f"{self.first} and {self.second} have no image with a score of both by the metric {self.metric}"
+        if math.isnan(self.p_holm):
+            gap = f"{self.first} minus {self.second} is {signed(self.value, self.digits)} by the metric {self.metric}"
+            return f"{gap}; one image or one group settles nothing"
         said = f"{self.first} and {self.second} are tied"
         if self.better is not None:
             worse = self.second if self.better == self.first else self.first
             said = f"{self.better} is better than {worse}"
-        value, interval = signed(self.value, self.digits), span(self.low, self.high, self.digits) or "unknown"
+        if self.value == self.low == self.high == 0:
+            return f"{said} by the metric {self.metric}: they are equal on every image"
+        value, interval = signed(self.value, self.digits), span(self.low, self.high, self.digits)
         p = p_value(self.p_holm).replace("\u00a0", " ")
         return (
             f"{said} by the metric {self.metric}: {self.first} minus {self.second} is {value}, "
@@ -205,8 +214,8 @@ class Comparison:
                         "mean": float(found.mean[row, k]),
                         "low": float(found.low[row, k]),
                         "high": float(found.high[row, k]),
-                        "rank": int(found.rank[row, k]),
-                        "tied_with_best": best is not None and int(found.settled[best, row, k]) == 0,
+                        "rank": None if math.isnan(found.mean[row, k]) else int(found.rank[row, k]),
+                        "tied_with_best": best is not None and is_tied(found, best, row, k),
                     }
                 )
         return rows

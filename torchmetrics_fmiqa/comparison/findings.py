@@ -8,14 +8,14 @@ from torchmetrics_fmiqa.comparison.comparison import Comparison
 from torchmetrics_fmiqa.comparison.marks import best_first
 from torchmetrics_fmiqa.comparison.wording import decimals
 from torchmetrics_fmiqa.report.document import Name, Text
-from torchmetrics_fmiqa.report.numbers import number, signed, span
+from torchmetrics_fmiqa.report.numbers import number, percent, signed, span
 
 
 class Findings:
     """Methods from the best to the worst by the first metric, numbers with a metric's digits, verdicts in words.
 
     Args:
-        comparison: what was found.
+        comparison: what was statistics.
     """
 
     def __init__(self, comparison: Comparison) -> None:
@@ -37,8 +37,8 @@ class Findings:
 
     def interval(self, method: int, metric: int) -> str:
         """The interval of a method's mean; empty where there is none."""
-        found, at = self.statistics, (method, metric)
-        return span(float(found.low[at]), float(found.high[at]), self.digits[metric])
+        statistics, at = self.statistics, (method, metric)
+        return span(float(statistics.low[at]), float(statistics.high[at]), self.digits[metric])
 
     def difference(self, one: int, other: int, metric: int) -> str:
         """The mean of the one minus that of the other."""
@@ -46,8 +46,15 @@ class Findings:
 
     def difference_interval(self, one: int, other: int, metric: int) -> str:
         """Its interval; empty where there is none."""
-        found, at = self.statistics, (one, other, metric)
-        return span(float(found.difference_low[at]), float(found.difference_high[at]), self.digits[metric])
+        statistics, at = self.statistics, (one, other, metric)
+        return span(float(statistics.difference_low[at]), float(statistics.difference_high[at]), self.digits[metric])
+
+    def won(self, one: int, other: int, metric: int) -> str:
+        """On which share of the images the one is better than the other; equal scores count half."""
+        statistics, at = self.statistics, (one, other, metric)
+        if statistics.difference[at] == statistics.difference_low[at] == statistics.difference_high[at] == 0:
+            return f"equal on {percent(1.0)}"
+        return f"better on {percent(float(statistics.won[at]))}"
 
     def verdict(self, one: int, other: int, metric: int) -> Text:
         """Which of the two is better, or that they are tied; nothing is known of too few images."""

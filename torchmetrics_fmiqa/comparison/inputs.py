@@ -53,6 +53,8 @@ def check_methods(methods: Sequence[str]) -> None:
         ValueError: for fewer than two, an empty name, or a name that comes twice.
     """
     for name in methods:
+        if not isinstance(name, str):
+            raise ValueError(f"the name of a method must be a text, got {name!r}")
         if not name.strip():
             raise ValueError("a method has no name: give NAME=FOLDER")
         if methods.count(name) > 1:
@@ -152,7 +154,7 @@ def read_method_table(table: Path, root: Path | None = None) -> MethodImages:
         for column, cell in row.items():
             if not cell and column in (*_COLUMNS, "group"):
                 raise ValueError(f"{where} lacks `{column}`")
-        ref, method = row["ref"], row["method"]
+        ref, method = str(Path(row["ref"])), row["method"]  # ./a.png is a.png
         methods[method] = None
         if method in dists.setdefault(ref, {}):
             raise ValueError(f"{where}: {method!r} has two images for {ref!r}: leave one out")
@@ -195,7 +197,7 @@ def _rows(table: Path) -> Iterable[tuple[str, dict[str, str]]]:
         rows = [
             (
                 f"row {number} of {str(table)!r}",
-                {key: str(cell or "") for key, cell in zip(columns, cells, strict=True)},
+                {key: "" if cell is None else str(cell) for key, cell in zip(columns, cells, strict=True)},
             )
             for number, cells in enumerate(named, 1)
         ]

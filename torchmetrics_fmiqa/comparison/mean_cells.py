@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchmetrics_fmiqa.comparison.scores import MethodScores
-from torchmetrics_fmiqa.comparison.wording import best_method, decimals
+from torchmetrics_fmiqa.comparison.wording import best_method, decimals, is_tied
 from torchmetrics_fmiqa.report.numbers import number, span
 from torchmetrics_fmiqa.statistics.paired import PairedStatistics
 
@@ -31,21 +31,21 @@ class MeanCell:
 
 def mean_cells(scores: MethodScores, statistics: PairedStatistics) -> list[list[MeanCell]]:
     """The table of means: a row for each method, a cell for each metric."""
-    found, columns = statistics, []
+    columns = []
     for k, metric in enumerate(scores.metrics):
-        means = found.mean[:, k] if metric in scores.qualities else -found.mean[:, k]
-        digits, best = decimals(found.mean[:, k]), best_method(scores, found, k)
+        means = statistics.mean[:, k] if metric in scores.qualities else -statistics.mean[:, k]
+        digits, best = decimals(statistics.mean[:, k]), best_method(scores, statistics, k)
         # Equal means share a place; a mean that is not known has none.
         ordered = np.unique(means[np.isfinite(means)])[::-1]
         cells = []
-        for row, mean in enumerate(found.mean[:, k]):
+        for row, mean in enumerate(statistics.mean[:, k]):
             place = 1 + int(np.searchsorted(-ordered, -means[row])) if np.isfinite(mean) else 0
             cells.append(
                 MeanCell(
                     number(float(mean), digits),
-                    span(float(found.low[row, k]), float(found.high[row, k]), digits),
+                    span(float(statistics.low[row, k]), float(statistics.high[row, k]), digits),
                     place if place <= 2 else 0,
-                    best is not None and place > 1 and int(found.settled[best, row, k]) == 0,
+                    best is not None and place > 1 and is_tied(statistics, best, row, k),
                 )
             )
         columns.append(cells)

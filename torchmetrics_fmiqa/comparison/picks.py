@@ -61,7 +61,8 @@ def pick_images(scores: MethodScores, seed: int = 0) -> list[Pick]:
         mean = number(float(values[method, known].mean()), digits)
         return (f"{metric} is ", *score(method, place), f", {mean} in the mean")
 
-    kinds = [(DIFFER, known[np.argsort(-np.ptp(values[:, known], axis=0), kind="stable")], DIFFERING)]
+    apart = np.ptp(values[:, known], axis=0)
+    kinds = [(DIFFER, known[np.argsort(-apart, kind="stable")][: np.count_nonzero(apart)], DIFFERING)]
     for method, name in enumerate(scores.methods):
         kinds.append((f"{name} does worst", known[np.argsort(-loss[method, known], kind="stable")], WORST))
     kinds.append((AT_RANDOM, np.random.default_rng(seed).permutation(len(scores.images)), RANDOM))

@@ -31,19 +31,19 @@ def comparison_report(comparison: Comparison, gallery: Gallery, command: str = "
         gallery: pictures of some of the images.
         command: the command that made it.
     """
-    found = Findings(comparison)
+    findings = Findings(comparison)
     sections = (
-        scores_section(found),
+        scores_section(findings),
         gallery_section(gallery),
-        plane_section(found),
-        differences_section(found),
-        images_section(found),
-        metrics_section(found),
-        provenance_section(found, command),
+        plane_section(findings),
+        differences_section(findings),
+        images_section(findings),
+        metrics_section(findings),
+        provenance_section(findings, command),
     )
-    title = ", ".join(found.methods)
+    title = ", ".join(findings.methods)
     kept = [section for section in sections if section is not None]
-    return Report("Comparison of methods", title, command, comparison.answer_text, facts(found), kept)
+    return Report("Comparison of methods", title, command, comparison.answer_text, facts(findings), kept)
 
 
 def write_comparison_report(
@@ -58,7 +58,7 @@ def write_comparison_report(
     """Write ``report.html``: the answer in a sentence, tables, drawings, and a viewer of the most telling images.
 
     Args:
-        comparison: what was found.
+        comparison: what was findings.
         folder: where the page goes; it is made if it does not exist.
         command: the command that made it, to show.
         heat: map of the first metric, ``(preds, target)``, both ``(1, 3, H, W)`` float32 in [0, 1], to ``(1, 1, H, W)``

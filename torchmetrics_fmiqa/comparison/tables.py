@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,10 +31,19 @@ def all_differences(comparison: Comparison) -> list[Difference]:
     return [comparison.difference(*pair, metric) for metric in comparison.scores.metrics for pair in pairs]
 
 
-def _difference_row(found: Difference) -> dict[str, Any]:
-    row = {"metric": found.metric, "first": found.first, "second": found.second, "difference": found.value}
-    row |= {"low": found.low, "high": found.high, "p_holm": found.p_holm, "first_won": found.won}
-    return {**row, "better": found.better or "tied"}
+def _difference_row(difference: Difference) -> dict[str, Any]:
+    row = {
+        "metric": difference.metric,
+        "first": difference.first,
+        "second": difference.second,
+        "difference": difference.value,
+    }
+    row |= {"low": difference.low, "high": difference.high, "p_holm": difference.p_holm, "first_won": difference.won}
+    return {**row, "better": _verdict(difference)}
+
+
+def _verdict(difference: Difference) -> str:
+    return difference.better or ("not known" if math.isnan(difference.p_holm) else "tied")
 
 
 def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
@@ -50,8 +60,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
         WriteError: if the system refuses.
     """
     write_scores(comparison.scores, folder / FILES[0])
-    (folder / UNFINISHED).unlink(missing_ok=True)
-    differences = [_difference_row(found) for found in all_differences(comparison)]
+    differences = [_difference_row(difference) for difference in all_differences(comparison)]
     for name, rows in (("table.csv", comparison.rows()), ("differences.csv", differences)):
         write_table(folder / name, rows, list(rows[0]))
     write_text(folder / "table.md", markdown(comparison))
@@ -69,7 +78,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
 
 def is_comparison(folder: Path) -> bool:
     """Whether a folder holds the results of a comparison, which another one may replace."""
-    return any((folder / name).is_file() for name in (FILES[0], UNFINISHED))
+    return any((folder / name).is_file() for name in ("differences.csv", UNFINISHED))
 
 
 def write_scores(scores: MethodScores, path: Path) -> None:
@@ -79,7 +88,7 @@ def write_scores(scores: MethodScores, path: Path) -> None:
     count = len(scores.images)
     columns: dict[str, Any] = {
         "ref": [printable(image.name) for _ in scores.methods for image in scores.images],
-        "method": [name for name in scores.methods for _ in range(count)],
+        "method": [printable(name) for name in scores.methods for _ in range(count)],
         "group": [printable(image.group) for _ in scores.methods for image in scores.images],
         "target": [printable(str(image.target)) for _ in scores.methods for image in scores.images],
         "preds": [printable(str(image.preds[name])) for name in scores.methods for image in scores.images],
@@ -99,12 +108,16 @@ def markdown(comparison: Comparison) -> str:
         texts = [f"{marks[cell.place].format(cell.mean)}{' ≈' * cell.tied} {cell.interval}".strip() for cell in cells]
         rows.append([escaped(method), *texts])
     gaps = []
-    for found in all_differences(comparison):
-        value, interval = signed(found.value, found.digits), span(found.low, found.high, found.digits)
-        verdict = "tied" if found.better is None else f"{escaped(found.better)} is better"
-        names = map(escaped, (found.metric, found.first, found.second))
-        chance = p_value(found.p_holm).removeprefix("p\u00a0").removeprefix("=\u00a0")
-        gaps.append([*names, f"{value} {interval}", f"{100 * found.won:.0f} %", chance, verdict])
+    for difference in all_differences(comparison):
+        value, interval = (
+            signed(difference.value, difference.digits),
+            span(difference.low, difference.high, difference.digits),
+        )
+        verdict = f"{escaped(difference.better)} is better" if difference.better else _verdict(difference)
+        won = "—" if math.isnan(difference.won) else f"{100 * difference.won:.0f} %"
+        names = map(escaped, (difference.metric, difference.first, difference.second))
+        chance = p_value(difference.p_holm).removeprefix("p\u00a0").removeprefix("=\u00a0")
+        gaps.append([*names, f"{value} {interval}".strip(), won, chance, verdict])
     heads = ("metric", "first", "second", "first minus second", "first is better on", "p (Holm)", "")
     parts = [
         escaped(comparison.answer),
@@ -116,7 +129,8 @@ def markdown(comparison: Comparison) -> str:
             for one in (*comparison.lacking_images, *comparison.disagreements)
         ),
         markdown_table(heads, gaps),
-        "Intervals of differences are not corrected; p is, for all pairs and metrics of this table together (Holm).",
+        "Equal scores count half. Intervals of differences are not corrected; p is, for all pairs and metrics of this "
+        "table together (Holm).",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -127,7 +141,7 @@ def latex(comparison: Comparison) -> str:
     metrics = [f"{_tex(metric)} {arrows[arrow]}" for metric, arrow in _directions(comparison)]
     marks = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
     lines = [
-        f"% {printable(comparison.answer)}",
+        f"% {' '.join(printable(comparison.answer).split())}",
         f"% Mean of {images_compared(comparison)}; bold: best; underlined: second; \\approx: tied with the best.",
         rf"\begin{{tabular}}{{l{'c' * len(metrics)}}}",
         r"\hline",

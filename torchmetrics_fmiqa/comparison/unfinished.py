@@ -38,6 +38,8 @@ class Unfinished:
 
     def read(self, images: Sequence[ComparedImage]) -> dict[int, Floats]:
         """Scores of an earlier run by place in ``images``, ``(methods, metrics)``, where the files are unchanged."""
+        for image in images:
+            self._files_of(image)
         if not self.path.is_file():
             return {}
         try:
@@ -79,7 +81,11 @@ class Unfinished:
         if image.name not in self._files:
             parts = []
             for method, path in {"": image.target, **image.preds}.items():
-                status = path.stat()
-                parts.append([method, str(path.absolute()), status.st_size, status.st_mtime_ns])
+                try:
+                    status = path.stat()
+                    state = [status.st_size, status.st_mtime_ns]
+                except OSError:  # it cannot be scored either, which is said then
+                    state = []
+                parts.append([method, str(path.absolute()), *state])
             self._files[image.name] = printable(json.dumps(parts))
         return self._files[image.name]

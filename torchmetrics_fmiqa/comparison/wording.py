@@ -43,6 +43,12 @@ def best_method(scores: MethodScores, statistics: PairedStatistics, metric: int)
     return int(np.nanargmax(means if scores.metrics[metric] in scores.qualities else -means))
 
 
+def is_tied(statistics: PairedStatistics, first: int, second: int, metric: int) -> bool:
+    """Whether two methods were tested, and their difference is not settled; one image or group tests nothing."""
+    at = first, second, metric
+    return not math.isnan(statistics.p_holm[at]) and int(statistics.settled[at]) == 0
+
+
 def answer_text(scores: MethodScores, statistics: PairedStatistics) -> Text:
     """The answer in a sentence: by the first metric, and whether the others say otherwise."""
     metric = scores.metrics[0]
@@ -60,10 +66,12 @@ def answer_text(scores: MethodScores, statistics: PairedStatistics) -> Text:
     by: Text = (f" on {images}, by the metric ", Name(metric))
     mean = f" (mean {number(float(statistics.mean[best, 0]), digits)}, {direction} is better)"
     name = Name(scores.methods[best])
-    if not tied:
-        said: Text = (name, " is better than ", *worse, *by, mean)
+    if np.isnan(statistics.p_holm[best, others, 0]).all():
+        said: Text = (name, " has the best mean", *by, mean, ", but one image or one group settles nothing")
+    elif not tied:
+        said = (name, " is better than ", *worse, *by, mean)
     elif worse:
-        said = (name, " is best", *by, mean, ", but tied with ", *tied, "; it is better than ", *worse)
+        said = (name, " has the best mean", *by, mean, ", but is tied with ", *tied, "; it is better than ", *worse)
     else:
         all_tied = enumerate_names([scores.methods[best], *as_good])
         said = (*all_tied, " are tied", *by, ": no difference from the best mean is settled")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,12 @@ from torchmetrics_fmiqa.gate.golden import Golden, is_golden, read_golden, write
 from torchmetrics_fmiqa.gate.harmless import check_harmless
 from torchmetrics_fmiqa.gate.report import picture
 from torchmetrics_fmiqa.gate.settings import SETTINGS
+from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.recipes import as_recipe
 from torchmetrics_fmiqa.safe_write import make_folder, write_bytes
+
+# Seconds in which another process of the tests may record its image.
+_WAIT = 60
 
 
 def assert_looks_like(
@@ -66,13 +72,19 @@ def assert_looks_like(
         raise ValueError(f"`got` has no frames, and {name!r} should look like something")
     names = [name] if not isinstance(got, (list, tuple)) else [f"{name}_{place:04d}" for place in range(len(frames))]
     images = [as_image(frame, data_range) for frame in frames]
-    if SETTINGS.record:
+    # What was recorded in this run is checked: two images of one name must look alike.
+    if SETTINGS.record and (folder.resolve(), name) not in SETTINGS.recorded:
         for image, title in zip(images, names, strict=True):
             record_image(image, title, folder, harmless, margin)
+        if isinstance(got, (list, tuple)):
+            _forget_frames(folder, name, names)
+        SETTINGS.recorded.add((folder.resolve(), name))
         return
     if not is_golden(folder):
         raise ValueError(f"nothing was recorded in {str(folder)!r}: run pytest --fmiqa-record once, and look at it")
     known = read_golden(folder)
+    if isinstance(got, (list, tuple)) and len(frames) < (before := len(_frames_of(known, name))):
+        raise AssertionError(f"{name} does not look as recorded: it has {len(frames)} frames, and had {before}")
     for title in names:
         if title not in known.images:
             raise ValueError(f"{title!r} was not recorded in {str(folder)!r}: run pytest --fmiqa-record once")
@@ -83,6 +95,22 @@ def assert_looks_like(
     failed = [check for check in checks if check.exceeded]
     if failed:
         raise AssertionError("\n".join(_failure_text(check, known) for check in failed))
+
+
+def _frames_of(known: Golden, name: str) -> list[str]:
+    """Names of the golden images of a clip."""
+    return [image for image in known.images if re.fullmatch(rf"{re.escape(name)}_\d{{4,}}", image)]
+
+
+def _forget_frames(folder: Path, name: str, kept: Sequence[str]) -> None:
+    """Remove frames that a clip had when it was recorded before, and has no more."""
+    with one_writer(folder, wait=_WAIT):
+        known = read_golden(folder)
+        gone = [frame for frame in _frames_of(known, name) if frame not in kept]
+        images = {title: image for title, image in known.images.items() if title not in gone}
+        write_golden(replace(known, images=images))
+        for frame in gone:
+            known.path(known.images[frame]).unlink(missing_ok=True)
 
 
 def _failure_text(failure: ImageCheck, known: Golden) -> str:
@@ -109,8 +137,13 @@ def record_image(
         ValueError: for what is no image, a name that cannot be a file's, and other settings than the folder has.
     """
     image, folder = as_image(image, 1.0), Path(golden)
-    if not name or name.startswith("/") or ".." in Path(name).parts or Path(name).name != name.rpartition("/")[2]:
+    if name in ("", ".") or name.startswith("/") or ".." in Path(name).parts or Path(name).as_posix() != name:
         raise ValueError(f"`name` must be that of a file, such as 'sharpen' or 'decoder/night', got {name!r}")
+    with one_writer(folder, wait=_WAIT):
+        _record(image, name, folder, harmless, margin)
+
+
+def _record(image: Tensor, name: str, folder: Path, harmless: Sequence[str], margin: float) -> None:
     known = read_golden(folder, other_recipe=True) if is_golden(folder) else None
     fresh = Golden(folder, as_recipe("default"), check_harmless(harmless), margin)
     if known is None:
@@ -140,7 +173,7 @@ def as_image(got: Any, data_range: DataRange) -> Tensor:
     if isinstance(got, (str, Path)):
         got, data_range = load(Path(got)), 1.0
     if hasattr(got, "convert") and hasattr(got, "getbands"):  # Pillow's, without importing it
-        got = np.asarray(got.convert("RGB"))
+        got = _pillow_pixels(got)
     if isinstance(got, np.ndarray):
         if got.ndim != 3 or got.shape[2] != 3 or got.dtype != np.uint8:
             raise ValueError(f"an array must be (H, W, 3) of uint8, got {got.shape} of {got.dtype}")
@@ -156,3 +189,20 @@ def as_image(got: Any, data_range: DataRange) -> Tensor:
         low, high = float(image.min()), float(image.max())
         raise ValueError(f"`got` must lie in `data_range`, got {low:g} ... {high:g} of it: clamp it, or say the range")
     return (image * 255).round() / 255
+
+
+def _pillow_pixels(image: Any) -> Any:
+    """Pixels ``(H, W, 3)`` of a Pillow image of 8 bits.
+
+    Raises:
+        ValueError: for more bits, which Pillow would clip, and where something shines through.
+    """
+    if image.mode not in ("1", "L", "P", "RGB", "LA", "PA", "RGBA", "CMYK", "YCbCr"):
+        raise ValueError(
+            f"a Pillow image must be of 8 bits, got mode {image.mode!r}: give it as a tensor with its range"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            raise ValueError("a Pillow image must be opaque: composite it on the background of your choice")
+    return np.asarray(image.convert("RGB"))

@@ -178,6 +178,8 @@ def record(
         The golden results, not written yet; images that cannot be recorded.
     """
     pairs, problems, _ = find_pairs(outputs, outputs)
+    problems = list(dict.fromkeys(problems))  # an image is on both sides
+    measured: list[tuple[Pair, Differences]] = []
     others: list[dict[str, Path]] = []
     for folder in repeats:
         same, lost, _ = find_pairs(outputs, folder)
@@ -191,6 +193,9 @@ def record(
         except ValueError as error:
             problems.append(Problem(pair.ref, str(error)))
             continue
+        measured.append((pair, floor))
+    # Only now, so that what was recorded before stays whole in a run that is interrupted.
+    for pair, floor in measured:
         golden = golden.with_image(*store(golden, pair.ref, pair.ref_path, floor))
     return golden, problems
 
@@ -229,11 +234,8 @@ def check(golden: Golden, outputs: Path, progress: Callable[[list[Pair]], Iterab
         progress: shows the pairs as they are taken.
     """
     pairs, problems, notes = find_pairs(golden.folder / IMAGES, outputs)
-    extra = [
-        problem
-        for problem in problems
-        if str(Path(problem.name)).startswith(str(outputs)) and "has no partner" in problem.reason
-    ]
+    lacking = f"has no partner in {str(golden.folder / IMAGES)!r}"
+    extra = [problem for problem in problems if problem.reason == lacking]
     problems = [problem for problem in problems if problem not in extra]
     notes += [f"{problem.name} has no golden image: it was not checked" for problem in extra]
     problems += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from torchmetrics_fmiqa.data.opening import file_digest, read_text
 from torchmetrics_fmiqa.gate.differences import NAMES, Differences
+from torchmetrics_fmiqa.gate.harmless import check_harmless
 from torchmetrics_fmiqa.recipes import Recipe
 from torchmetrics_fmiqa.safe_write import write_text
 
@@ -45,6 +47,9 @@ class Golden:
         margin: how many times its floor a difference may be.
         repeats: how many repeated runs the floors were measured on.
         images: by name: the path below ``images/`` without its ending.
+
+    Raises:
+        ValueError: for a margin by which nothing or everything would pass.
     """
 
     folder: Path
@@ -53,6 +58,10 @@ class Golden:
     margin: float
     repeats: int = 0
     images: Mapping[str, GoldenImage] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < math.inf:
+            raise ValueError(f"`margin` must be a finite number above 0, such as 1.5, got {self.margin}")
 
     @property
     def shift(self) -> int:
@@ -117,7 +126,8 @@ def read_golden(folder: Path, other_recipe: bool = False) -> Golden:
             raise ValueError(f"it has format {content['format']}, and this version reads {_FORMAT}")
         recipe = Recipe.from_yaml(content["recipe"])
         images = {name: _image(entry) for name, entry in content["images"].items()}
-        harmless, margin, repeats = tuple(content["harmless"]), float(content["margin"]), int(content["repeats"])
+        harmless, margin, repeats = content["harmless"], float(content["margin"]), int(content["repeats"])
+        golden = Golden(folder, recipe, check_harmless(harmless), margin, repeats, images)
         digest = content["digest"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{str(path)!r} cannot be used: {error}; record it anew") from None
@@ -126,7 +136,7 @@ def read_golden(folder: Path, other_recipe: bool = False) -> Golden:
             f"{str(path)!r} was recorded by a recipe of another version (digest {digest}, here {recipe.digest}): "
             "record it anew with --update, or install the version that made it"
         )
-    return Golden(folder, recipe, harmless, margin, repeats, images)
+    return golden
 
 
 def check_unchanged(golden: Golden, image: GoldenImage) -> None:
@@ -143,5 +153,9 @@ def check_unchanged(golden: Golden, image: GoldenImage) -> None:
 
 
 def _image(entry: Mapping[str, Any]) -> GoldenImage:
-    floor = Differences(**{name: float(entry["floor"][name]) for name in NAMES})
-    return GoldenImage(str(entry["file"]), str(entry["digest"]), floor)
+    floor, file = {name: float(entry["floor"][name]) for name in NAMES}, str(entry["file"])
+    if not all(0 <= value < math.inf for value in floor.values()):
+        raise ValueError(f"the floor of {file!r} is {floor}")
+    if Path(file).is_absolute() or ".." in Path(file).parts:  # of a stranger's folder: files are read, and removed
+        raise ValueError(f"the image {file!r} is outside its folder")
+    return GoldenImage(file, str(entry["digest"]), Differences(**floor))

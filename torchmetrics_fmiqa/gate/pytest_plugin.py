@@ -20,5 +20,6 @@ def pytest_configure(config: Any) -> None:
 
     SETTINGS.folder = Path(config.rootpath) / config.getini("fmiqa_golden")
     SETTINGS.record = config.getoption("fmiqa_record")
+    SETTINGS.recorded.clear()
     report = config.getoption("fmiqa_report")
     SETTINGS.report = None if report is None else Path(report)

@@ -49,6 +49,20 @@ def picture(image: ImageCheck) -> bytes | None:
     return png(side_by_side(panels, _SIDE))
 
 
+def check_report(folder: Path) -> None:
+    """Check that a report would replace nothing but an earlier one.
+
+    Raises:
+        ValueError: naming a file that is no gate's.
+    """
+    junit = folder / "junit.xml"
+    if junit.is_file() and b'name="fmiqa gate"' in junit.read_bytes():
+        return
+    for path in (junit, folder / "report.html", folder / "images"):
+        if path.exists():
+            raise ValueError(f"{str(path)!r} is of no `fmiqa gate check`: give another folder for the report")
+
+
 def write_report(result: GateResult, golden: Golden, folder: Path) -> list[Path]:
     """Write ``report.html``, ``junit.xml`` and ``images/NAME.png`` of each image out of bounds.
 

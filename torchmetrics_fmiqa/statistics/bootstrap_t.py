@@ -110,7 +110,9 @@ def bootstrap_t(
     for chance, (down, up) in ((level, points), (_FAR, _points(ratios, _FAR, freedom))):
         student = float(stats.t.ppf((1 + chance) / 2, freedom))
         chances.append(2 * stats.t.sf(ratio * student / np.where(mean > 0, down, up), freedom))
-    return MeanIntervals(mean, mean - points[0] * error, mean + points[1] * error, np.maximum(*chances))
+    # Without spread nothing is known but that all have one sign.
+    chances.append(np.where(constant & (mean != 0), 2.0 ** (1 - drawn_from), 0.0))
+    return MeanIntervals(mean, mean - points[0] * error, mean + points[1] * error, np.max(chances, axis=0))
 
 
 def _ratios(sums: Floats, sizes: Floats, error: Floats, resamples: int, seed: int) -> Floats32:
