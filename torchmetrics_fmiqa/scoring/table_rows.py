@@ -66,7 +66,7 @@ class ScorePairs:
     >>> black, grey = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 90, np.uint8)
     >>> score = ScorePairs("default")
     >>> rows = score({"id": np.array([7, 8, 9]), "ref": [black] * 3, "dist": [black, grey, b"no image"]})
-    >>> rows["id"].tolist(), rows["score"][0], bool(rows["score"][1] > 0), rows["reason"][2][:37]
+    >>> rows["id"].tolist(), float(rows["score"][0]), bool(rows["score"][1] > 0), rows["reason"][2][:37]
     ([7, 8, 9], 0.0, True, 'cannot read the image of 8 bytes: it ')
     """
 
