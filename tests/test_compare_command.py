@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pyarrow import parquet
 from torch import Tensor
 from typer.testing import CliRunner
 
+from tests.cli_runs import run_command
 from tests.method_images import NOISE, make_methods, save
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
 from torchmetrics_fmiqa.cli import app
@@ -34,14 +36,7 @@ def own(tmp_path: Path, images: Path) -> Path:
     return tmp_path / "own"
 
 
-def run(*arguments: object) -> tuple[int, str]:
-    """Exit status and output; an error's message is what the command line prints in one line, with status 2."""
-    done = CliRunner().invoke(app, ["compare", *map(str, arguments)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        if not isinstance(done.exception, ValueError):
-            raise done.exception
-        return 2, str(done.exception)
-    return done.exit_code, done.output
+run = partial(run_command, "compare")
 
 
 def methods(root: Path, *names: str) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
+from tests.cli_runs import run_command
 from torchmetrics_fmiqa.cli import app
 from torchmetrics_fmiqa.gate import assert_looks_like
 from torchmetrics_fmiqa.gate.assertion import record_image
@@ -46,13 +48,7 @@ def save(image: Tensor, path: Path) -> Path:
     return path
 
 
-def run(*arguments: object) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["gate", *map(str, arguments)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        if not isinstance(done.exception, ValueError):
-            raise done.exception
-        return 2, str(done.exception)
-    return done.exit_code, done.output
+run = partial(run_command, "gate")
 
 
 @pytest.fixture(scope="module")

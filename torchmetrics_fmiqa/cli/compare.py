@@ -180,6 +180,7 @@ def _check_out(out: Path, folders: Sequence[Path | None], images: MethodImages, 
 
 def _show(comparison: Comparison, out: Path) -> None:
     """Print the answer, the means, the differences by the first metric, and what was left out."""
+    from torchmetrics_fmiqa.comparison.marks import best_first
     from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
     from torchmetrics_fmiqa.comparison.tables import images_compared
 
@@ -203,9 +204,8 @@ def _show(comparison: Comparison, out: Path) -> None:
     legend = f"{shown} of {images_compared(comparison)}; bold: best, underlined: second, ≈: tied with the best"
     out_console.print(legend, style="dim", soft_wrap=True, highlight=False)
     out_console.print()
-    sign = -1 if scores.metrics[0] in scores.qualities else 1
-    best_first = [scores.methods[place] for place in (sign * comparison.statistics.mean[:, 0]).argsort()]
-    for pair in list(itertools.combinations(best_first, 2))[:_MOST_PAIRS]:
+    order = best_first(comparison.statistics.mean[:, 0], scores.metrics[0] in scores.qualities)
+    for pair in list(itertools.combinations([scores.methods[place] for place in order], 2))[:_MOST_PAIRS]:
         out_console.print(one_line(str(comparison.difference(*pair))), soft_wrap=True, highlight=False)
     for sentence in (*comparison.lacking_images, *comparison.disagreements[:_MOST_PAIRS]):
         out_console.print(one_line("".join(sentence)), soft_wrap=True, highlight=False)

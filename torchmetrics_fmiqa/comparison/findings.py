@@ -15,7 +15,7 @@ class Findings:
     """Methods from the best to the worst by the first metric, numbers with a metric's digits, verdicts in words.
 
     Args:
-        comparison: what was statistics.
+        comparison: what was found.
     """
 
     def __init__(self, comparison: Comparison) -> None:

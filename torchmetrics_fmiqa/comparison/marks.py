@@ -8,6 +8,9 @@ import numpy as np
 
 from torchmetrics_fmiqa.statistics.inputs import Floats
 
+#: What is marked, in the order of the places: the others have place 0.
+PLACES = ("", "best", "second")
+
 
 def best_first(values: Floats, quality: bool) -> list[int]:
     """Places of values from the best to the worst; those that are not known come last.
@@ -29,5 +32,5 @@ def marks(values: Floats, quality: bool) -> Sequence[str]:
     ['', 'best', 'best', 'second']
     """
     known = np.unique(values[~np.isnan(values)])
-    words = dict(zip(known[::-1] if quality else known, ("best", "second"), strict=False))
+    words = dict(zip(known[::-1] if quality else known, PLACES[1:], strict=False))
     return [words.get(value, "") for value in values]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from torchmetrics_fmiqa.comparison.marks import PLACES, marks
 from torchmetrics_fmiqa.comparison.scores import MethodScores
 from torchmetrics_fmiqa.comparison.wording import best_method, decimals, is_tied
 from torchmetrics_fmiqa.report.numbers import number, span
@@ -33,20 +32,18 @@ def mean_cells(scores: MethodScores, statistics: PairedStatistics) -> list[list[
     """The table of means: a row for each method, a cell for each metric."""
     columns = []
     for k, metric in enumerate(scores.metrics):
-        means = statistics.mean[:, k] if metric in scores.qualities else -statistics.mean[:, k]
-        digits, best = decimals(statistics.mean[:, k]), best_method(scores, statistics, k)
-        # Equal means share a place; a mean that is not known has none.
-        ordered = np.unique(means[np.isfinite(means)])[::-1]
-        cells = []
-        for row, mean in enumerate(statistics.mean[:, k]):
-            place = 1 + int(np.searchsorted(-ordered, -means[row])) if np.isfinite(mean) else 0
-            cells.append(
+        means = statistics.mean[:, k]
+        digits, best = decimals(means), best_method(scores, statistics, k)
+        marked = marks(means, metric in scores.qualities)
+        columns.append(
+            [
                 MeanCell(
                     number(float(mean), digits),
                     span(float(statistics.low[row, k]), float(statistics.high[row, k]), digits),
-                    place if place <= 2 else 0,
-                    best is not None and place > 1 and is_tied(statistics, best, row, k),
+                    PLACES.index(mark),
+                    best is not None and mark != "best" and is_tied(statistics, best, row, k),
                 )
-            )
-        columns.append(cells)
+                for row, (mean, mark) in enumerate(zip(means, marked, strict=True))
+            ]
+        )
     return [list(row) for row in zip(*columns, strict=True)]

@@ -58,7 +58,7 @@ def write_comparison_report(
     """Write ``report.html``: the answer in a sentence, tables, drawings, and a viewer of the most telling images.
 
     Args:
-        comparison: what was findings.
+        comparison: what was found.
         folder: where the page goes; it is made if it does not exist.
         command: the command that made it, to show.
         heat: map of the first metric, ``(preds, target)``, both ``(1, 3, H, W)`` float32 in [0, 1], to ``(1, 1, H, W)``

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from torchmetrics_fmiqa.comparison.marks import best_first
 from torchmetrics_fmiqa.comparison.scores import MethodScores
 from torchmetrics_fmiqa.report.document import Name, Text, enumerate_names
 from torchmetrics_fmiqa.report.numbers import counted, number
@@ -38,9 +39,8 @@ def difference_decimals(means: npt.ArrayLike, low: float, high: float) -> int:
 def best_method(scores: MethodScores, statistics: PairedStatistics, metric: int) -> int | None:
     """Index of the method with the best mean by a metric; ``None`` where no method has one."""
     means = statistics.mean[:, metric]
-    if np.isnan(means).all():
-        return None
-    return int(np.nanargmax(means if scores.metrics[metric] in scores.qualities else -means))
+    best = best_first(means, scores.metrics[metric] in scores.qualities)[0]
+    return None if np.isnan(means[best]) else best
 
 
 def is_tied(statistics: PairedStatistics, first: int, second: int, metric: int) -> bool:

@@ -126,28 +126,36 @@ class ParquetPairs:
         self.identity = {"pairs": digest_of(named), "places": [str(root.absolute()), *paths]}
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> Iterator[StoredPair]:
-        """The pairs of some rows; batches of rows without one of them are skipped."""
+        """The pairs of some rows."""
+        for start, batch in self._batches(rows):
+            first, last = np.searchsorted(rows, (start, start + batch.num_rows))
+            if first < last:
+                columns = batch.take(rows[first:last] - start).to_pydict()
+                for row, ref, dist in zip(rows[first:last].tolist(), columns["ref"], columns["dist"], strict=True):
+                    yield StoredPair(row, (self._image(ref), self._image(dist)))
+
+    def _batches(self, rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
+        """Batches of images with the place of their first row; files and row groups without wanted rows are skipped."""
         from pyarrow import parquet
 
-        start, place = 0, 0
+        def are_wanted(start: int, count: int) -> bool:
+            first, last = np.searchsorted(rows, (start, start + count))
+            return bool(first < last)
+
+        file_start = 0
         for path, size in zip(self._files, self._sizes, strict=True):
-            end = start + size
-            if place < len(rows) and rows[place] < end:
+            if are_wanted(file_start, size):
                 with parquet.ParquetFile(path) as file:
+                    start = file_start
                     for group in range(file.num_row_groups):
-                        stop = start + file.metadata.row_group(group).num_rows
-                        if place < len(rows) and rows[place] < stop:
+                        count = file.metadata.row_group(group).num_rows
+                        if are_wanted(start, count):
                             for batch in file.iter_batches(_BATCH, [group], columns=["ref", "dist"]):
-                                last = int(np.searchsorted(rows, start + batch.num_rows))
-                                wanted = rows[place:last]
-                                taken = (
-                                    batch.take(wanted - start).to_pydict() if len(wanted) else {"ref": [], "dist": []}
-                                )
-                                for row, *images in zip(wanted.tolist(), taken["ref"], taken["dist"], strict=True):
-                                    yield StoredPair(row, (self._image(images[0]), self._image(images[1])))
-                                start, place = start + batch.num_rows, last
-                        start = stop
-            start = end
+                                yield start, batch
+                                start += batch.num_rows
+                        else:
+                            start += count
+            file_start += size
 
     def _image(self, value: Any) -> StoredImage | None:
         image = image_of_cell(value)

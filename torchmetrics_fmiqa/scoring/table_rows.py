@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,19 @@ class ScorePairs:
         ref: str = "ref",
         dist: str = "dist",
     ) -> None:
-        self._arguments = (recipe, head, quality, layers, precision, device, crop_border, match, to_rgb, ref, dist)
+        self._arguments: dict[str, Any] = {
+            "recipe": recipe,
+            "head": head,
+            "quality": quality,
+            "layers": layers,
+            "precision": precision,
+            "device": device,
+            "crop_border": crop_border,
+            "match": match,
+            "to_rgb": to_rgb,
+            "ref": ref,
+            "dist": dist,
+        }
         if not isinstance(recipe, SpipsRecipe):
             given = [name for name, value in (("head", head), ("quality", quality or None)) if value is not None]
             if given:
@@ -98,7 +110,7 @@ class ScorePairs:
         self._ref, self._dist = ref, dist
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, self._arguments
+        return partial(ScorePairs, **self._arguments), ()
 
     @cached_property
     def _loaded(self) -> tuple[PairScorer, str, str]:
@@ -189,11 +201,6 @@ class ScorePairs:
             "outside": np.array([one.outside for one in scored], dtype=np.float64),
             "reason": _objects([one.error for one in scored]),
         }
-
-
-def _rebuild(*arguments: Any) -> ScorePairs:
-    names = ("head", "quality", "layers", "precision", "device", "crop_border", "match", "to_rgb", "ref", "dist")
-    return ScorePairs(arguments[0], **dict(zip(names, arguments[1:], strict=True)))
 
 
 def _column(values: Column) -> Column:
