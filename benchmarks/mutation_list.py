@@ -49,7 +49,7 @@ MUTATIONS = (
     Mutation("a tile that is no multiple of the patch is accepted", "comparator/preprocess.py", "self.tile % network.multiple:", "False:", ("tiles", "metric")),
     Mutation("max_side is ignored", "comparator/preprocess.py", "if limit is None or longer <= limit:", "if True:", ("tap_statistics", "metric")),
     Mutation("a mask replaces the weights by information", "comparator/preprocess.py", "return found if mask is None else found * mask", "return found if mask is None else mask", ("information", "metric")),
-    Mutation("the target keeps a gradient", "comparator/preprocess.py", "with torch.no_grad():\n            target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n            target = to_unit(target, data_range", ("spips", "loss", "metric")),
+    Mutation("the target keeps a gradient", "features/image_pairs.py", "with torch.no_grad():\n        target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n        target = to_unit(target, data_range", ("spips", "loss", "metric")),
     Mutation("equal tiles are not exactly 0", "comparator/distance_terms.py", "torch.where(differ.view(-1, *[1] * (values.ndim - 1)), values, 0.0)", "values", ("metric", *_CORRIDOR)),
     Mutation("the input is not normalised", "features/backbone.py", "return (images - mean) / std", "return images", _CORRIDOR),
     Mutation("distances are taken under autocast", "comparator/comparator.py", "with full_precision(preds):", "if True:", ("loss", "metric", "training_loss", "distances")),
