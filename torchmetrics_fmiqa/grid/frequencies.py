@@ -52,7 +52,12 @@ class Harmonics(NamedTuple):
 
     def to(self, device: torch.device) -> Harmonics:
         """The same on a device."""
-        return Harmonics(*(part.to(device) if isinstance(part, Tensor) else part for part in self))
+        return self._replace(
+            places=self.places.to(device),
+            neighbours=self.neighbours.to(device),
+            trusted=self.trusted.to(device),
+            energy_weights=self.energy_weights.to(device),
+        )
 
 
 class Spectrum(NamedTuple):

@@ -63,7 +63,7 @@ class GridMeter:
             rms = _root(excess - _DEVIATIONS * _root(variance))
             return torch.cat([rms[:, 0, :1], rms[:, 1:].flatten(1)], 1)
         check_lists(preds, target, None)
-        groups = group_by_size(preds, target)
+        groups = group_by_size(list(preds), list(target))
         parts = [
             self.rms(torch.stack([preds[i] for i in g]), torch.stack([target[i] for i in g]), data_range, crop_border)
             for g in groups

@@ -169,7 +169,8 @@ class ImagePairMetric(StatefulMetric):
 
     def _seen(self) -> Tensor:
         """How many images count."""
-        return getattr(self, self._count) + len(_first_of_each(self._joined(self._ids)))
+        count: Tensor = getattr(self, self._count)
+        return count + len(_first_of_each(self._joined(self._ids)))
 
     @property
     def _keeps_names(self) -> bool:
