@@ -16,6 +16,9 @@ _CERTAIN = 3.0
 # A pattern of the target's own may change by this share more than the filter says: contrast curves and clipping act on
 # it as on nothing around it.
 _OWN_CHANGE = 0.5
+# A frequency that stands out of the target's by so much in energy (and twice it without doubt) is a texture's own: any
+# change of it is that texture's.
+_PROMINENT = 10.0
 
 
 class GridEnergy(NamedTuple):
@@ -39,6 +42,8 @@ class _Residual(NamedTuple):
     beside: Tensor
     #: ``|T|^2``
     target: Tensor
+    #: the median of ``|T|^2`` over the neighbours
+    typical: Tensor
     #: the sum of ``|T|^2`` over the neighbours
     information: Tensor
     #: ``|H|^2``
@@ -115,16 +120,26 @@ def _residual(difference: Tensor, target: Tensor, harmonics: Harmonics, rounding
     """What is left at the harmonics when a filter has explained what it can, by the bins beside them."""
     places, neighbours, trusted = harmonics.places, harmonics.neighbours, harmonics.trusted
     count = trusted.sum(-1)
-    beside, own = difference[..., neighbours], target[..., neighbours] * trusted
+    beside, around = difference[..., neighbours], target[..., neighbours]
+    own = around * trusted
     information = _square(own).sum(-1)
-    # H - 1, so that equal images leave exactly nothing; a target that holds nothing but rounding leaves it at 0
-    change = (beside * own.conj()).sum(-1) / (information + count * rounding)
-    here = target[..., places]
+    common = (beside * own.conj()).sum(-1)
     independent = count / harmonics.bandwidth
+
+    def left(change: Tensor) -> Tensor:
+        energy = (_square(beside - change[..., None] * own) * trusted).sum(-1)
+        return energy / count * (independent / (independent - 1))
+
+    # H - 1, so that equal images leave exactly nothing; a target that holds nothing but rounding leaves it at 0
+    known = information + count * rounding
+    # less of it where noise could have made it
+    change = common / (known + harmonics.bandwidth * left(common / known))
+    here = target[..., places]
     return _Residual(
         _square(difference[..., places] - change * here),
-        (_square(beside - change[..., None] * own) * trusted).sum(-1) / count * (independent / (independent - 1)),
+        left(change),
         _square(here),
+        _square(around).median(-1).values,
         (information - _CERTAIN * rounding * count).clamp_min(0),
         _square(1 + change),
     )
@@ -134,7 +149,9 @@ def _excess(residual: _Residual, harmonics: Harmonics, rounding: float) -> Tenso
     """Energy of a grid at the harmonics, ``(N, 3, K)``: what exceeds the neighbours and the doubt about the filter."""
     excess = residual.energy - residual.beside
     noise = harmonics.bandwidth * (residual.beside + rounding)
-    doubt = residual.target * (noise / (noise + residual.information) + _OWN_CHANGE**2 * residual.gain)
+    prominence = residual.target / (residual.typical + rounding)
+    own = ((prominence - _PROMINENT) / _PROMINENT).clamp(0, 1) * (1 + residual.gain)
+    doubt = residual.target * (noise / (noise + residual.information) + _OWN_CHANGE**2 * residual.gain + own)
     # the target's own pattern can hide a grid of the same frequency, not one of another
     return excess - torch.minimum(excess.clamp_min(0), doubt)
 
