@@ -22,7 +22,7 @@ ROOMS = (
     ("fitting",),
     ("callbacks", "comparison", "gate"),
     ("benchmark",),
-    ("metrics", "losses"),
+    ("metrics", "losses", "video_loss"),
     ("functional",),
     ("scoring",),
     ("spips_model",),

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.comparison.compare_methods import compare
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
-    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map, spips
+    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map, spips, video_feature_distance
     from torchmetrics_fmiqa.losses import FeatureDistanceLoss, SpipsLoss
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
+    from torchmetrics_fmiqa.metrics.video_distance import VideoFeatureDistance
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
     from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
+    from torchmetrics_fmiqa.video_loss import VideoFeatureDistanceLoss
 
 _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
@@ -33,8 +35,10 @@ _HOMES = {
     "HumanAgreement": "metrics.human_agreement",
     "ScenePerceivedImagePerceptualScore": "metrics.spips",
     "SPIPS": "metrics.spips",
+    "VideoFeatureDistance": "metrics.video_distance",
     "FeatureDistanceLoss": "losses",
     "SpipsLoss": "losses",
+    "VideoFeatureDistanceLoss": "video_loss",
     "ImageQualityMonitor": "callbacks.monitor",
     "FeatureComparator": "comparator",
     "compare": "comparison.compare_methods",
@@ -45,6 +49,7 @@ _HOMES = {
     "feature_distance": "functional",
     "feature_distance_map": "functional",
     "spips": "functional",
+    "video_feature_distance": "functional",
 }
 
 __all__ = [
@@ -60,11 +65,14 @@ __all__ = [
     "ScenePerceivedImagePerceptualScore",
     "SpipsLoss",
     "SpipsRecipe",
+    "VideoFeatureDistance",
+    "VideoFeatureDistanceLoss",
     "WeightsUnavailableError",
     "compare",
     "feature_distance",
     "feature_distance_map",
     "spips",
+    "video_feature_distance",
 ]
 
 

@@ -43,7 +43,16 @@ def cosine_map(preds: Tensor, target: Tensor) -> Tensor:
     >>> cosine_map(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 2.0]]]))
     tensor([[1.]])
     """
-    return 0.5 * (_direction(preds) - _direction(target)).square().sum(-1)
+    return 0.5 * errors(preds, target).square().sum(-1)
+
+
+def errors(preds: Tensor, target: Tensor) -> Tensor:
+    """Difference of the unit vectors of two sides, ``(N, T, C), (N, T, C) -> (N, T, C)``: what cosine measures.
+
+    >>> errors(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 2.0]]]))
+    tensor([[[ 1., -1.]]])
+    """
+    return _direction(preds) - _direction(target)
 
 
 def angular_map(preds: Tensor, target: Tensor) -> Tensor:

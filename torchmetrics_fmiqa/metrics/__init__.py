@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
+    from torchmetrics_fmiqa.metrics.video_distance import VideoFeatureDistance
 
 __all__ = [
     "SPIPS",
@@ -18,6 +19,7 @@ __all__ = [
     "FeatureMetricCollection",
     "HumanAgreement",
     "ScenePerceivedImagePerceptualScore",
+    "VideoFeatureDistance",
 ]
 
 __getattr__ = lazy_names(
@@ -28,6 +30,7 @@ __getattr__ = lazy_names(
         "HumanAgreement": "metrics.human_agreement",
         "ScenePerceivedImagePerceptualScore": "metrics.spips",
         "SPIPS": "metrics.spips",
+        "VideoFeatureDistance": "metrics.video_distance",
     },
 )
 
