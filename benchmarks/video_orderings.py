@@ -18,14 +18,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.common import ASSETS
+from benchmarks.common import ASSETS, SQUEEZENET, VIT_TINY
 from tests.made_clips import FAULTS, MOTIONS, moving, noisy_to
 from torchmetrics_fmiqa import feature_distance, video_feature_distance
 
-WEIGHTS = {
-    "squeezenet": ASSETS / "weights/squeezenet1_1.safetensors",
-    "vit-tiny": ASSETS / "weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors",
-}
+WEIGHTS = {"squeezenet": SQUEEZENET, "vit-tiny": VIT_TINY}
 
 
 def read(path: Path) -> Tensor:
