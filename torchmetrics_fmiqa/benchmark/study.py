@@ -27,8 +27,7 @@ class GalleryItem:
 
     Args:
         case: what is known of it.
-        reference: ``(h, w, 3)`` uint8, at most about 400 pixels wide.
-        distorted: likewise.
+        reference: ``(h, w, 3)`` uint8, and so is ``distorted``.
         heat: ``(h, w)`` distances where they differ, or ``None`` without a metric that has a map.
         heat_of: the metric whose map that is.
     """

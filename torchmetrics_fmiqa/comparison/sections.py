@@ -206,7 +206,7 @@ def metrics_section(findings: Findings) -> Section:
         (
             cells.row_name(findings.methods[method], method == findings.order[0]),
             *(
-                Cell(str(rank), float(rank), mark="best" if rank == 1 else "") if there else cells.unknown()
+                Cell(str(rank), float(rank), mark="best" if rank == 1 else "") if there else cells.UNKNOWN
                 for rank, there in zip(ranks[method].tolist(), known[method], strict=True)
             ),
         )

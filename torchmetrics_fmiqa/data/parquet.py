@@ -1,4 +1,4 @@
-"""Parquet files that this package writes: whole or not at all, and checked before they are used again."""
+"""Parquet files: written whole or not at all, and checked when they are read."""
 
 from __future__ import annotations
 
@@ -40,3 +40,16 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
             return file.read(columns)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"it is no whole Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def read_parquet_table(path: Path) -> Any:
+    """Read all of a table of pyarrow that a user has named.
+
+    Raises:
+        ValueError: for a file that is absent or no whole Parquet file, naming it.
+    """
+    check_file(path, "table")
+    try:
+        return read_parquet(path)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is no table: {error}") from None

@@ -25,7 +25,12 @@ def layers_section(curves: Sequence[LayerCurve]) -> Section:
     axis = svg.round_range([v for curve in curves for v in (*curve.srcc, *curve.low, *curve.high, curve.joined)])
     figures = [Figure(_drawing(curve, axis), _curve_words(curve)) for curve in curves]
     rows = [
-        (cells.row_name(curve.metric), Cell(tap, float(place)), cells.correlation(value), cells.limits(low, high))
+        (
+            cells.row_name(curve.metric),
+            Cell(tap, float(place)),
+            cells.correlation(value),
+            cells.interval(low, high, fine=True),
+        )
         for curve in curves
         for place, (tap, value, low, high) in enumerate(zip(curve.taps, curve.srcc, curve.low, curve.high, strict=True))
     ]
@@ -101,21 +106,14 @@ def _drawing(curve: LayerCurve, axis: tuple[float, float]) -> Markup:
 
 def accuracy_section(findings: Sequence[AccuracyFinding]) -> Section:
     """Whether backbones that classify better also see more as people do."""
-    figures = [
-        Figure(
-            svg.named_points(
-                f"{finding.what} against ImageNet accuracy",
-                finding.backbones,
-                finding.top1,
-                finding.values,
-                "top-1, per cent",
-            ),
-            (f"{capitalised(finding.what)} of each backbone's best metric.",),
-            broad=True,
+    figures = []
+    for finding in findings:
+        title, caption = (
+            f"{finding.what} against ImageNet accuracy",
+            f"{capitalised(finding.what)} of each backbone's best metric.",
         )
-        for finding in findings
-        if finding.backbones
-    ]
+        points = svg.named_points(title, finding.backbones, finding.top1, finding.values, "top-1, per cent")
+        figures.append(Figure(points, (caption,), broad=True))
     rows = [
         (Cell(backbone), Cell(metric), Cell(finding.what), Cell(f"{top1:.2f}", top1), cells.coefficient(value))
         for finding in findings

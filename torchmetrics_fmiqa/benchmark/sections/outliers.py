@@ -100,7 +100,7 @@ def _types_table(finding: OutlierFinding, place: int) -> Table:
             cells.row_name(name),
             *map(cells.count, finding.by_type[name]),
             cells.percent(shares[name]),
-            cells.drawn(shares[name], None if math.isnan(shares[name]) else bar(shares[name])),
+            Cell("", shares[name], drawing=None if math.isnan(shares[name]) else bar(shares[name])),
         )
         for name in sorted(shares, key=lambda name: (-shares[name] if finding.by_type[name][1] else 0.0, name))
     ]
@@ -123,7 +123,7 @@ def _tests_table(finding: OutlierFinding, place: int) -> Table:
             *map(cells.p_value, _p_values(test)),
             cells.count(test.outliers),
             cells.count(test.inliers),
-            cells.unknown() if compared == "all" else cells.count(test.strata),
+            cells.UNKNOWN if compared == "all" else cells.count(test.strata),
         )
         for compared, tests in (("all", finding.pooled), ("within types", finding.stratified))
         for test in tests
