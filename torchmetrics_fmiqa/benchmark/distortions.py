@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from torchmetrics_fmiqa.benchmark.metrics.unit_images import check_unit
 from torchmetrics_fmiqa.features.image_checks import check_pair
 from torchmetrics_fmiqa.features.tiles import mirror_index
 
@@ -68,9 +69,7 @@ def _check_images(preds: Tensor) -> None:
     check_pair(preds, preds)
     if not preds.is_floating_point():
         raise ValueError(f"`preds` must be floating point in [0, 1], got {preds.dtype}: convert it first")
-    low, high = (float(limit) for limit in preds.detach().aminmax())
-    if not (low >= 0 and high <= 1):  # so put that NaN fails too
-        raise ValueError(f"`preds` must lie in [0, 1], it spans {low:.6g} ... {high:.6g}: scale or clamp it first")
+    check_unit(preds, "preds")
 
 
 def _blur(images: Tensor, level: float, generator: Generator) -> Tensor:
@@ -162,13 +161,7 @@ class Change:
     apply: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
 
     def __call__(self, preds: Tensor) -> Tensor:
-        """Change images.
-
-        Args:
-            preds: ``(N, 3, H, W)``, floating point in [0, 1].
-
-        Returns:
-            Changed images of the same size and type, in [0, 1].
+        """Change images ``(N, 3, H, W)``, floating point in [0, 1]; size and type stay.
 
         Raises:
             ValueError: for images of another shape, type or range.
@@ -184,33 +177,17 @@ def _shift(preds: Tensor, pixels: int | None) -> Tensor:
     return preds.index_select(3, mirror_index(width, width, preds.device, -by))
 
 
-def _scale(preds: Tensor, factor: float) -> Tensor:
-    """Enlarge about the centre and keep the size."""
-    from kornia.geometry.transform import scale
+def _transform(preds: Tensor, name: str, value: float) -> Tensor:
+    """Enlarge ("scale") or turn ("rotate", counter-clockwise) about the centre, and keep the size."""
+    from kornia.geometry import transform
 
-    images = _exact(preds)
-    scaled: Tensor = scale(images, images.new_full((1, 2), factor), padding_mode="reflection", align_corners=True)
-    return _like(scaled, preds)
-
-
-def _rotate(preds: Tensor, degrees: float) -> Tensor:
-    """Turn clockwise about the centre."""
-    from kornia.geometry.transform import rotate
-
-    images = _exact(preds)
-    # kornia turns counter-clockwise; with `align_corners` it mirrors about pixels, not about their edges
-    turned: Tensor = rotate(images, images.new_full((1,), -degrees), padding_mode="reflection", align_corners=True)
-    return _like(turned, preds)
-
-
-def _exact(preds: Tensor) -> Tensor:
-    """At least float32: places in an image need more digits than half types have."""
-    return preds.to(torch.promote_types(preds.dtype, torch.float32))
-
-
-def _like(changed: Tensor, preds: Tensor) -> Tensor:
-    # interpolation stays between the values it mixes; the clamp only takes back rounding, such as 1.0000001
-    return changed.clamp(0, 1).to(preds.dtype)
+    # At least float32: places in an image need more digits than half types have.
+    images = preds.to(torch.promote_types(preds.dtype, torch.float32))
+    amount = images.new_full((1, 2) if name == "scale" else (1,), value)
+    # With `align_corners` kornia mirrors about pixels, not about their edges.
+    changed = getattr(transform, name)(images, amount, padding_mode="reflection", align_corners=True)
+    # Interpolation stays between the values it mixes; the clamp only takes back rounding, such as 1.0000001.
+    return torch.as_tensor(changed.clamp(0, 1).to(preds.dtype))
 
 
 #: The changes by name: to the right by a pixel, to the right by 1 % of the width, larger by 1 %, turned clockwise by a
@@ -220,9 +197,9 @@ CHANGES: dict[str, Change] = {
     for change in (
         Change("shift-1px", partial(_shift, pixels=1)),
         Change("shift-1%", partial(_shift, pixels=None)),
-        Change("scale-1%", partial(_scale, factor=1.01)),
-        Change("rotate-0.25", partial(_rotate, degrees=0.25)),
-        Change("rotate-1", partial(_rotate, degrees=1.0)),
+        Change("scale-1%", partial(_transform, name="scale", value=1.01)),
+        Change("rotate-0.25", partial(_transform, name="rotate", value=-0.25)),
+        Change("rotate-1", partial(_transform, name="rotate", value=-1.0)),
     )
 }
 

@@ -20,6 +20,10 @@ FEWEST_REFERENCES = 6
 OpinionIs = Literal["better", "worse", "infer"]
 
 
+# Columns of a table of results that are fields of an agreement.
+_FIGURES = ("metric", "srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within_reference", "worst_type")
+
+
 @dataclass(frozen=True)
 class Robustness:
     """A metric under a slight change of the images under test.
@@ -59,15 +63,7 @@ class Analysis:
         """One row a metric, in full precision."""
         return [
             {
-                "metric": agreement.metric,
-                "srcc": agreement.srcc,
-                "krcc": agreement.krcc,
-                "plcc": agreement.plcc,
-                "plcc_raw": agreement.plcc_raw,
-                "rmse": agreement.rmse,
-                "outlier_ratio": agreement.outlier_ratio,
-                "within_reference": agreement.within_reference,
-                "worst_type": agreement.worst_type,
+                **{name: getattr(agreement, name) for name in _FIGURES},
                 "worst_type_srcc": agreement.by_type.get(agreement.worst_type, math.nan),
                 **{
                     f"{name}_{end}": agreement.intervals.get(name, (math.nan, math.nan))[place]
@@ -126,7 +122,7 @@ def analyse(
     unknown = sorted(set(higher_is_better or ()) - set(names))
     if unknown:
         raise ValueError(f"`higher_is_better` names {unknown[0]!r}, which the table does not have: {', '.join(names)}")
-    columns = np.stack([table.scores[name] for name in names], axis=1)
+    columns = np.stack(list(table.scores.values()), axis=1)
     better, direction = _direction(columns, table, opinion_is, [name in (higher_is_better or ()) for name in names])
     if higher_is_better is None:
         # With nothing said all are distances, so these should fall with a better opinion.
@@ -146,11 +142,10 @@ def analyse(
         resamples=resamples,
         seed=seed,
     )
-    turned, opinion = aligned(columns, table.opinion, flags, better)
-    comparison = None
-    references = len(set(table.reference.tolist()))
+    comparison, references = None, len(set(table.reference.tolist()))
     # Of one reference nothing can be drawn, so that nobody beats anybody beyond chance.
     if len(names) > 1 and references > 1:
+        turned, opinion = aligned(columns, table.opinion, flags, better)
         by_name = dict(zip(names, turned.T, strict=True))
         comparison = compare(by_name, opinion, table.reference, resamples=resamples, seed=seed)
     robustness = {
@@ -173,11 +168,8 @@ def _direction(columns: Any, table: ScoredTable, opinion_is: OpinionIs, flags: l
     if opinion_is != "infer":
         return opinion_is == "better", f"a higher opinion is {opinion_is}, as was said"
     inferred = infer_direction(columns, table.opinion, flags)
-    word = "better" if inferred.opinion_higher_is_better else "worse"
-    return (
-        inferred.opinion_higher_is_better,
-        f"a higher opinion is taken for {word}: {inferred.agreeing} of {inferred.asked} metrics say so",
-    )
+    better, say = inferred.opinion_higher_is_better, f"{inferred.agreeing} of {inferred.asked} metrics say so"
+    return better, f"a higher opinion is taken for {'better' if better else 'worse'}: {say}"
 
 
 def _sensitivity(before: Any, after: Any) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer
+from torchmetrics_fmiqa.benchmark.metrics.unit_images import centre, check_unit
 from torchmetrics_fmiqa.features.image_checks import check_pair
 
 #: One step, or several within the same bound.
@@ -34,13 +35,12 @@ _NOISES = 4
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack does to a metric, over several images.
+    """What an :class:`Attack` does to a metric, over several images.
 
     Args:
         metric: the metric.
-        attack: ``"fgsm"`` or ``"pgd"``.
-        goal: ``"raise"`` or ``"lower"`` the score.
-        epsilon: the most that a value changes, in units of 1/255.
+        attack: the method.
+        goal: likewise of the attack, and so is ``epsilon``.
         change: mean change of the score, signed, in standard deviations of the scores over the benchmark's images.
         noise: mean change by random noise of the same PSNR, likewise: what an attack must be held against.
         psnr: mean PSNR of the attacked image against the unattacked, in dB, over the images that the attack changed
@@ -79,9 +79,7 @@ class Attack:
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon <= 127:
-            raise ValueError(
-                f"`epsilon` is in units of 1/255 and must be above 0 and at most 127, got {self.epsilon!r}"
-            )
+            raise ValueError(f"`epsilon`, in units of 1/255, must be above 0 and at most 127, got {self.epsilon!r}")
         for name, value, known in (("goal", self.goal, get_args(Goal)), ("method", self.method, get_args(Method))):
             if value not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {value!r}")
@@ -186,9 +184,9 @@ def attack_metric(
     (True, 36.1)
     """
     _check_metric(metric, pairs, spread, side)
-    outcomes = np.array(
-        [_attack_pair(metric, pair, attacks, side, (seed, position)) for position, pair in enumerate(pairs)]
-    )  # (pairs, attacks, 3): change, change by noise, mean squared error
+    middles = ([centre(image, side) for image in pair] for pair in pairs)
+    # (pairs, attacks, 3): change, change by noise, mean squared error
+    outcomes = np.array([_attack_pair(metric, *pair, attacks, (seed, place)) for place, pair in enumerate(middles)])
     results = []
     for how, (change, noise, error) in zip(attacks, outcomes.transpose(1, 2, 0), strict=True):
         changed = error[error > 0]
@@ -199,10 +197,9 @@ def attack_metric(
 
 
 def _attack_pair(
-    metric: Metric, pair: tuple[Tensor, Tensor], attacks: Sequence[Attack], side: int, seeds: tuple[int, int]
+    metric: Metric, preds: Tensor, target: Tensor, attacks: Sequence[Attack], seeds: tuple[int, int]
 ) -> list[tuple[float, float, float]]:
     """For each attack the change of a pair's score, its change by noise, and the mean squared error of both."""
-    preds, target = (_middle(image, side) for image in pair)
     start_seed, noise_seed = (int(state) for state in np.random.SeedSequence(seeds).generate_state(2))
     generator = torch.Generator().manual_seed(noise_seed)
     signs = [(torch.rand(preds.shape, generator=generator) < 0.5).to(preds).mul(2).sub(1) for _ in range(_NOISES)]
@@ -251,7 +248,6 @@ def _add_noise(preds: Tensor, signs: Tensor, size: float) -> Tensor:
 
 @torch.no_grad()
 def _value(metric: Metric, preds: Tensor, target: Tensor) -> float:
-    """Return the score of one pair."""
     value = float(metric.score(preds, target))
     if not np.isfinite(value):
         raise ValueError(
@@ -260,19 +256,12 @@ def _value(metric: Metric, preds: Tensor, target: Tensor) -> float:
     return value
 
 
-def _middle(images: Tensor, side: int) -> Tensor:
-    top, left = (max(length - side, 0) // 2 for length in images.shape[2:])
-    return images[:, :, top : top + side, left : left + side]
-
-
 def _check_images(preds: Tensor, target: Tensor) -> None:
     check_pair(preds, target)
     for name, images in (("preds", preds), ("target", target)):
         if images.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"`{name}` must be float32 or float64 to be attacked, got {images.dtype}: convert it")
-        low, high = (float(limit) for limit in images.detach().aminmax())
-        if not (low >= 0 and high <= 1):  # so put that NaN fails too
-            raise ValueError(f"`{name}` must lie in [0, 1] to be attacked, it spans {low:.6g} .. {high:.6g}: clamp it")
+        check_unit(images, name)
     if preds.dtype != target.dtype:
         raise ValueError(f"`preds` is {preds.dtype} and `target` {target.dtype}: convert one of them")
 
@@ -290,8 +279,7 @@ def _check_metric(metric: Metric, pairs: Sequence[tuple[Tensor, Tensor]], spread
         shape = tuple(preds.shape)
         if shape[0] != 1:
             raise ValueError(f"pair {position} holds {shape[0]} images: give pairs of one image each, (1, 3, H, W)")
-        least = min(*shape[2:], side)
-        if least < metric.minimum_side:
+        if min(*shape[2:], side) < metric.minimum_side:
             raise ValueError(
                 f"{metric.name} needs images of at least {metric.minimum_side} pixels a side; pair {position} is "
                 f"{shape[2]}x{shape[3]} (H x W) and `side` {side}: leave the pair out, or raise `side`"

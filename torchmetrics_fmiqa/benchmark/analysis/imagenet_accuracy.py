@@ -14,6 +14,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.recipes import RECIPES
+from torchmetrics_fmiqa.report.numbers import counted
 from torchmetrics_fmiqa.statistics import interval
 
 #: How an accuracy was come by: with labels from the start, after training on more data, by a linear layer on frozen
@@ -106,14 +107,10 @@ def backbone_of(metric: str) -> str | None:
     """
     base, *overrides = re.split(r":(?=\w+=)", metric.removeprefix("pyiqa:"))
     base = base.partition("/")[0]
-    if base == "spips":
-        return None  # conventional measures have a part in it
-    for override in overrides:
-        field, _, value = override.partition("=")
-        if field == "backbone":
-            base = value
-        if field == "weights" and value != "pretrained":
-            return None
+    fields = dict(override.split("=", 1) for override in overrides)
+    if base == "spips" or fields.get("weights", "pretrained") != "pretrained":
+        return None  # conventional measures have a part in SPIPS
+    base = fields.get("backbone", base)
     if base in RECIPES:
         return _OF_NETWORK.get(str(RECIPES[base].recipe.backbone))
     if base in _OF_NETWORK:
@@ -195,10 +192,10 @@ def accuracy_finding(
     names = tuple(sorted(best, key=lambda name: TOP_ONE[name].top1))
     top1 = tuple(TOP_ONE[name].top1 for name in names)
     figures = tuple(float(values[best[name]]) for name in names)
-    rho, p, limits = _correlate(np.array(top1), np.array(figures), permutations, bootstrap, seed)
     kinds = tuple(TOP_ONE[name].kind for name in names)
-    metrics, note = tuple(best[name] for name in names), _note(kinds, left_out)
-    return AccuracyFinding(what, names, metrics, top1, figures, rho, p, limits, note, kinds)
+    tested = _correlate(np.array(top1), np.array(figures), permutations, bootstrap, seed)
+    metrics = tuple(best[name] for name in names)
+    return AccuracyFinding(what, names, metrics, top1, figures, *tested, _note(kinds, left_out), kinds)
 
 
 def _correlate(
@@ -232,11 +229,10 @@ def _spearman(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDA
 
 
 def _note(kinds: tuple[str, ...], left_out: list[str]) -> str:
-    count = len(kinds)
-    parts = [f"{count} backbone{'' if count == 1 else 's'}"]
-    if count < FEWEST:
+    parts = [counted(len(kinds), "backbone")]
+    if len(kinds) < FEWEST:
         parts[0] += f": fewer than {FEWEST} tell nothing"
-    elif count < 15:
+    elif len(kinds) < 15:
         parts[0] += ": few, so that only a strong relation would show"
     by_kind = Counter(kinds)
     if len(by_kind) > 1:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.distortions import GRADED
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
+from torchmetrics_fmiqa.benchmark.metrics.unit_images import centre
 
 # A distance of an image from itself may be rounding, but no more than this share of the distances' spread.
 _ROUNDING = 1e-6
@@ -42,21 +44,13 @@ class LossSuitability:
         return self.finite_gradient, self.identity, self.symmetry, self.monotone
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """Scores of an image, turned so that higher is worse.
+class _Scores(NamedTuple):
+    """Scores of an image, turned so that higher is worse."""
 
-    Args:
-        itself: ``(1,)`` of the image with itself.
-        graded: by distortion ``(levels,)``, of its versions with the image.
-        forth: ``(distortions,)`` those of the middle levels.
-        back: ``(distortions,)`` the same pairs with preds and target exchanged.
-    """
-
-    itself: Tensor
-    graded: list[Tensor]
-    forth: Tensor
-    back: Tensor
+    itself: Tensor  # (1,) of the image with itself
+    graded: list[Tensor]  # by distortion (levels,), of its versions with the image
+    forth: Tensor  # (distortions,) those of the middle levels
+    back: Tensor  # (distortions,) the same pairs with preds and target exchanged
 
 
 def loss_suitability(metric: Metric, images: Sequence[Tensor], seed: int = 0, side: int = 224) -> LossSuitability:
@@ -96,13 +90,9 @@ def loss_suitability(metric: Metric, images: Sequence[Tensor], seed: int = 0, si
         finite_gradient = _finite_gradient(metric, (pair for crop in crops for pair in _trying_pairs(crop, seed)))
     with torch.no_grad():
         scores = [_try(metric, crop, seed) for crop in crops]
-    return LossSuitability(
-        metric=metric.name,
-        finite_gradient=finite_gradient,
-        identity=_identity(metric, scores),
-        symmetry=_symmetry(scores),
-        monotone=_monotone(scores),
-    )
+    steps = torch.cat([series[1:] > series[:-1] for image in scores for series in image.graded])
+    monotone = float(steps.double().mean())
+    return LossSuitability(metric.name, finite_gradient, _identity(metric, scores), _symmetry(scores), monotone)
 
 
 def _central(image: Tensor, place: int, side: int, minimum: int) -> Tensor:
@@ -111,9 +101,7 @@ def _central(image: Tensor, place: int, side: int, minimum: int) -> Tensor:
     height, width = image.shape[-2:]
     if min(height, width) < minimum:
         raise ValueError(f"images[{place}] is {height} x {width}: the metric needs {minimum} pixels a side")
-    side = max(side, minimum)
-    top, left = max(0, height - side) // 2, max(0, width - side) // 2
-    return image[..., top : top + side, left : left + side].detach().clone()
+    return centre(image, max(side, minimum)).detach().clone()
 
 
 def _trying_pairs(image: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -122,12 +110,8 @@ def _trying_pairs(image: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     touched = image.clone()
     middle = (..., image.shape[-2] // 2, image.shape[-1] // 2)
     touched[middle] = (touched[middle] < 0.5).to(image)
-    yield image, image
-    yield black, black
-    yield grey, grey
-    yield black, image
-    yield noisy, image
-    yield touched, image
+    yield from ((same, same) for same in (image, black, grey))
+    yield from ((preds, image) for preds in (black, noisy, touched))
 
 
 def _finite_gradient(metric: Metric, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
@@ -191,8 +175,3 @@ def _symmetry(scores: Sequence[_Scores]) -> float:
         return 0.0
     # Where all scores are 0 there is no difference either.
     return 1.0 if size == 0 else max(0.0, 1 - float((forth - back).abs().mean() / size))
-
-
-def _monotone(scores: Sequence[_Scores]) -> float:
-    steps = torch.cat([series[1:] > series[:-1] for image in scores for series in image.graded])
-    return float(steps.double().mean())

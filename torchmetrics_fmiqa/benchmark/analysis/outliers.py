@@ -31,12 +31,11 @@ class FeatureTest:
         effect: probability that an outlier has more of it than an inlier (ties count half); 0.5 is no difference.
             Stratified: the mean over types, weighed by the pairs of outlier and inlier in each.
         p: two-sided p-value of the Mann-Whitney test; stratified by van Elteren's sum over types.
-        p_holm: corrected for all tests made.
-        outliers: number of outliers that counted.
-        inliers: number of inliers that counted.
+        p_holm: corrected (Holm) for all tests made.
+        outliers: number of outliers that counted; ``inliers`` likewise.
         strata: number of types that had both.
-        p_clustered: two-sided p-value of the same rank sum with references, not images, as what is independent.
-        p_clustered_holm: corrected for all tests made.
+        p_clustered: two-sided p-value of the same rank sum with references, not images, as what is independent;
+            ``p_clustered_holm`` is corrected for all tests made.
     """
 
     feature: str
@@ -57,8 +56,7 @@ class WorstCase:
 
     Args:
         row: its place in the table.
-        ref: name of the reference.
-        dist: name of the image under test.
+        ref: name of the reference; ``dist`` of the image under test.
         type: its type, empty if unknown.
         opinion: what people said.
         predicted: what the fitted metric says, in the opinion's units.
@@ -141,14 +139,13 @@ def outlier_finding(
     if worst < 0:
         raise ValueError(f"`worst` must be at least 0, got {worst}")
     z, outlying, types = agreement.outliers.z, agreement.outliers.outlying, table.type
-    properties = [
-        ImageProperty(*name, _feature(name, values, agreement.n), outlying, table.reference)
-        for name, values in (features or {}).items()
+    columns = {name: _feature(name, values, agreement.n) for name, values in (features or {}).items()}
+    tests = [
+        _test(*name, values, outlying, table.reference, strata)
+        for strata in ((None,) if types is None else (None, types))
+        for name, values in columns.items()
     ]
-    pooled = [image_property.pooled() for image_property in properties]
-    stratified = [] if types is None else [image_property.stratified(types) for image_property in properties]
-    tests = _corrected([*pooled, *stratified])
-    rows = np.argsort(-np.abs(z), kind="stable")[:worst]
+    tests = _corrected(tests)
     cases = (
         WorstCase(
             int(row),
@@ -159,22 +156,18 @@ def outlier_finding(
             float(sign * agreement.fit.fitted[row]),
             float(z[row]),
         )
-        for row in rows
+        for row in np.argsort(-np.abs(z), kind="stable")[:worst]
     )
-    by_type = {}
-    if types is not None:
-        by_type = {
-            str(name): (int(outlying[types == name].sum()), int((types == name).sum())) for name in np.unique(types)
-        }
+    inside = {} if types is None else {str(name): types == name for name in np.unique(types)}
     return OutlierFinding(
         agreement.metric,
         agreement.outliers.rule,
         int(outlying.sum()),
         agreement.n,
-        by_type,
-        tuple(tests[: len(pooled)]),
-        tuple(tests[len(pooled) :]),
-        tuple(cases),
+        by_type={name: (int(outlying[rows].sum()), int(rows.sum())) for name, rows in inside.items()},
+        pooled=tuple(tests[: len(columns)]),
+        stratified=tuple(tests[len(columns) :]),
+        worst=tuple(cases),
     )
 
 
@@ -200,36 +193,24 @@ def _feature(name: tuple[str, str], values: npt.ArrayLike, count: int) -> _Float
     return column
 
 
-@dataclass(frozen=True)
-class ImageProperty:
-    """A property of the images, and what its values are compared by: outliers, and the references behind them."""
-
-    feature: str
-    side: str
-    values: _Floats
-    outlying: _Flags
-    reference: npt.NDArray[np.str_]
-
-    def pooled(self) -> FeatureTest:
-        """All outliers against all inliers."""
-        outliers, inliers = self.values[self.outlying], self.values[~self.outlying]
-        effect = p = math.nan
-        if len(outliers) and len(inliers) and np.ptp(self.values) > 0:
-            tested = stats.mannwhitneyu(outliers, inliers)
-            effect, p = float(tested.statistic) / (len(outliers) * len(inliers)), float(tested.pvalue)
-        sums = RankSums.of(self.values, self.outlying, np.zeros(len(self.values), dtype=np.int64))
-        return self._test(effect, p, len(outliers), len(inliers), sums)
-
-    def stratified(self, types: npt.NDArray[np.str_]) -> FeatureTest:
-        """Outliers against inliers of their type."""
-        sums = RankSums.of(self.values, self.outlying, np.unique(types, return_inverse=True)[1])
-        return self._test(sums.effect, sums.p, sums.outliers, sums.inliers, sums)
-
-    def _test(self, effect: float, p: float, outliers: int, inliers: int, sums: RankSums) -> FeatureTest:
-        clustered = sums.p_clustered(self.reference)
-        return FeatureTest(
-            self.feature, self.side, effect, p, math.nan, outliers, inliers, sums.strata, p_clustered=clustered
-        )
+def _test(
+    feature: str,
+    side: str,
+    values: _Floats,
+    outlying: _Flags,
+    reference: npt.NDArray[np.str_],
+    types: npt.NDArray[np.str_] | None,
+) -> FeatureTest:
+    """Outliers against inliers: against those of their type, or without types all against all."""
+    strata = np.zeros(len(values)) if types is None else types
+    sums = RankSums.of(values, outlying, np.unique(strata, return_inverse=True)[1])
+    p, counts = sums.p, (sums.outliers, sums.inliers)
+    if types is None:
+        counts = int(outlying.sum()), int((~outlying).sum())
+        if sums.variance > 0:
+            p = float(stats.mannwhitneyu(values[outlying], values[~outlying]).pvalue)
+    clustered = sums.p_clustered(reference)
+    return FeatureTest(feature, side, sums.effect, p, math.nan, *counts, sums.strata, p_clustered=clustered)
 
 
 @dataclass(frozen=True)
@@ -250,9 +231,7 @@ class RankSums:
         variance: of ``T`` if flags fall on images of a stratum by chance.
         effect: probability that an outlier has more than an inlier of its stratum, ties counting half, over all such
             pairs; NaN without any.
-        outliers: number of outliers in the strata that tell something.
-        inliers: number of inliers there.
-        strata: number of these.
+        outliers: number of outliers in the ``strata`` that tell something; ``inliers`` likewise.
     """
 
     shares: _Floats

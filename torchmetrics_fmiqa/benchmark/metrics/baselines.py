@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from importlib import import_module
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from torchmetrics.functional.image import (
     visual_information_fidelity,
 )
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, checked
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, library_metric
 from torchmetrics_fmiqa.benchmark.metrics.network_baselines import LPIPS, network_baseline
 from torchmetrics_fmiqa.benchmark.metrics.pyiqa_baselines import PREFIX, pyiqa_baseline
 
@@ -78,14 +78,7 @@ def make_baseline(name: str, device: str | torch.device = "cpu") -> Metric | Ski
 
 
 def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple[list[Metric], list[Skipped]]:
-    """Make several baselines.
-
-    Args:
-        names: see :func:`make_baseline`.
-        device: where the images will be.
-
-    Returns:
-        Those that run here, and those that do not.
+    """Make several baselines, see :func:`make_baseline`: those that run here, and those that do not.
 
     Raises:
         ValueError: for an unknown name, one that comes twice, or an unknown device.
@@ -107,23 +100,13 @@ def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple
 PSNR_MOST = 100.0
 
 
-@dataclass(frozen=True)
-class _Formula:
-    """A formula: how to call it, and the facts of it.
+class _Formula(NamedTuple):
+    """A formula: how to call it, and the facts of it."""
 
-    Args:
-        load: gives the function; only then is a library imported that may be absent.
-        library: name of its package.
-        higher_is_better: whether it is a quality.
-        settings: what its numbers depend on, beside the package's version.
-        minimum_side: in pixels.
-        differentiable: whether a gradient flows.
-    """
-
-    load: Callable[[], Scorer]
+    load: Callable[[], Scorer]  # only then is a library imported that may be absent
     library: str
     higher_is_better: bool
-    settings: str
+    settings: str  # what its numbers depend on, beside the package's version
     minimum_side: int = 1
     differentiable: bool = True
 
@@ -133,14 +116,7 @@ def psnr(preds: Tensor, target: Tensor) -> Tensor:
 
     torchmetrics gives infinity for equal images, and a gradient of NaN. Here the mean squared error counts for at least
     1e-10, which images of 8 bits undercut only if they are equal or differ by one grey level in fewer than one value
-    in 150,000.
-
-    Args:
-        preds: ``(N, 3, H, W)`` in [0, 1].
-        target: likewise.
-
-    Returns:
-        ``(N,)``.
+    in 150,000. Images are ``(N, 3, H, W)`` in [0, 1], the result ``(N,)``.
 
     >>> grey = torch.full((1, 3, 8, 8), 0.5)
     >>> psnr(grey, grey + 0.5), psnr(grey, grey)
@@ -167,14 +143,9 @@ def _vif(preds: Tensor, target: Tensor) -> Tensor:
 def studio_luma(images: Tensor) -> Tensor:
     """Luma of BT.601 in studio range, on which super-resolution is measured: 16 + 65.481 R + 128.553 G + 24.966 B.
 
-    The images are rounded to 8 bits first, since published values are of files. Luma is not rounded. A grey image is
-    treated as all others are. The MATLAB code of many papers takes grey files as they are: 1.32 dB less PSNR for them.
-
-    Args:
-        images: ``(N, 3, H, W)`` in [0, 1].
-
-    Returns:
-        ``(N, 1, H, W)`` in [16, 235].
+    ``(N, 3, H, W)`` in [0, 1] give ``(N, 1, H, W)`` in [16, 235]. The images are rounded to 8 bits first, since
+    published values are of files. Luma is not rounded. A grey image is treated as all others are. The MATLAB code of
+    many papers takes grey files as they are: 1.32 dB less PSNR for them.
 
     >>> grey = torch.tensor([0.0, 0.5, 1.0])
     >>> studio_luma(grey.repeat(3, 1)[None, :, None])
@@ -214,21 +185,10 @@ _LUMA = "BT.601 luma 16 .. 235 of 8-bit values, data_range 255"
 FORMULAS: dict[str, _Formula] = {
     "psnr": _Formula(lambda: psnr, "torchmetrics_fmiqa", True, f"data_range 1, at most {PSNR_MOST:g} dB"),
     "ssim": _Formula(lambda: _ssim, "torchmetrics", True, "RGB, data_range 1", minimum_side=6),
-    "psnr_y": _Formula(
-        lambda: _psnr_y, "torchmetrics_fmiqa", True, f"{_LUMA}, at most {PSNR_MOST:g} dB", differentiable=False
-    ),
-    "ssim_y": _Formula(
-        lambda: _ssim_y,
-        "torchmetrics",
-        True,
-        f"{_LUMA}, without the border of 5",
-        minimum_side=11,
-        differentiable=False,
-    ),
+    "psnr_y": _Formula(lambda: _psnr_y, "torchmetrics_fmiqa", True, f"{_LUMA}, at most {PSNR_MOST:g} dB", 1, False),
+    "ssim_y": _Formula(lambda: _ssim_y, "torchmetrics", True, f"{_LUMA}, without the border of 5", 11, False),
     "ms_ssim": _Formula(lambda: _ms_ssim, "torchmetrics", True, "RGB, data_range 1, relu", minimum_side=176),
-    "vif": _Formula(
-        lambda: _vif, "torchmetrics", True, "pixel domain, RGB of 0 to 255", minimum_side=41, differentiable=False
-    ),
+    "vif": _Formula(lambda: _vif, "torchmetrics", True, "pixel domain, RGB of 0 to 255", 41, False),
     "fsim": _Formula(partial(_piq, "fsim"), "piq", True, "chromatic, data_range 1", minimum_side=2),
     "gmsd": _Formula(partial(_piq, "gmsd"), "piq", False, "luma, data_range 1"),
     "vsi": _Formula(partial(_piq, "vsi"), "piq", True, "data_range 1"),
@@ -242,30 +202,12 @@ def formula_baseline(name: str, device: torch.device) -> Metric | Skipped:
 
     Images and target of one colour are beyond some of them: VIF of torchmetrics is 0/0 for such a target, HaarPSI
     infinite for two black images. These values are given as they are.
-
-    Args:
-        name: one of :data:`FORMULAS`.
-        device: where the images will be.
-
-    Returns:
-        The metric, or why it is skipped.
     """
     formula = FORMULAS[name]
     try:
         score = formula.load()
     except ImportError as error:
         return Skipped(name, f"{formula.library} cannot be imported ({error}): pip install 'torchmetrics-fmiqa[iqa]'")
-    return Metric(
-        name,
-        checked(name, score, device, formula.minimum_side, formula.differentiable),
-        higher_is_better=formula.higher_is_better,
-        differentiable=formula.differentiable,
-        identity=f"{formula.library} {_version(formula.library)}: {formula.settings}",
-        minimum_side=formula.minimum_side,
-    )
-
-
-def _version(library: str) -> str:
-    from importlib import import_module
-
-    return str(import_module(library).__version__)
+    source = f"{formula.library} {import_module(formula.library).__version__}: {formula.settings}"
+    facts = formula.minimum_side, formula.higher_is_better, formula.differentiable
+    return library_metric(name, score, device, source, *facts)

@@ -14,7 +14,7 @@ import torch
 import torchmetrics
 from torch import Tensor, nn
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, network_metric
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Skipped, library_metric
 from torchmetrics_fmiqa.features.building import OwnRandomNumbers, built_in_the_open
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError, check_host, read_state_dict, strict_load
 
@@ -69,14 +69,7 @@ def lpips_network(net: LpipsNet = "alex", pretrained: bool = True) -> nn.Module:
 
 
 def network_baseline(name: str, device: torch.device) -> Metric | Skipped:
-    """Make ``dists`` or one of :data:`LPIPS`.
-
-    Args:
-        name: which.
-        device: where the network goes, and where the images will be.
-
-    Returns:
-        The metric, or why it is skipped.
+    """Make ``dists`` or one of :data:`LPIPS` on a device, or say why it is skipped.
 
     Raises:
         ValueError: if a file in ``FMIQA_ASSETS`` is broken.
@@ -86,28 +79,21 @@ def network_baseline(name: str, device: torch.device) -> Metric | Skipped:
     except WeightsUnavailableError as error:
         return Skipped(name, str(error))
     network = network.to(device)
-    library = f"torchmetrics {torchmetrics.__version__}"
-    if name == "dists":
-        return network_metric(name, _dists(network), network, device, f"{library}: dists", 1)
-    net = LPIPS[name]
-    return network_metric(name, _lpips(network), network, device, f"{library}: lpips {net}", _LPIPS_SIDES[net])
 
+    def lpips(preds: Tensor, target: Tensor) -> Tensor:
+        return torch.as_tensor(network(preds, target, normalize=True))
 
-def _lpips(network: nn.Module) -> Scorer:
-    def score(preds: Tensor, target: Tensor) -> Tensor:
-        distances: Tensor = network(preds, target, normalize=True)
-        return distances
-
-    return score
-
-
-def _dists(network: nn.Module) -> Scorer:
-    def score(preds: Tensor, target: Tensor) -> Tensor:
+    def dists(preds: Tensor, target: Tensor) -> Tensor:
         # Without being told, it would run in inference mode and give a loss no gradient.
-        distances: Tensor = network(preds, target, require_grad=torch.is_grad_enabled() and preds.requires_grad)
-        return distances
+        gradient = torch.is_grad_enabled() and preds.requires_grad
+        return torch.as_tensor(network(preds, target, require_grad=gradient))
 
-    return score
+    score, source, side = dists, "dists", 1
+    if name != "dists":
+        score, source, side = lpips, f"lpips {LPIPS[name]}", _LPIPS_SIDES[LPIPS[name]]
+    return library_metric(
+        name, score, device, f"torchmetrics {torchmetrics.__version__}: {source}", side, network=network
+    )
 
 
 def _dists_network() -> nn.Module:

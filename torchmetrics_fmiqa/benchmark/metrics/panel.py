@@ -7,7 +7,7 @@ comparator gives: the distances of a recipe, or a fused score.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -65,6 +65,7 @@ class Panel:
                 self.skipped += [Skipped(name, str(error)) for member in members for name in member.names]
                 continue
             self._groups.append((comparator, members))
+        self._members = [member for _, members in self._groups for member in members]
         names = (name for member in self._members for name in member.names)
         self.names = (*names, *(metric.name for metric in self.baselines))
         for name in self.names:
@@ -72,10 +73,6 @@ class Panel:
                 raise ValueError(f"two metrics are called {name!r}")
         #: The metrics in the order that they were given in, where that is known.
         self.order = self.names
-
-    @property
-    def _members(self) -> list[Member]:
-        return [member for _, members in self._groups for member in members]
 
     @property
     def qualities(self) -> tuple[str, ...]:
@@ -144,13 +141,7 @@ class Panel:
 
 
 class RecipeMember:
-    """The distances of a recipe: each is a metric, called ``name/distance`` where there are several.
-
-    Args:
-        name: of the recipe.
-        recipe: what to measure with.
-        precision: see :class:`~torchmetrics_fmiqa.FeatureComparator`.
-    """
+    """The distances of a recipe: each is a metric, called ``name/distance`` where there are several."""
 
     def __init__(self, name: str, recipe: Recipe, precision: Precision) -> None:
         self.request, self._precision = recipe, precision
@@ -175,22 +166,22 @@ class RecipeMember:
             columns[name] = joined[distance]
             labels = measured.labels[distance]
             if taps and len(labels) > 1:
-                per_tap = zip(labels, measured.per_tap[distance].unbind(1), strict=True)
-                columns |= {tap_column(name, tap): values for tap, values in per_tap}
+                per_tap = measured.per_tap[distance].unbind(1)
+                columns |= dict(zip((tap_column(name, tap) for tap in labels), per_tap, strict=True))
         return columns
 
     def metrics(self) -> list[Metric]:
         """Each distance alone."""
         comparator = self.comparator()
 
-        def metric(distance: str, name: str) -> Metric:
-            def score(preds: Tensor, target: Tensor) -> Tensor:
-                scores: dict[str, Tensor] = comparator(preds, target, validate=False)[0].scores()
-                return scores[distance]
+        def score(preds: Tensor, target: Tensor, distance: str) -> Tensor:
+            scores: dict[str, Tensor] = comparator(preds, target, validate=False)[0].scores()
+            return scores[distance]
 
-            return _feature_metric(name, score, self.identities[name], comparator)
-
-        return [metric(distance, name) for distance, name in self._names.items()]
+        return [
+            _feature_metric(name, partial(score, distance=distance), self.identities[name], comparator)
+            for distance, name in self._names.items()
+        ]
 
     def comparator(self) -> FeatureComparator:
         """A comparator of the recipe alone."""
@@ -198,13 +189,7 @@ class RecipeMember:
 
 
 class SpipsMember:
-    """SPIPS, which has no taps of its own to show and no map.
-
-    Args:
-        name: of the metric.
-        spec: what fixes its numbers.
-        precision: see :class:`~torchmetrics_fmiqa.FeatureComparator`.
-    """
+    """SPIPS, which has no taps of its own to show and no map."""
 
     def __init__(self, name: str, spec: SpipsSpec, precision: Precision) -> None:
         self.names = (name,)

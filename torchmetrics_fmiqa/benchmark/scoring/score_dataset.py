@@ -53,8 +53,7 @@ class Reading:
             ValueError: for files that cannot be read or do not fit together.
         """
         target, preds = (read_image(path, self.to_rgb) for path in (pair.ref, pair.dist))
-        sides = match_sizes(preds, target, self.match)
-        preds, target = (self.fit(side) for side in sides)
+        preds, target = map(self.fit, match_sizes(preds, target, self.match))
         return preds, target
 
     def fit(self, image: Tensor) -> Tensor:
@@ -84,8 +83,7 @@ class ScoreOptions:
         reading: how they are read.
         changes: names of the slight changes that are scored too, see
             :func:`~torchmetrics_fmiqa.benchmark.distortions.parse_changes`.
-        properties: measure properties of the images too, see
-            :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features`.
+        properties: measure :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features` too.
         device: where to measure.
         batch: pairs between two saves.
     """
@@ -98,13 +96,7 @@ class ScoreOptions:
 
 
 class ScoreRun(PairRun):
-    """One data set scored by one panel, in one folder.
-
-    Args:
-        rated: the pairs.
-        panel: the metrics.
-        folder: where ``scores.parquet`` goes, and its parts until it is complete.
-        options: how images are scored.
+    """One data set scored by one panel, in one folder: a :class:`PairRun` with changed images and image properties.
 
     Raises:
         ValueError: for a panel without a metric, and for changes that do not exist.
@@ -123,13 +115,8 @@ class ScoreRun(PairRun):
         return [*self.panel.columns, *changed]
 
     def table(self, type_from: str | None = None) -> ScoredTable:
-        """The scores, once all are there.
-
-        Args:
-            type_from: expression that finds a distortion's type in an image's name.
-        """
-        metrics = list(self.panel.names)
-        return read_scored(self.path, "opinion", "ref", "dist", type_from=type_from, metrics=metrics)
+        """The scores, once all are there; ``type_from`` is as in :func:`read_scored`."""
+        return read_scored(self.path, "opinion", "ref", "dist", type_from=type_from, metrics=self.panel.names)
 
     def _measured_columns(
         self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]
