@@ -49,11 +49,7 @@ class Output:
 def benchmark_table(scores: Path, columns: Mapping[str, Any], settings: StudySettings, output: Output) -> Study:
     """Study a table of scores, and write the folder.
 
-    Args:
-        scores: the table.
-        columns: arguments of :func:`~torchmetrics_fmiqa.benchmark.scoring.score_table.read_scored`.
-        settings: what to find out.
-        output: where the results go.
+    ``columns`` are arguments of :func:`~torchmetrics_fmiqa.benchmark.scoring.score_table.read_scored`.
 
     Raises:
         ValueError: for a table that does not fit, and for a folder made from other inputs.
@@ -77,13 +73,7 @@ def benchmark_images(
 ) -> Study:
     """Score pairs of images, study the scores, and write the folder. An interrupted run goes on.
 
-    Args:
-        rated: the pairs, and their opinions.
-        panel: the metrics.
-        options: how images are scored.
-        settings: what to find out.
-        output: where the results go.
-        type_from: expression that finds a distortion's type in an image's name.
+    ``type_from`` is an expression that finds a distortion's type in an image's name.
 
     Raises:
         ValueError: for arguments that do not fit, for a folder made from other inputs, and if no metric or no pair is
@@ -134,10 +124,6 @@ def as_rated(source: Triplets | JndPairs, root: Path | None = None) -> RatedPair
 
     The opinion of an image is the share of people who chose it, or who took it for its reference ``p0``.
 
-    Args:
-        source: the choices.
-        root: the data set's folder.
-
     >>> from torchmetrics_fmiqa.data.rated_pairs import Triplet
     >>> triplet = Triplet(Path("ref.png"), Path("p0.png"), Path("p1.png"), 0.75, "cnn")
     >>> [(pair.dist.name, pair.opinion) for pair in as_rated(Triplets("bapps_2afc", (triplet,))).pairs]
@@ -165,15 +151,8 @@ def benchmark_choices(
     """Score the images of a data set of choices, and write the folder. An interrupted run goes on.
 
     Writes ``choices.csv`` (one row a metric), ``ceilings.csv`` (the same of people), ``scores.parquet``,
-    ``unscored.csv``, ``report.html`` and ``report.md``.
-
-    Args:
-        source: the choices, such as :func:`~torchmetrics_fmiqa.data.datasets.read_bapps_2afc` reads.
-        root: the data set's folder, from which images are named.
-        panel: the metrics; qualities are turned round.
-        options: how images are scored; changes are left out.
-        settings: of the bootstrap; the rest means nothing here.
-        output: where the results go.
+    ``unscored.csv``, ``report.html`` and ``report.md``. Images are named from ``root``, the data set's folder. Metrics
+    that are qualities are turned round; changes are left out. Of the settings only those of the bootstrap count.
 
     Raises:
         ValueError: for a folder made from other inputs, if no metric or no choice is left, and for what

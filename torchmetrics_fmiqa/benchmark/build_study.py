@@ -35,25 +35,17 @@ _LOSS_IMAGES = 3
 
 @dataclass(frozen=True)
 class StudySettings:
-    """What to find out from scores, and how.
+    """What to find out from scores, and how."""
 
-    Args:
-        opinion_is: what a higher opinion means.
-        higher_is_better: the metrics that are qualities; ``None`` takes those that run against the majority.
-        resamples: of the bootstraps over references.
-        seed: of everything random.
-        attacked: images that attacks are tried on; 0 for no attacks.
-        other_sets: for each metric its SRCC on other data sets, for the aggregate's worst set.
-        worst: images in the gallery.
-    """
-
-    opinion_is: OpinionIs = "infer"
+    opinion_is: OpinionIs = "infer"  #: what a higher opinion means.
+    #: the metrics that are qualities; ``None`` takes those that run against the majority.
     higher_is_better: Collection[str] | None = None
-    resamples: int = 1000
-    seed: int = 0
-    attacked: int = 3
+    resamples: int = 1000  #: of the bootstraps over references.
+    seed: int = 0  #: of everything random.
+    attacked: int = 3  #: images that attacks are tried on; 0 for no attacks.
+    #: for each metric its SRCC on other data sets, for the aggregate's worst set.
     other_sets: Mapping[str, Sequence[float]] | None = None
-    worst: int = 10
+    worst: int = 10  #: images in the gallery.
 
 
 def study_table(
@@ -63,14 +55,7 @@ def study_table(
     settings: StudySettings | None = None,
     progress: Progress | None = None,
 ) -> Study:
-    """Study a table of scores.
-
-    Args:
-        table: the scores.
-        title: what they are of.
-        command: what the report says it was made with.
-        settings: what to find out.
-        progress: shows what is being done.
+    """Study a table of scores; the report has the title, and says that it was made with the command.
 
     Raises:
         ValueError: for an opinion whose direction the metrics do not settle.

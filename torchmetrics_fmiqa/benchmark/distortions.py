@@ -26,17 +26,11 @@ Distort = Callable[[Tensor, float, Generator], Tensor]
 
 @dataclass(frozen=True)
 class GradedDistortion:
-    """A distortion and its levels.
-
-    Args:
-        name: what it is called.
-        levels: from the mildest to the worst.
-        distort: the function; pure but for the generator, which lives on the CPU.
-    """
+    """A distortion and its levels."""
 
     name: str
-    levels: tuple[float, ...]
-    distort: Distort = field(repr=False, compare=False)
+    levels: tuple[float, ...]  #: from the mildest to the worst
+    distort: Distort = field(repr=False, compare=False)  #: pure but for the generator, which lives on the CPU
 
     def __call__(self, preds: Tensor, level: float, generator: Generator) -> Tensor:
         """Distort images ``(N, 3, H, W)``, floating point in [0, 1], by one of the levels, or by another.
@@ -109,9 +103,9 @@ def _contrast(images: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def _pixelate(images: Tensor, level: float, generator: Generator) -> Tensor:
-    if level < 1 or level != int(level):
-        raise ValueError(f"the level of pixelation must be a whole number of pixels, got {level:g}")
     side = int(level)
+    if side < 1 or level != side:
+        raise ValueError(f"the level of pixelation must be a whole number of pixels, got {level:g}")
     if side > min(images.shape[-2:]):
         raise ValueError(f"blocks of {side} pixels need images as large, got {_size(images)}")
     # Blocks cut by the border are the mean of what is left of them.
@@ -148,16 +142,13 @@ GRADED: dict[str, GradedDistortion] = {
 class Change:
     """A change of images under test; call it with them.
 
-    Args:
-        name: what it is called in columns and options, without spaces.
-        apply: the function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
-
     >>> ramp = torch.tensor([0.0, 0.2, 0.4, 0.6]).expand(1, 3, 2, 4)
     >>> CHANGES["shift-1px"](ramp)[0, 0, 0]
     tensor([0.2000, 0.0000, 0.2000, 0.4000])
     """
 
-    name: str
+    name: str  #: what it is called in columns and options, without spaces.
+    #: the function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
     apply: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
 
     def __call__(self, preds: Tensor) -> Tensor:
@@ -205,10 +196,7 @@ CHANGES: dict[str, Change] = {
 
 
 def parse_changes(text: str) -> tuple[Change, ...]:
-    """Changes that an option names.
-
-    Args:
-        text: ``"all"``, ``"none"``, or names with commas between.
+    """Changes that an option names: ``"all"``, ``"none"``, or names with commas between.
 
     Raises:
         ValueError: for names that are unknown or come twice, naming those that are known.

@@ -29,9 +29,6 @@ from torchmetrics_fmiqa.report.document import Report, Section
 def study_report(study: Study) -> Report:
     """The report of a study of opinions, for :mod:`torchmetrics_fmiqa.report` to print.
 
-    Args:
-        study: what was found.
-
     Raises:
         ValueError: for a gallery whose pictures are not ``(h, w, 3)`` uint8 or whose maps are not finite.
 

@@ -10,12 +10,7 @@ from torchmetrics_fmiqa.report.document import DRAWN, Name, Report, Section, Tab
 
 
 def render_markdown(report: Report) -> str:
-    r"""Print a report; whatever in it comes from outside is escaped.
-
-    Sections that are nothing but pictures are left out.
-
-    Args:
-        report: what to print.
+    r"""Print a report without its pictures; whatever in it comes from outside is escaped.
 
     >>> print(render_markdown(Report("Agreement", "t*d", "fmiqa", (Name("near"), " is best."), (), ())))
     # Agreement: t\*d
@@ -30,11 +25,7 @@ def render_markdown(report: Report) -> str:
         code(report.command),
         "".join(f"**{escaped(part)}**" if isinstance(part, Name) else escaped(part) for part in report.headline),
         "\n".join(f"- {label}: {_text(words)}" for label, words in report.facts),
-        *(
-            _section(section)
-            for section in report.sections
-            if not (section.scatter or section.exhibits or section.viewer)
-        ),
+        *(_section(one) for one in report.sections if not (one.scatter or one.exhibits or one.viewer)),
     ]
     # Names of files need not be Unicode; such a page could not be written.
     return "\n\n".join(filter(None, parts)).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"

@@ -26,38 +26,23 @@ _FIGURES = ("metric", "srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio
 
 @dataclass(frozen=True)
 class Robustness:
-    """A metric under a slight change of the images under test.
+    """A metric under a slight change of the images under test."""
 
-    Args:
-        srcc: SRCC of the scores of changed images with the opinions of the unchanged.
-        sensitivity: mean absolute change of the score, over the standard deviation of the scores.
-    """
-
-    srcc: float
-    sensitivity: float
+    srcc: float  #: SRCC of the scores of changed images with the opinions of the unchanged.
+    sensitivity: float  #: mean absolute change of the score, over the standard deviation of the scores.
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the scores tell, the metrics by falling SRCC.
+    """What the scores tell, the metrics by falling SRCC."""
 
-    Args:
-        agreements: of each metric.
-        robustness: by change, then by metric.
-        comparison: who beats whom; ``None`` for a single metric or a single reference.
-        direction: how the opinion's direction was settled, in words.
-        opinion_higher_is_better: what it is.
-        references: number of references.
-        higher_is_better: the metrics that were taken for qualities; all others are distances.
-    """
-
-    agreements: list[Agreement]
-    robustness: dict[str, dict[str, Robustness]]
-    comparison: Comparison | None
-    direction: str
-    opinion_higher_is_better: bool
-    references: int
-    higher_is_better: tuple[str, ...] = ()
+    agreements: list[Agreement]  #: of each metric.
+    robustness: dict[str, dict[str, Robustness]]  #: by change, then by metric.
+    comparison: Comparison | None  #: who beats whom; ``None`` for a single metric or a single reference.
+    direction: str  #: how the opinion's direction was settled, in words.
+    opinion_higher_is_better: bool  #: what it is.
+    references: int  #: number of references.
+    higher_is_better: tuple[str, ...] = ()  #: the metrics that were taken for qualities; all others are distances.
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a metric, in full precision."""

@@ -35,27 +35,18 @@ _NOISES = 4
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an :class:`Attack` does to a metric, over several images.
-
-    Args:
-        metric: the metric.
-        attack: the method.
-        goal: likewise of the attack, and so is ``epsilon``.
-        change: mean change of the score, signed, in standard deviations of the scores over the benchmark's images.
-        noise: mean change by random noise of the same PSNR, likewise: what an attack must be held against.
-        psnr: mean PSNR of the attacked image against the unattacked, in dB, over the images that the attack changed
-            at all (FGSM leaves one alone whose gradient is zero everywhere); infinite if it changed none.
-        n: number of images.
-    """
+    """What an :class:`Attack` does to a metric, over several images."""
 
     metric: str
-    attack: str
+    attack: str  #: its method
     goal: str
-    epsilon: float
-    change: float
-    noise: float
+    epsilon: float  #: in units of 1/255
+    change: float  #: mean of the score, signed, in standard deviations of the scores over the benchmark's images
+    noise: float  #: mean change by random noise of the same PSNR, likewise: what an attack must be held against
+    #: Mean PSNR of the attacked image against the unattacked, in dB, over the images that the attack changed at all
+    #: (FGSM leaves one alone whose gradient is zero everywhere); infinite if it changed none.
     psnr: float
-    n: int
+    n: int  #: number of images
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,11 @@ from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a metric, alone, on one pair.
+    """Cost of a metric, alone, on one pair."""
 
-    Args:
-        metric: the metric.
-        seconds_per_megapixel: median over repeats, of a pair, on this machine: compare within one table only.
-        parameters: of its network, in millions.
-    """
-
-    metric: str
-    seconds_per_megapixel: float
-    parameters: float
+    metric: str  #: the metric.
+    seconds_per_megapixel: float  #: median over repeats, of a pair, on this machine: compare within one table only.
+    parameters: float  #: of its network, in millions.
 
 
 def measure_cost(metric: Metric, preds: Tensor, target: Tensor, repeats: int = 3) -> Cost:

@@ -41,19 +41,12 @@ _DECIMALS = 12
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that one wants from a metric.
+    """One thing that one wants from a metric."""
 
-    Args:
-        name: column name, such as ``"rank_agreement"``.
-        label: the name in reports.
-        weight: its default weight; all are divided by the sum of those that a metric has.
-        meaning: how its value in [0, 1] is made, in words.
-    """
-
-    name: str
-    label: str
-    weight: float
-    meaning: str
+    name: str  #: of a column, such as "rank_agreement"
+    label: str  #: in reports
+    weight: float  #: by default; all are divided by the sum of those that a metric has
+    meaning: str  #: how its value in [0, 1] is made, in words
 
 
 #: The factors, in the order of reports. Two count half: outliers, as their ratio hardly differs between metrics, and
@@ -75,32 +68,21 @@ FACTORS: tuple[Factor, ...] = (
 
 @dataclass(frozen=True)
 class Desirability:
-    """The factors of metrics, condensed.
+    """The factors of metrics, condensed."""
 
-    Args:
-        metrics: ``M`` names, by group and falling aggregate.
-        factors: ``F`` factors that at least one metric has, with the weights that were used.
-        values: ``(M, F)`` in [0, 1], NaN where missing.
-        aggregate: ``(M,)`` in [0.01, 1].
-        group: ``(M,)`` number of the set of factors that a metric has, 0 for the largest group; only metrics of one
-            group are ranked together. Factors of weight 0 make no group.
-        rank: ``(M,)`` place within the group, from 1; ties share the better place.
-        without: ``(M, F)`` the same with one factor left out.
-        rank_interval: ``(M, 2)`` 95 % of the places under random weights.
-        first_share: ``(M,)`` share of random weights under which the metric comes first in its group.
-        draws: number of random weights.
-    """
-
-    metrics: tuple[str, ...]
-    factors: tuple[Factor, ...]
-    values: npt.NDArray[np.float64]
-    aggregate: npt.NDArray[np.float64]
+    metrics: tuple[str, ...]  #: ``M`` names, by group and falling aggregate.
+    factors: tuple[Factor, ...]  #: ``F`` factors that at least one metric has, with the weights that were used.
+    values: npt.NDArray[np.float64]  #: ``(M, F)`` in [0, 1], NaN where missing.
+    aggregate: npt.NDArray[np.float64]  #: ``(M,)`` in [0.01, 1].
+    #: ``(M,)`` number of the set of factors that a metric has, 0 for the largest group; only metrics of one group are
+    #: ranked together. Factors of weight 0 make no group.
     group: npt.NDArray[np.int64]
-    rank: npt.NDArray[np.int64]
-    without: npt.NDArray[np.int64]
-    rank_interval: npt.NDArray[np.float64]
+    rank: npt.NDArray[np.int64]  #: ``(M,)`` place within the group, from 1; ties share the better place.
+    without: npt.NDArray[np.int64]  #: ``(M, F)`` the same with one factor left out.
+    rank_interval: npt.NDArray[np.float64]  #: ``(M, 2)`` 95 % of the places under random weights.
+    #: ``(M,)`` share of random weights under which the metric comes first in its group.
     first_share: npt.NDArray[np.float64]
-    draws: int
+    draws: int  #: number of random weights.
 
 
 def factors_of(
@@ -239,18 +221,8 @@ def desirability(
         interval[rows, 1] = np.quantile(places, 0.975, axis=0, method="higher")
         first[rows] = (places == 1).mean(axis=0)
     order = np.lexsort((rank, group))
-    return Desirability(
-        metrics=tuple(names[row] for row in order),
-        factors=present,
-        values=values[order],
-        aggregate=aggregate[order],
-        group=group[order],
-        rank=rank[order],
-        without=without[order],
-        rank_interval=interval[order],
-        first_share=first[order],
-        draws=draws,
-    )
+    columns = (column[order] for column in (values, aggregate, group, rank, without, interval, first))
+    return Desirability(tuple(names[row] for row in order), present, *columns, draws)
 
 
 def _weighted(weights: Mapping[str, float] | None) -> list[Factor]:

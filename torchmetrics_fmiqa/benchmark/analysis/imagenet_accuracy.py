@@ -27,17 +27,11 @@ FEWEST = 4
 
 @dataclass(frozen=True)
 class TopOne:
-    """ImageNet-1k top-1 accuracy of a backbone.
+    """ImageNet-1k top-1 accuracy of a backbone."""
 
-    Args:
-        top1: in per cent, on the validation set.
-        kind: how it was come by.
-        source: where the figure stands, and what to know of it.
-    """
-
-    top1: float
-    kind: Kind
-    source: str
+    top1: float  #: in per cent, on the validation set.
+    kind: Kind  #: how it was come by.
+    source: str  #: where the figure stands, and what to know of it.
 
 
 _TORCHVISION = "torchvision's own figure for {}_Weights.IMAGENET1K_V1"
@@ -123,31 +117,18 @@ def backbone_of(metric: str) -> str | None:
 
 @dataclass(frozen=True)
 class AccuracyFinding:
-    """Rank correlation over backbones between ImageNet top-1 and a figure of their metrics.
+    """Rank correlation over backbones between ImageNet top-1 and a figure of their metrics."""
 
-    Args:
-        what: the figure, such as ``"desirability"`` or ``"SRCC"``.
-        backbones: ``B`` names.
-        metrics: the metric that stands for each backbone: its best.
-        top1: ``(B,)`` ImageNet top-1 accuracy in per cent.
-        values: ``(B,)`` the figure.
-        rho: Spearman's rank correlation; NaN for fewer than 4 backbones.
-        p: two-sided permutation p-value of ``rho``.
-        interval: 95 % interval of ``rho`` by bootstrap over backbones.
-        note: what to know: few backbones, kinds of accuracy that differ.
-        kinds: ``(B,)`` how each accuracy was come by.
-    """
-
-    what: str
-    backbones: tuple[str, ...]
-    metrics: tuple[str, ...]
-    top1: tuple[float, ...]
-    values: tuple[float, ...]
-    rho: float
-    p: float
-    interval: tuple[float, float]
-    note: str
-    kinds: tuple[Kind, ...] = ()
+    what: str  #: the figure, such as ``"desirability"`` or ``"SRCC"``.
+    backbones: tuple[str, ...]  #: ``B`` names.
+    metrics: tuple[str, ...]  #: the metric that stands for each backbone: its best.
+    top1: tuple[float, ...]  #: ``(B,)`` ImageNet top-1 accuracy in per cent.
+    values: tuple[float, ...]  #: ``(B,)`` the figure.
+    rho: float  #: Spearman's rank correlation; NaN for fewer than 4 backbones.
+    p: float  #: two-sided permutation p-value of ``rho``.
+    interval: tuple[float, float]  #: 95 % interval of ``rho`` by bootstrap over backbones.
+    note: str  #: what to know: few backbones, kinds of accuracy that differ.
+    kinds: tuple[Kind, ...] = ()  #: ``(B,)`` how each accuracy was come by.
 
 
 def accuracy_finding(

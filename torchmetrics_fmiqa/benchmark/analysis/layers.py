@@ -13,23 +13,17 @@ from torchmetrics_fmiqa.statistics import aligned, compare, holm, interval, resa
 
 @dataclass(frozen=True)
 class LayerCurve:
-    """SRCC of each tap of a metric with human opinion.
+    """SRCC of each tap of a metric with human opinion."""
 
-    Args:
-        metric: the metric.
-        taps: names of the taps, shallow to deep.
-        srcc: of each tap alone; ``low`` and ``high`` are the ends of its 95 % interval (bootstrap over references).
-        joined: SRCC of the metric itself, all taps joined.
-        final_p: paired p-value of the metric against its last tap, Holm-corrected for the table's metrics; NaN where
-            that cannot be told.
-    """
-
-    metric: str
-    taps: tuple[str, ...]
+    metric: str  #: the metric.
+    taps: tuple[str, ...]  #: names of the taps, shallow to deep.
+    #: of each tap alone; ``low`` and ``high`` are the ends of its 95 % interval (bootstrap over references).
     srcc: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    joined: float
+    joined: float  #: SRCC of the metric itself, all taps joined.
+    #: paired p-value of the metric against its last tap, Holm-corrected for the table's metrics; NaN where that cannot
+    #: be told.
     final_p: float
 
 

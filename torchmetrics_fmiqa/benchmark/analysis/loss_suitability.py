@@ -19,23 +19,18 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class LossSuitability:
-    """How a metric does as a loss, each in [0, 1].
+    """How a metric does as a loss, each in [0, 1]."""
 
-    Args:
-        metric: the metric.
-        finite_gradient: share of trying pairs (equal, black, constant, natural) whose gradient with respect to
-            ``preds`` is finite everywhere and, for unequal images, not zero everywhere; 0 if no gradient flows.
-        identity: share of images for which the metric of the image with itself is its best value (and, for a
-            distance, 0 to 1e-6 of its spread).
-        symmetry: 1 - mean |d(x, y) - d(y, x)| / mean |d|, at least 0.
-        monotone: share of graded distortion series (blur, noise, JPEG ...) in which the score falls or rises strictly
-            with the level, by pairs of neighbouring levels.
-    """
-
-    metric: str
+    metric: str  #: the metric.
+    #: share of trying pairs (equal, black, constant, natural) whose gradient with respect to ``preds`` is finite
+    #: everywhere and, for unequal images, not zero everywhere; 0 if no gradient flows.
     finite_gradient: float
+    #: share of images for which the metric of the image with itself is its best value (and, for a distance, 0 to 1e-6
+    #: of its spread).
     identity: float
-    symmetry: float
+    symmetry: float  #: 1 - mean |d(x, y) - d(y, x)| / mean |d|, at least 0.
+    #: share of graded distortion series (blur, noise, JPEG ...) in which the score falls or rises strictly with the
+    #: level, by pairs of neighbouring levels.
     monotone: float
 
     @property
@@ -150,22 +145,20 @@ def _worse(metric: Metric, preds: Tensor, target: Tensor) -> Tensor:
 def _score(metric: Metric, preds: Tensor, target: Tensor) -> Tensor:
     scores = metric.score(preds, target)
     if scores.shape != (len(preds),):
-        raise ValueError(
-            f"{metric.name} must give one score a pair, ({len(preds)},), got {tuple(scores.shape)}: "
-            "keep the batch's dimension in `Metric.score`"
-        )
+        shapes = f"({len(preds)},), got {tuple(scores.shape)}"
+        raise ValueError(f"{metric.name} must give one score a pair, {shapes}: keep the batch's dimension in its score")
     return scores
 
 
 def _identity(metric: Metric, scores: Sequence[_Scores]) -> float:
     every = torch.cat([series for image in scores for series in image.graded])
     allowed = torch.inf if metric.higher_is_better else _ROUNDING * (every.max() - every.min())
-    hits = []
+    hits = 0
     for image in scores:
         graded = torch.cat(image.graded)
         best = (image.itself <= graded).all() and (image.itself < graded).any()
-        hits.append(bool(best and image.itself.abs() <= allowed))
-    return sum(hits) / len(hits)
+        hits += bool(best and image.itself.abs() <= allowed)
+    return hits / len(scores)
 
 
 def _symmetry(scores: Sequence[_Scores]) -> float:

@@ -24,77 +24,49 @@ class FeatureTest:
     ``p`` takes images for independent, which those of one reference are not: a reference that a metric misjudges gives
     many outliers at once, and what is measured on it is the same for all of them. ``p_clustered`` takes references
     for independent; believe it rather than ``p``, and most of all where ``side`` is ``"reference"``.
-
-    Args:
-        feature: the property, such as ``"high-frequency energy"``.
-        side: ``"reference"``, ``"distorted"`` or ``"difference"``: where it was measured.
-        effect: probability that an outlier has more of it than an inlier (ties count half); 0.5 is no difference.
-            Stratified: the mean over types, weighed by the pairs of outlier and inlier in each.
-        p: two-sided p-value of the Mann-Whitney test; stratified by van Elteren's sum over types.
-        p_holm: corrected (Holm) for all tests made.
-        outliers: number of outliers that counted; ``inliers`` likewise.
-        strata: number of types that had both.
-        p_clustered: two-sided p-value of the same rank sum with references, not images, as what is independent;
-            ``p_clustered_holm`` is corrected for all tests made.
     """
 
-    feature: str
-    side: str
+    feature: str  #: the property, such as ``"high-frequency energy"``.
+    side: str  #: ``"reference"``, ``"distorted"`` or ``"difference"``: where it was measured.
+    #: probability that an outlier has more of it than an inlier (ties count half); 0.5 is no difference. Stratified:
+    #: the mean over types, weighed by the pairs of outlier and inlier in each.
     effect: float
-    p: float
-    p_holm: float
-    outliers: int
+    p: float  #: two-sided p-value of the Mann-Whitney test; stratified by van Elteren's sum over types.
+    p_holm: float  #: corrected (Holm) for all tests made.
+    outliers: int  #: number of outliers that counted; ``inliers`` likewise.
     inliers: int
-    strata: int
+    strata: int  #: number of types that had both.
+    #: two-sided p-value of the same rank sum with references, not images, as what is independent; ``p_clustered_holm``
+    #: is corrected for all tests made.
     p_clustered: float = math.nan
     p_clustered_holm: float = math.nan
 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """An image that a metric misjudges, for the gallery.
+    """An image that a metric misjudges, for the gallery."""
 
-    Args:
-        row: its place in the table.
-        ref: name of the reference; ``dist`` of the image under test.
-        type: its type, empty if unknown.
-        opinion: what people said.
-        predicted: what the fitted metric says, in the opinion's units.
-        z: the residual in the rule's unit; positive where people find the image better than the metric says.
-    """
-
-    row: int
-    ref: str
+    row: int  #: its place in the table.
+    ref: str  #: name of the reference; ``dist`` of the image under test.
     dist: str
-    type: str
-    opinion: float
-    predicted: float
-    z: float
+    type: str  #: its type, empty if unknown.
+    opinion: float  #: what people said.
+    predicted: float  #: what the fitted metric says, in the opinion's units.
+    z: float  #: the residual in the rule's unit; positive where people find the image better than the metric says.
 
 
 @dataclass(frozen=True)
 class OutlierFinding:
-    """The outliers of one metric.
+    """The outliers of one metric."""
 
-    Args:
-        metric: the metric.
-        rule: what makes an image an outlier, in words.
-        count: number of outliers.
-        n: number of images.
-        by_type: for each type the outliers and the images; empty without types.
-        pooled: tests over all images.
-        stratified: tests within types; empty without types.
-        worst: the worst, by falling absolute z.
-    """
-
-    metric: str
-    rule: str
-    count: int
-    n: int
-    by_type: dict[str, tuple[int, int]]
-    pooled: tuple[FeatureTest, ...]
-    stratified: tuple[FeatureTest, ...]
-    worst: tuple[WorstCase, ...]
+    metric: str  #: the metric.
+    rule: str  #: what makes an image an outlier, in words.
+    count: int  #: number of outliers.
+    n: int  #: number of images.
+    by_type: dict[str, tuple[int, int]]  #: for each type the outliers and the images; empty without types.
+    pooled: tuple[FeatureTest, ...]  #: tests over all images.
+    stratified: tuple[FeatureTest, ...]  #: tests within types; empty without types.
+    worst: tuple[WorstCase, ...]  #: the worst, by falling absolute z.
 
 
 def outlier_finding(
@@ -224,20 +196,16 @@ class RankSums:
 
     with :math:`W_t` the rank sum of the :math:`m_t` outliers among the :math:`N_t` images of a stratum, and :math:`g`
     the sizes of its sets of ties. Strata without outliers or without inliers tell nothing and are no part of it.
-
-    Args:
-        shares: ``(n,)`` what each image adds to ``T``: its centred rank times its centred flag, over ``N_t + 1``; 0 in
-            strata that tell nothing.
-        variance: of ``T`` if flags fall on images of a stratum by chance.
-        effect: probability that an outlier has more than an inlier of its stratum, ties counting half, over all such
-            pairs; NaN without any.
-        outliers: number of outliers in the ``strata`` that tell something; ``inliers`` likewise.
     """
 
+    #: ``(n,)`` what each image adds to ``T``: its centred rank times its centred flag, over ``N_t + 1``; 0 in strata
+    #: that tell nothing.
     shares: _Floats
-    variance: float
+    variance: float  #: of ``T`` if flags fall on images of a stratum by chance.
+    #: probability that an outlier has more than an inlier of its stratum, ties counting half, over all such pairs; NaN
+    #: without any.
     effect: float
-    outliers: int
+    outliers: int  #: number of outliers in the ``strata`` that tell something; ``inliers`` likewise.
     inliers: int
     strata: int
 

@@ -1,7 +1,7 @@
 """The metrics of a benchmark, side by side: those of one backbone share its forward pass.
 
-:class:`Panel` scores pairs with all of them. A :class:`RecipeMember` or :class:`SpipsMember` is what one request to a
-comparator gives: the distances of a recipe, or a fused score.
+A :class:`RecipeMember` or :class:`SpipsMember` is what one request to a comparator gives: the distances of a recipe, or
+a fused score.
 """
 
 from __future__ import annotations

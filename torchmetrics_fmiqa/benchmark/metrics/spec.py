@@ -1,7 +1,4 @@
-"""What the names of metrics on a command line stand for: baselines, recipes and SPIPS, with fields, and YAML files.
-
-:class:`SpipsSpec` is what fixes a SPIPS metric; :func:`parse_metrics` reads all names.
-"""
+"""What the names of metrics on a command line stand for: baselines, recipes and SPIPS, with fields, and YAML files."""
 
 from __future__ import annotations
 
@@ -61,22 +58,15 @@ class SpipsSpec:
             raise ValueError(f"there is no head {self.head!r}: give a .safetensors file that `fmiqa fit` made")
         for name in ("low_level", "semantic"):
             taps = getattr(self, name)
-            if taps is not None:
-                if not isinstance(taps, (list, tuple)):
-                    raise ValueError(
-                        f"`{name}` must be a list of indices and module names, such as [0, 1]; got {taps!r}"
-                    )
-                object.__setattr__(self, name, tuple(taps))
+            if not isinstance(taps, (list, tuple, type(None))):
+                raise ValueError(f"`{name}` must be a list of indices and module names, such as [0, 1]; got {taps!r}")
+            object.__setattr__(self, name, None if taps is None else tuple(taps))
         if self.parts is not None:
             object.__setattr__(self, "parts", check_parts(self.parts))
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> SpipsSpec:
-        """Read the fields of a name or a file.
-
-        Args:
-            fields: those of this class, where ``recipe`` is a name or a YAML file and ``"default"`` without one; and
-                fields of the recipe to override.
+        """Read fields of this class, where ``recipe`` is a name or a YAML file (``"default"`` without one), and of it.
 
         Raises:
             ValueError: for unknown fields, with the nearest one, and for values that do not fit.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -104,19 +103,6 @@ def shorten(text: str, width: int) -> str:
         return text
     head = (width - 1) // 2
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
-
-
-def p_value(value: float) -> str:
-    """A p-value; what is very small is told by its bound.
-
-    >>> p_value(0.0312), p_value(1e-7), p_value(1.0), p_value(float("nan"))
-    ('p = .031', 'p < .001', 'p = 1', 'p unknown')
-    """
-    if math.isnan(value):
-        return "p unknown"
-    if value < 0.001:
-        return "p < .001"
-    return "p = 1" if value > 0.9995 else f"p = {value:.3f}".replace("0.", ".", 1)
 
 
 def coloured_names(names: Sequence[str], highlight: Sequence[str] | None) -> list[str]:

@@ -26,20 +26,14 @@ from torchmetrics_fmiqa.features.tiles import resize
 
 @dataclass(frozen=True)
 class Reading:
-    """How the images of a data set are read.
+    """How the images of a data set are read."""
 
-    Args:
-        match: what to do with pairs of two sizes, see :func:`~torchmetrics_fmiqa.data.images.match_sizes`.
-        max_side: shrink pairs whose longer side exceeds this (antialiased bicubic, clamped to [0, 1]), for every metric
-            alike.
-        crop_border: pixels to cut off each side first.
-        to_rgb: take grey and opaque RGBA files too.
-    """
-
+    #: what to do with pairs of two sizes, see :func:`~torchmetrics_fmiqa.data.images.match_sizes`.
     match: Match | None = None
+    #: shrink pairs whose longer side exceeds this (antialiased bicubic, clamped to [0, 1]), for every metric alike.
     max_side: int | None = None
-    crop_border: int = 0
-    to_rgb: bool = False
+    crop_border: int = 0  #: pixels to cut off each side first.
+    to_rgb: bool = False  #: take grey and opaque RGBA files too.
 
     @property
     def identity(self) -> list[Any]:
@@ -77,22 +71,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How images are scored.
+    """How images are scored."""
 
-    Args:
-        reading: how they are read.
-        changes: names of the slight changes that are scored too, see
-            :func:`~torchmetrics_fmiqa.benchmark.distortions.parse_changes`.
-        properties: measure :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features` too.
-        device: where to measure.
-        batch: pairs between two saves.
-    """
-
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = field(default_factory=Reading)  #: how they are read.
+    #: names of the slight changes that are scored too, see
+    #: :func:`~torchmetrics_fmiqa.benchmark.distortions.parse_changes`.
     changes: str = "none"
+    #: measure :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features` too.
     properties: bool = False
-    device: torch.device | str = "cpu"
-    batch: int = 8
+    device: torch.device | str = "cpu"  #: where to measure.
+    batch: int = 8  #: pairs between two saves.
 
 
 class ScoreRun(PairRun):

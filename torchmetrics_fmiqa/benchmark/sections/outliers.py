@@ -50,9 +50,10 @@ def _property_words(finding: OutlierFinding) -> list[str]:
     stratified = {(test.feature, test.side): test for test in finding.stratified}
     pooled = {(test.feature, test.side): test for test in finding.pooled if _is_settled(test)}
     sentences = []
+    places = {key: f"{key[0]} in the {_SIDES.get(key[1], key[1])}" for key in {**pooled, **stratified}}
     for key, test in pooled.items():
-        within = stratified.get(key)
-        text = f"Its outliers hold {_more(test)} {_place(test)} than other images ({_result(test)})"
+        within, place = stratified.get(key), places[key]
+        text = f"Its outliers hold {_more(test)} {place} than other images ({_result(test)})"
         if within is None:
             sentences.append(f"{text}; types are not known, so that they may be the reason.")
         elif not _is_settled(within):
@@ -63,7 +64,7 @@ def _property_words(finding: OutlierFinding) -> list[str]:
             sentences.append(f"{text}, yet {_more(within)} within types ({_result(within)}): types turn it round.")
     for key, test in stratified.items():
         if _is_settled(test) and key not in pooled:
-            text = f"Within types its outliers hold {_more(test)} {_place(test)} ({_result(test)})"
+            text = f"Within types its outliers hold {_more(test)} {places[key]} ({_result(test)})"
             sentences.append(f"{text}, which the pooled test does not show.")
     if not sentences and (finding.pooled or finding.stratified):
         return ["No property that was measured sets its outliers apart, beyond chance."]
@@ -83,10 +84,6 @@ def _p_values(test: FeatureTest) -> tuple[float, float]:
 
 def _more(test: FeatureTest) -> str:
     return "more" if test.effect > 0.5 else "less"
-
-
-def _place(test: FeatureTest) -> str:
-    return f"{test.feature} in the {_SIDES.get(test.side, test.side)}"
 
 
 def _result(test: FeatureTest) -> str:
