@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from torchmetrics_fmiqa.benchmark.progress import Progress, SilentProgress
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import ScoreRun
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
+from torchmetrics_fmiqa.comparator import FeatureComparator
 from torchmetrics_fmiqa.data.rows import csv_rows, need_columns
 
 # How many metrics, best first, have their outliers looked at.
@@ -206,12 +208,13 @@ def _gallery(run: ScoreRun, study: Study) -> Iterator[GalleryItem]:
         reference, distorted = ((side * 255).round().to(torch.uint8) for side in (target, preds))
         return reference, distorted
 
-    def heat(preds: Tensor, target: Tensor) -> Tensor:
-        return next(iter(comparator.maps(preds, target).values()))["score"]
-
     for finding in study.outliers[:1]:
-        for item in gallery(finding, load, heat if comparator else None):
+        for item in gallery(finding, load, comparator and partial(_heat, comparator)):
             yield replace(item, heat_of=name)
+
+
+def _heat(comparator: FeatureComparator, preds: Tensor, target: Tensor) -> Tensor:
+    return next(iter(comparator.maps(preds, target).values()))["score"]
 
 
 def _pair(run: ScoreRun, index: int) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
+from torchmetrics_fmiqa.report import numbers
 from torchmetrics_fmiqa.report.document import DRAWN, Name, Report, Section, Table, Text
 
 
@@ -64,8 +64,7 @@ def number(value: float) -> str:
     >>> number(0.98765), number(-0.01), number(1.0), number(float("nan"))
     ('.9877', '-.0100', '1.0000', '—')
     """
-    text = f"{value:.4f}"
-    return "—" if math.isnan(value) else text.replace("0.", ".", 1) if abs(value) < 1 else text
+    return numbers.number(value, 4).replace("−", "-")
 
 
 def span(low: float, high: float) -> str:
@@ -74,7 +73,7 @@ def span(low: float, high: float) -> str:
     >>> span(-0.01, 0.25), span(float("nan"), 1.0)
     ('[-.0100, .2500]', '')
     """
-    return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+    return numbers.span(low, high, 4).replace("−", "-")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

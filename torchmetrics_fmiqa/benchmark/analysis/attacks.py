@@ -53,20 +53,14 @@ class AttackResult:
 class Attack:
     """One way to attack a metric.
 
-    Args:
-        epsilon: the most that a value changes, in units of 1/255.
-        goal: ``"raise"`` or ``"lower"`` the score, whatever the score's direction.
-        method: ``"fgsm"`` or ``"pgd"``.
-        steps: of PGD, each of ``2.5 * epsilon / steps``.
-
     Raises:
         ValueError: for values that do not fit.
     """
 
-    epsilon: float
-    goal: Goal = "raise"
-    method: Method = "pgd"
-    steps: int = 10
+    epsilon: float  #: the most that a value changes, in units of 1/255.
+    goal: Goal = "raise"  #: ``"raise"`` or ``"lower"`` the score, whatever the score's direction.
+    method: Method = "pgd"  #: ``"fgsm"`` or ``"pgd"``.
+    steps: int = 10  #: of PGD, each of ``2.5 * epsilon / steps``.
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon <= 127:
@@ -93,16 +87,8 @@ def attack(
     it came by. The unattacked image is not among those: an attack that fails shows. Nor is FGSM's, which is a little
     better where the score is nearly linear within the bound.
 
-    Args:
-        score: the metric.
-        preds: images to attack, ``(N, 3, H, W)``, float32 or float64 in [0, 1].
-        target: their references, likewise.
-        how: the attack.
-        seed: of PGD's random start.
-        name: the metric's name, for errors.
-
-    Returns:
-        ``(N, 3, H, W)`` in [0, 1].
+    Images are ``(N, 3, H, W)``, float32 or float64 in [0, 1]; the seed is that of PGD's random start, and the name the
+    metric's, for errors.
 
     Raises:
         ValueError: for images that do not fit, a metric through which no gradient flows, and scores or gradients that
@@ -175,7 +161,7 @@ def attack_metric(
     (True, 36.1)
     """
     _check_metric(metric, pairs, spread, side)
-    middles = ([centre(image, side) for image in pair] for pair in pairs)
+    middles = [(centre(preds, side), centre(target, side)) for preds, target in pairs]
     # (pairs, attacks, 3): change, change by noise, mean squared error
     outcomes = np.array([_attack_pair(metric, *pair, attacks, (seed, place)) for place, pair in enumerate(middles)])
     results = []

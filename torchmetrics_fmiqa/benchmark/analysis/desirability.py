@@ -122,36 +122,32 @@ def factors_of(
     if agreement.by_type:
         values["worst_type"] = agreement.by_type.get(agreement.worst_type, math.nan)
     if other_sets:
-        values["worst_set"] = min(_number(_correlation(value)) for value in (srcc, *other_sets))
+        values["worst_set"] = min(map(_srcc, (srcc, *other_sets)))
     # References of two images, say, give nobody a number: only a metric that has none anywhere is to blame for that.
     if agreement.within_counted or (agreement.within_skipped and math.isnan(srcc)):
         values["within_reference"] = agreement.within_reference
     if robustness:
-        values["robustness"] = float(np.mean([_kept(_correlation(part.srcc), srcc) for part in robustness.values()]))
+        changed = [_srcc(part.srcc) for part in robustness.values()]
+        # A metric that agrees with nobody has nothing to keep.
+        values["robustness"] = float(np.mean([_share(one / srcc) if srcc > 0 else 0.0 for one in changed]))
     values["outliers"] = 1 - agreement.outlier_ratio
     if suitability is not None:
         values["usefulness"] = math.prod(suitability.parts) ** (1 / len(suitability.parts))
     if cost is not None:
         values["cost"] = _cheapness(cost.seconds_per_megapixel)
-    # Rounding may leave a correlation a bit above 1.
-    return {
-        factor.name: min(max(_number(values[factor.name]), 0.0), 1.0) for factor in FACTORS if factor.name in values
-    }
+    return {factor.name: _share(values[factor.name]) for factor in FACTORS if factor.name in values}
 
 
-def _number(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
+def _share(value: float) -> float:
+    """A number in [0, 1]; rounding may leave a correlation a bit above 1."""
+    return 0.0 if math.isnan(value) else min(max(value, 0.0), 1.0)
 
 
-def _correlation(value: float) -> float:
+def _srcc(value: float) -> float:
+    """An SRCC, 0 where there is none."""
     if abs(value) > 1 + 1e-9:
         raise ValueError(f"an SRCC lies in [-1, 1], got {value:g}")
-    return value
-
-
-def _kept(changed: float, srcc: float) -> float:
-    """The share of its SRCC that a metric keeps; one that agrees with nobody has nothing to keep."""
-    return min(max(_number(changed) / srcc, 0.0), 1.0) if srcc > 0 else 0.0
+    return 0.0 if math.isnan(value) else value
 
 
 def _cheapness(seconds: float) -> float:
@@ -221,8 +217,8 @@ def desirability(
         interval[rows, 1] = np.quantile(places, 0.975, axis=0, method="higher")
         first[rows] = (places == 1).mean(axis=0)
     order = np.lexsort((rank, group))
-    columns = (column[order] for column in (values, aggregate, group, rank, without, interval, first))
-    return Desirability(tuple(names[row] for row in order), present, *columns, draws)
+    ordered = [column[order] for column in (values, aggregate, group, rank, without, interval, first)]
+    return Desirability(tuple(names[row] for row in order), present, *ordered, draws=draws)
 
 
 def _weighted(weights: Mapping[str, float] | None) -> list[Factor]:

@@ -19,12 +19,8 @@ def image_features(reference: Tensor, distorted: Tensor) -> dict[tuple[str, str]
     Each is taken of the ``"reference"`` and of the ``"distorted"`` image; high-frequency energy and Laplacian variance,
     which mean something of an error image, of their ``"difference"`` too.
 
-    Args:
-        reference: ``(3, H, W)`` floating point in [0, 1], at least 8 x 8 pixels.
-        distorted: likewise, of the same size.
-
-    Returns:
-        Values by ``(feature, side)``, all finite.
+    Images are ``(3, H, W)`` floating point in [0, 1], of one size, at least 8 x 8 pixels. Values are by
+    ``(feature, side)``, all finite.
 
     Raises:
         ValueError: for images of another shape, type or range.
@@ -38,10 +34,8 @@ def image_features(reference: Tensor, distorted: Tensor) -> dict[tuple[str, str]
     for name, image in images.items():
         _check(image, name)
     if reference.shape != distorted.shape:
-        raise ValueError(
-            f"reference and distorted image must have one size, got {tuple(reference.shape)} and "
-            f"{tuple(distorted.shape)}: cut or resize them first"
-        )
+        sizes = f"{tuple(reference.shape)} and {tuple(distorted.shape)}"
+        raise ValueError(f"reference and distorted image must have one size, got {sizes}: cut or resize them first")
     lumas = {side: luma(image) for side, image in images.items()}
     values: dict[tuple[str, str], float] = {}
     for side, grey in (*lumas.items(), ("difference", lumas["distorted"] - lumas["reference"])):

@@ -87,12 +87,8 @@ _OF_NETWORK = {str(RECIPES[name].recipe.backbone): name for name in TOP_ONE if n
 def backbone_of(metric: str) -> str | None:
     """The backbone of a metric by its name: a recipe's, one of the published tables', or a timm model's.
 
-    Args:
-        metric: such as ``"vit-tiny:distance=l2"``, ``"vit-tiny/cosine"``, ``"dinov1_l2"`` or ``"lpips-vgg"``.
-
-    Returns:
-        A name of :data:`TOP_ONE`, or ``None``: no backbone (PSNR, SPIPS), an unknown one, or one whose weights are not
-        those whose accuracy is known (random, or trained on people's opinions).
+    It is a name of :data:`TOP_ONE`, or ``None`` for no backbone (PSNR, SPIPS), an unknown one, or weights that are not
+    those whose accuracy is known (random, or trained on people's opinions).
 
     >>> backbone_of("dinov1_l2"), backbone_of("embed_clip_rn50_cos"), backbone_of("psnr")
     ('dino-vit-b16', 'clip-rn50', None)
@@ -186,14 +182,9 @@ def _correlate(
     rho = float(_spearman(x, y)) if len(x) >= FEWEST else np.nan
     if np.isnan(rho):
         return np.nan, np.nan, (np.nan, np.nan)
+    how = {"permutation_type": "pairings", "vectorized": True, "n_resamples": permutations, "batch": 1000}
     tested = stats.permutation_test(
-        (x,),
-        lambda shuffled, axis: _spearman(shuffled, y),
-        permutation_type="pairings",
-        vectorized=True,
-        n_resamples=permutations,
-        batch=1000,
-        rng=np.random.default_rng(seed),
+        (x,), lambda shuffled, axis: _spearman(shuffled, y), rng=np.random.default_rng(seed), **how
     )
     drawn = np.random.default_rng(seed).integers(len(x), size=(bootstrap, len(x)))
     low, high = interval(_spearman(x[drawn], y[drawn]))

@@ -61,12 +61,8 @@ def loss_suitability(metric: Metric, images: Sequence[Tensor], seed: int = 0, si
     that is not finite makes ``symmetry`` 0, and a NaN counts against whatever it is compared for; a quality may be
     infinite for equal images, as PSNR is.
 
-    Args:
-        metric: the metric.
-        images: a few references ``(1, 3, H, W)``, float32 in [0, 1], on the device to measure on.
-        seed: of the noise.
-        side: the images' central squares of this side are taken, or of ``metric.minimum_side`` if that is larger; of a
-            side that is smaller all is taken.
+    Images are a few references ``(1, 3, H, W)``, float32 in [0, 1], on the device to measure on. Their central squares
+    of a ``side`` are taken, or of ``metric.minimum_side`` if that is larger; of a side that is smaller all is taken.
 
     Raises:
         ValueError: without images, for images that are not ``(1, 3, H, W)``, float32 and in [0, 1], for images smaller

@@ -117,7 +117,11 @@ def outlier_finding(
         for strata in ((None,) if types is None else (None, types))
         for name, values in columns.items()
     ]
-    tests = _corrected(tests)
+    by_image, by_reference = holm([test.p for test in tests]), holm([test.p_clustered for test in tests])
+    tests = [
+        replace(test, p_holm=float(p), p_clustered_holm=float(clustered))
+        for test, p, clustered in zip(tests, by_image, by_reference, strict=True)
+    ]
     cases = (
         WorstCase(
             int(row),
@@ -257,11 +261,3 @@ class RankSums:
         if not self.variance > 0 or len(sums) < 2 or np.ptp(sums) == 0:
             return math.nan
         return float(stats.ttest_1samp(sums, 0.0).pvalue)
-
-
-def _corrected(tests: list[FeatureTest]) -> list[FeatureTest]:
-    by_image, by_reference = holm([test.p for test in tests]), holm([test.p_clustered for test in tests])
-    return [
-        replace(test, p_holm=float(p), p_clustered_holm=float(clustered))
-        for test, p, clustered in zip(tests, by_image, by_reference, strict=True)
-    ]

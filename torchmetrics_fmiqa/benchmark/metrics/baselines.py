@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -126,13 +126,8 @@ def psnr(preds: Tensor, target: Tensor) -> Tensor:
     return -10 * error.clamp(min=10 ** (-PSNR_MOST / 10)).log10()
 
 
-def _ssim(preds: Tensor, target: Tensor) -> Tensor:
-    # Only if it is asked for its map does it give two tensors.
-    return cast(Tensor, structural_similarity_index_measure(preds, target, data_range=1.0, reduction="none"))
-
-
-def _ms_ssim(preds: Tensor, target: Tensor) -> Tensor:
-    return multiscale_structural_similarity_index_measure(preds, target, data_range=1.0, reduction="none")
+def _unit(function: Callable[..., Any]) -> Scorer:
+    return partial(function, data_range=1.0, reduction="none")
 
 
 def _vif(preds: Tensor, target: Tensor) -> Tensor:
@@ -173,7 +168,7 @@ def _ssim_y(preds: Tensor, target: Tensor) -> Tensor:
 def _piq(name: str) -> Scorer:
     import piq
 
-    return partial(getattr(piq, name), data_range=1.0, reduction="none")
+    return _unit(getattr(piq, name))
 
 
 _LUMA = "BT.601 luma 16 .. 235 of 8-bit values, data_range 255"
@@ -184,10 +179,18 @@ _LUMA = "BT.601 luma 16 .. 235 of 8-bit values, data_range 255"
 # torchmetrics overwrites tensors that it needs.
 FORMULAS: dict[str, _Formula] = {
     "psnr": _Formula(lambda: psnr, "torchmetrics_fmiqa", True, f"data_range 1, at most {PSNR_MOST:g} dB"),
-    "ssim": _Formula(lambda: _ssim, "torchmetrics", True, "RGB, data_range 1", minimum_side=6),
+    "ssim": _Formula(
+        lambda: _unit(structural_similarity_index_measure), "torchmetrics", True, "RGB, data_range 1", minimum_side=6
+    ),
     "psnr_y": _Formula(lambda: _psnr_y, "torchmetrics_fmiqa", True, f"{_LUMA}, at most {PSNR_MOST:g} dB", 1, False),
     "ssim_y": _Formula(lambda: _ssim_y, "torchmetrics", True, f"{_LUMA}, without the border of 5", 11, False),
-    "ms_ssim": _Formula(lambda: _ms_ssim, "torchmetrics", True, "RGB, data_range 1, relu", minimum_side=176),
+    "ms_ssim": _Formula(
+        lambda: _unit(multiscale_structural_similarity_index_measure),
+        "torchmetrics",
+        True,
+        "RGB, data_range 1, relu",
+        minimum_side=176,
+    ),
     "vif": _Formula(lambda: _vif, "torchmetrics", True, "pixel domain, RGB of 0 to 255", 41, False),
     "fsim": _Formula(partial(_piq, "fsim"), "piq", True, "chromatic, data_range 1", minimum_side=2),
     "gmsd": _Formula(partial(_piq, "gmsd"), "piq", False, "luma, data_range 1"),

@@ -113,9 +113,8 @@ def _trunk(net: str) -> tuple[dict[str, Tensor], str]:
     try:
         return _checkpoint(net), _TORCHVISION_NAMES[net]
     except WeightsUnavailableError as error:
-        raise WeightsUnavailableError(
-            f"{error}; or set FMIQA_ASSETS to a folder that has weights/{file.name}"
-        ) from error
+        hint = f"or set FMIQA_ASSETS to a folder that has weights/{file.name}"
+        raise WeightsUnavailableError(f"{error}; {hint}") from error
 
 
 def _checkpoint(net: str) -> dict[str, Tensor]:

@@ -50,13 +50,11 @@ class Panel:
         self.skipped: list[Skipped] = []
         self._groups: list[tuple[FeatureComparator, list[Member]]] = []
         trunks: dict[object, list[Member]] = {}
-        member: Member
         for name, spec in features.items():
             if isinstance(spec, SpipsSpec):
-                trunk, member = spec.recipe.trunk, SpipsMember(name, spec, precision)
+                trunks.setdefault(spec.recipe.trunk, []).append(SpipsMember(name, spec, precision))
             else:
-                trunk, member = spec.trunk, RecipeMember(name, spec, precision)
-            trunks.setdefault(trunk, []).append(member)
+                trunks.setdefault(spec.trunk, []).append(RecipeMember(name, spec, precision))
         for members in trunks.values():
             try:
                 requests = [member.request for member in members]

@@ -64,13 +64,11 @@ def _check_name(theirs: str, known: list[str], full_reference: list[str]) -> Non
     if theirs in full_reference:
         return
     if theirs in known:
-        raise ValueError(
-            f"pyiqa's {theirs!r} scores an image without its reference; those with one: {', '.join(full_reference)}"
-        )
+        others = f"those with one: {', '.join(full_reference)}"
+        raise ValueError(f"pyiqa's {theirs!r} scores an image without its reference; {others}")
     near = difflib.get_close_matches(theirs, full_reference, 3)
-    raise ValueError(
-        f"pyiqa has no metric {theirs!r}; {'close' if near else 'it has'}: {', '.join(near or full_reference)}"
-    )
+    others = f"close: {', '.join(near)}" if near else f"it has: {', '.join(full_reference)}"
+    raise ValueError(f"pyiqa has no metric {theirs!r}; {others}")
 
 
 @contextlib.contextmanager

@@ -32,13 +32,6 @@ _SETTLED = ("tap_weights", "tokens")
 class SpipsSpec:
     """All that fixes the numbers of SPIPS. No network is loaded yet, whose weights may be out of reach.
 
-    Args:
-        recipe: what to measure with.
-        head: a trained head's file, or ``None`` for fixed weights.
-        low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
-        semantic: taps of the semantic stream; ``None`` for the rest.
-        parts: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; ``None`` for all.
-
     Raises:
         ValueError: for a head that is no file, taps that are no list, and parts that do not exist.
 
@@ -47,10 +40,11 @@ class SpipsSpec:
     ('l2', (10, 11))
     """
 
-    recipe: Recipe
-    head: str | None = None
-    low_level: Taps | None = None
-    semantic: Taps | None = None
+    recipe: Recipe  #: what to measure with.
+    head: str | None = None  #: a trained head's file, or ``None`` for fixed weights.
+    low_level: Taps | None = None  #: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
+    semantic: Taps | None = None  #: taps of the semantic stream; ``None`` for the rest.
+    #: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; ``None`` for all.
     parts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -89,9 +83,8 @@ class SpipsSpec:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f": did you mean `{near[0]}`?" if near else ""
                 raise ValueError(f"{SPIPS} has no field `{name}`{hint} (fields: recipe, {', '.join(known)})")
-        own = {name: value for name, value in fields.items() if name in _OWN}
-        overrides = {name: value for name, value in fields.items() if name in of_recipe}
-        return dataclasses.replace(self, recipe=as_recipe(self.recipe, **overrides), **own)
+        own = {name: fields.pop(name) for name in _OWN if name in fields}
+        return dataclasses.replace(self, recipe=as_recipe(self.recipe, **fields), **own)
 
     def scorer(self, precision: Precision) -> SpipsScorer:
         """Load the network and the head.

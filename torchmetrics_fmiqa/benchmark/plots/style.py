@@ -67,21 +67,17 @@ def rows_height(count: float) -> float:
 
 def legend_at_right(ax: Axes, **options: Any) -> None:
     """Legend outside, where it hides nothing."""
-    _legend(ax, bbox_to_anchor=(1.02, 1), **options)
+    options = {"fontsize": SMALL, "frameon": False, "bbox_to_anchor": (1.02, 1), **options}
+    for text in ax.legend(loc="upper left", borderaxespad=0, **options).get_texts():
+        text.set_parse_math(False)
 
 
 def legend_at_bottom(ax: Axes, **options: Any) -> None:
     """Legend half an inch below the axes, however high they are: under the label."""
     from matplotlib.transforms import ScaledTranslation
 
-    down = ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
-    _legend(ax, bbox_to_anchor=(0, 0), bbox_transform=ax.transAxes + down, **{"ncols": 2, **options})
-
-
-def _legend(ax: Axes, **options: Any) -> None:
-    legend = ax.legend(loc="upper left", borderaxespad=0, **{"fontsize": SMALL, "frameon": False, **options})
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    place = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
+    legend_at_right(ax, bbox_to_anchor=(0, 0), bbox_transform=place, **{"ncols": 2, **options})
 
 
 def for_legend(name: str) -> str:
@@ -116,8 +112,7 @@ def coloured_names(names: Sequence[str], highlight: Sequence[str] | None) -> lis
     unknown = [name for name in highlight if name not in names]
     if unknown:
         raise ValueError(f"`highlight` names {unknown[0]!r}, which is not here: {', '.join(names)}")
-    if len(highlight) > len(PALETTE):
-        raise ValueError(
-            f"`highlight` can name {len(PALETTE)} metrics, as many as there are colours; got {len(highlight)}"
-        )
+    most = len(PALETTE)
+    if len(highlight) > most:
+        raise ValueError(f"`highlight` can name {most} metrics, as many as there are colours; got {len(highlight)}")
     return list(highlight)

@@ -43,6 +43,9 @@ _KEYS = ("ref", "dist", "opinion")
 #: ``(preds, target)``, ``(3, H, W)`` each, or why they could not be read.
 Loaded = tuple[Tensor, Tensor] | str
 
+#: A pair after its place in the batch.
+PlacedPair = tuple[int, tuple[Tensor, Tensor]]
+
 
 class Reader(Protocol):
     """How the images of a pair are read."""
@@ -227,12 +230,7 @@ class PairRun:
                 self._measure(rows, [good[i] for i in group[first : first + step]], cache)
         return rows
 
-    def _measure(
-        self,
-        rows: list[dict[str, Any]],
-        members: Sequence[tuple[int, tuple[Tensor, Tensor]]],
-        cache: ReferenceCache,
-    ) -> None:
+    def _measure(self, rows: list[dict[str, Any]], members: Sequence[PlacedPair], cache: ReferenceCache) -> None:
         try:
             table = self._table(members, cache)
         except ValueError as error:
@@ -247,7 +245,7 @@ class PairRun:
             for (place, _), values in zip(members, table, strict=True):
                 rows[place].update(zip(self.columns, values, strict=True))
 
-    def _table(self, members: Sequence[tuple[int, tuple[Tensor, Tensor]]], cache: ReferenceCache) -> list[list[float]]:
+    def _table(self, members: Sequence[PlacedPair], cache: ReferenceCache) -> list[list[float]]:
         """A row of numbers for each pair of one size."""
         with memory_of_a_pair(members[0][1][0].shape):
             preds, target = (torch.stack([pair[side] for _, pair in members]).to(self.device) for side in (0, 1))

@@ -157,10 +157,10 @@ def _read_csv(path: Path, texts: Collection[str]) -> Any:
 
 def _names(values: list[Any], name: str, path: Path) -> list[str]:
     """Names as text."""
-    for row, value in enumerate(values):
-        if value is None or str(value) == "":
-            raise ValueError(f"{path}: {name!r} of row {row + 2} is empty: give every image a name there")
-    return [str(value) for value in values]
+    names = ["" if value is None else str(value) for value in values]
+    if "" in names:
+        raise ValueError(f"{path}: {name!r} of row {names.index('') + 2} is empty: give every image a name there")
+    return names
 
 
 def _is_number(values: list[Any]) -> bool:

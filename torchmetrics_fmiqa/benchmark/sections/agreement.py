@@ -36,11 +36,10 @@ def agreement_section(analysis: Analysis) -> Section:
 
 
 def _agreement_row(analysis: Analysis, agreement: Agreement, axis: tuple[float, float]) -> list[Cell]:
-    quality, best = agreement.metric in analysis.higher_is_better, agreement is analysis.agreements[0]
-    name = f"{agreement.metric}\u00a0↑" if quality else agreement.metric
+    name = agreement.metric + "\u00a0↑" * (agreement.metric in analysis.higher_is_better)
     low, high = agreement.srcc_interval
     return [
-        cells.row_name(name, best, "; ".join(shown_notes(agreement))),
+        cells.row_name(name, agreement is analysis.agreements[0], "; ".join(shown_notes(agreement))),
         cells.correlation(agreement.srcc),
         cells.interval(low, high, fine=True),
         Cell("", agreement.srcc, drawing=interval_strip(agreement.srcc, low, high, axis)),

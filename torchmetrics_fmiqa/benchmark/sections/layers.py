@@ -91,9 +91,9 @@ def _drawing(curve: LayerCurve, axis: tuple[float, float]) -> Markup:
         parts.append(Markup('<path class="line" d="{}"/>').format(line))
     dot = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
     for place in known:
-        words = f"{taps[place]}: SRCC {number(curve.srcc[place])}"
-        look = ("dot", xs[place], ys[place], 4.6, f"{words}, the best")
-        parts.append(dot.format(*(look if place == _best(curve) else ("hollow", xs[place], ys[place], 3.4, words))))
+        kind, radius, end = ("dot", 4.6, ", the best") if place == _best(curve) else ("hollow", 3.4, "")
+        words = f"{taps[place]}: SRCC {number(curve.srcc[place])}{end}"
+        parts.append(dot.format(kind, xs[place], ys[place], radius, words))
     # Names of taps are long: the first and the last say where the ends are, titles tell the others.
     ends = [(taps[0], x0, "start"), (taps[-1], x1, "end")][: min(count, 2)]
     parts += [svg.label(x, y0 + 18, tap if len(tap) <= 18 else f"…{tap[-17:]}", anchor) for tap, x, anchor in ends]

@@ -38,11 +38,10 @@ def _count_words(finding: OutlierFinding) -> Text:
     count = f"{counted(finding.count, 'outlier')} in {counted(finding.n, 'image')}"
     text: Text = (Name(finding.metric), f": {count} ({part}; {finding.rule}). ")
     shares = {name: outliers / images for name, (outliers, images) in finding.by_type.items() if images and outliers}
-    if not shares:
-        return text
-    worst = max(shares, key=shares.__getitem__)
-    outliers, images = finding.by_type[worst]
-    return (*text, "Most often of type ", Name(worst), f": {outliers:,} of {images:,}.")
+    if shares:
+        worst = max(shares, key=shares.__getitem__)
+        text += ("Most often of type ", Name(worst), ": {:,} of {:,}.".format(*finding.by_type[worst]))
+    return text
 
 
 def _property_words(finding: OutlierFinding) -> list[str]:
