@@ -39,15 +39,15 @@ _LOSS_IMAGES = 3
 class StudySettings:
     """What to find out from scores, and how."""
 
-    opinion_is: OpinionIs = "infer"  #: what a higher opinion means.
-    #: the metrics that are qualities; ``None`` takes those that run against the majority.
+    opinion_is: OpinionIs = "infer"  #: what a higher opinion means
+    #: The metrics that are qualities; ``None`` takes those that run against the majority.
     higher_is_better: Collection[str] | None = None
-    resamples: int = 1000  #: of the bootstraps over references.
-    seed: int = 0  #: of everything random.
-    attacked: int = 3  #: images that attacks are tried on; 0 for no attacks.
-    #: for each metric its SRCC on other data sets, for the aggregate's worst set.
+    resamples: int = 1000  #: of the bootstraps over references
+    seed: int = 0  #: of everything random
+    attacked: int = 3  #: images that attacks are tried on; 0 for no attacks
+    #: For each metric its SRCC on other data sets, for the aggregate's worst set.
     other_sets: Mapping[str, Sequence[float]] | None = None
-    worst: int = 10  #: images in the gallery.
+    worst: int = 10  #: images in the gallery
 
 
 def study_table(
@@ -209,7 +209,7 @@ def _gallery(run: ScoreRun, study: Study) -> Iterator[GalleryItem]:
         return reference, distorted
 
     for finding in study.outliers[:1]:
-        for item in gallery(finding, load, comparator and partial(_heat, comparator)):
+        for item in gallery(finding, load, None if comparator is None else partial(_heat, comparator)):
             yield replace(item, heat_of=name)
 
 

@@ -147,8 +147,8 @@ class Change:
     tensor([0.2000, 0.0000, 0.2000, 0.4000])
     """
 
-    name: str  #: what it is called in columns and options, without spaces.
-    #: the function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
+    name: str  #: what it is called in columns and options, without spaces
+    #: The function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
     apply: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
 
     def __call__(self, preds: Tensor) -> Tensor:

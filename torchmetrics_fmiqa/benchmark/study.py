@@ -25,30 +25,30 @@ from torchmetrics_fmiqa.data.pairs import Problem
 class GalleryItem:
     """A misjudged image, to be shown."""
 
-    case: WorstCase  #: what is known of it.
-    reference: npt.NDArray[np.uint8]  #: ``(h, w, 3)`` uint8, and so is ``distorted``.
+    case: WorstCase  #: what is known of it
+    reference: npt.NDArray[np.uint8]  #: ``(h, w, 3)`` uint8, and so is ``distorted``
     distorted: npt.NDArray[np.uint8]
     #: ``(h, w)`` distances where they differ, or ``None`` without a metric that has a map.
     heat: npt.NDArray[np.float32] | None
-    heat_of: str = ""  #: the metric whose map that is.
+    heat_of: str = ""  #: the metric whose map that is
 
 
 @dataclass(frozen=True)
 class Study:
     """A benchmark's findings. Whatever was not asked for or cannot be told is empty or ``None``."""
 
-    title: str  #: what was analysed.
-    command: str  #: the command that made it.
-    table: ScoredTable  #: the scores.
-    analysis: Analysis  #: agreement, robustness, which metric beats which.
-    layers: tuple[LayerCurve, ...] = ()  #: agreement against depth, a curve for each feature metric.
-    attacks: tuple[AttackResult, ...] = ()  #: what attacks do.
-    loss_suitability: tuple[LossSuitability, ...] = ()  #: of each metric.
-    cost: tuple[Cost, ...] = ()  #: of each metric.
-    desirability: Desirability | None = None  #: the aggregate.
-    accuracy: tuple[AccuracyFinding, ...] = ()  #: agreement against ImageNet accuracy.
-    outliers: tuple[OutlierFinding, ...] = ()  #: of the best metric, and of others that are of interest.
-    gallery: tuple[GalleryItem, ...] = field(default=(), repr=False)  #: the worst images of the best metric.
-    skipped: tuple[Skipped, ...] = ()  #: metrics that could not run.
-    missing: tuple[Problem, ...] = ()  #: files that are absent or broken, and pairs that could not be scored.
-    folder: Path | None = None  #: where the images are, if there are any.
+    title: str  #: what was analysed
+    command: str  #: the command that made it
+    table: ScoredTable  #: the scores
+    analysis: Analysis  #: agreement, robustness, which metric beats which
+    layers: tuple[LayerCurve, ...] = ()  #: agreement against depth, a curve for each feature metric
+    attacks: tuple[AttackResult, ...] = ()  #: what attacks do
+    loss_suitability: tuple[LossSuitability, ...] = ()  #: of each metric
+    cost: tuple[Cost, ...] = ()  #: of each metric
+    desirability: Desirability | None = None  #: the aggregate
+    accuracy: tuple[AccuracyFinding, ...] = ()  #: agreement against ImageNet accuracy
+    outliers: tuple[OutlierFinding, ...] = ()  #: of the best metric, and of others that are of interest
+    gallery: tuple[GalleryItem, ...] = field(default=(), repr=False)  #: the worst images of the best metric
+    skipped: tuple[Skipped, ...] = ()  #: metrics that could not run
+    missing: tuple[Problem, ...] = ()  #: files that are absent or broken, and pairs that could not be scored
+    folder: Path | None = None  #: where the images are, if there are any

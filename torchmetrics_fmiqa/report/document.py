@@ -39,15 +39,15 @@ def enumerate_names(names: Sequence[str], most: int = 6) -> Text:
 class Cell:
     """One cell of a table."""
 
-    text: str  #: what is read.
-    #: what it is sorted by, in full precision; ``None`` to sort by the text, NaN to come last.
+    text: str  #: what is read
+    #: What it is sorted by, in full precision; ``None`` to sort by the text, NaN to come last.
     value: float | None = None
-    shade: float | None = None  #: how dark its ground is, in [0, 1].
+    shade: float | None = None  #: how dark its ground is, in [0, 1]
     #: ``"win"``, ``"loss"``, ``"best"``, ``"second"`` or ``"tied"``, or several with spaces between: its looks.
     mark: str = ""
-    note: str = ""  #: more about it, on hover.
-    drawing: Markup | None = None  #: a drawing that follows the text in HTML.
-    #: the text with more digits, which a Markdown page prints instead: it cannot be sorted or pointed at.
+    note: str = ""  #: more about it, on hover
+    drawing: Markup | None = None  #: a drawing that follows the text in HTML
+    #: The text with more digits, which a Markdown page prints instead: it cannot be sorted or pointed at.
     fine: str = ""
 
     @property

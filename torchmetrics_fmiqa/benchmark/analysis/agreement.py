@@ -28,21 +28,21 @@ _FIGURES = ("metric", "srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio
 class Robustness:
     """A metric under a slight change of the images under test."""
 
-    srcc: float  #: SRCC of the scores of changed images with the opinions of the unchanged.
-    sensitivity: float  #: mean absolute change of the score, over the standard deviation of the scores.
+    srcc: float  #: SRCC of the scores of changed images with the opinions of the unchanged
+    sensitivity: float  #: mean absolute change of the score, over the standard deviation of the scores
 
 
 @dataclass(frozen=True)
 class Analysis:
     """What the scores tell, the metrics by falling SRCC."""
 
-    agreements: list[Agreement]  #: of each metric.
-    robustness: dict[str, dict[str, Robustness]]  #: by change, then by metric.
-    comparison: Comparison | None  #: who beats whom; ``None`` for a single metric or a single reference.
-    direction: str  #: how the opinion's direction was settled, in words.
-    opinion_higher_is_better: bool  #: what it is.
-    references: int  #: number of references.
-    higher_is_better: tuple[str, ...] = ()  #: the metrics that were taken for qualities; all others are distances.
+    agreements: list[Agreement]  #: of each metric
+    robustness: dict[str, dict[str, Robustness]]  #: by change, then by metric
+    comparison: Comparison | None  #: who beats whom; ``None`` for a single metric or a single reference
+    direction: str  #: how the opinion's direction was settled, in words
+    opinion_higher_is_better: bool  #: what it is
+    references: int  #: number of references
+    higher_is_better: tuple[str, ...] = ()  #: the metrics that were taken for qualities; all others are distances
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a metric, in full precision."""

@@ -57,10 +57,10 @@ class Attack:
         ValueError: for values that do not fit.
     """
 
-    epsilon: float  #: the most that a value changes, in units of 1/255.
-    goal: Goal = "raise"  #: ``"raise"`` or ``"lower"`` the score, whatever the score's direction.
-    method: Method = "pgd"  #: ``"fgsm"`` or ``"pgd"``.
-    steps: int = 10  #: of PGD, each of ``2.5 * epsilon / steps``.
+    epsilon: float  #: the most that a value changes, in units of 1/255
+    goal: Goal = "raise"  #: ``"raise"`` or ``"lower"`` the score, whatever the score's direction
+    method: Method = "pgd"  #: ``"fgsm"`` or ``"pgd"``
+    steps: int = 10  #: of PGD, each of ``2.5 * epsilon / steps``
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon <= 127:
@@ -135,18 +135,10 @@ def attack_metric(
     The noise changes every value of an image by the same amount, up or down at random (inwards where a value would
     leave [0, 1]), so that its mean squared error is the attack's exactly, image by image.
 
-    Args:
-        metric: the metric.
-        pairs: images under test and their references, each ``(1, 3, H, W)``, float32 or float64 in [0, 1], of any
-            size. Where a side is longer than ``side``, its middle is cut out of both.
-        spread: standard deviation of the metric's scores over the benchmark's images (whole, not their middles): the
-            unit of changes.
-        attacks: what to try.
-        seed: equal seeds give equal results.
-        side: longest side of what is attacked, in pixels.
-
-    Returns:
-        A result for each attack.
+    Pairs are images under test and their references, each ``(1, 3, H, W)``, float32 or float64 in [0, 1], of any size.
+    Where a side is longer than ``side`` pixels, its middle is cut out of both. The unit of changes is ``spread``, the
+    standard deviation of the metric's scores over the benchmark's images (whole, not their middles). Equal seeds give
+    equal results.
 
     Raises:
         ValueError: for a metric that is not differentiable, images and options that do not fit, and scores or

@@ -16,9 +16,9 @@ from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 class Cost:
     """Cost of a metric, alone, on one pair."""
 
-    metric: str  #: the metric.
-    seconds_per_megapixel: float  #: median over repeats, of a pair, on this machine: compare within one table only.
-    parameters: float  #: of its network, in millions.
+    metric: str  #: the metric
+    seconds_per_megapixel: float  #: median over repeats, of a pair, on this machine: compare within one table only
+    parameters: float  #: of its network, in millions
 
 
 def measure_cost(metric: Metric, preds: Tensor, target: Tensor, repeats: int = 3) -> Cost:

@@ -70,19 +70,19 @@ FACTORS: tuple[Factor, ...] = (
 class Desirability:
     """The factors of metrics, condensed."""
 
-    metrics: tuple[str, ...]  #: ``M`` names, by group and falling aggregate.
-    factors: tuple[Factor, ...]  #: ``F`` factors that at least one metric has, with the weights that were used.
-    values: npt.NDArray[np.float64]  #: ``(M, F)`` in [0, 1], NaN where missing.
-    aggregate: npt.NDArray[np.float64]  #: ``(M,)`` in [0.01, 1].
+    metrics: tuple[str, ...]  #: ``M`` names, by group and falling aggregate
+    factors: tuple[Factor, ...]  #: ``F`` factors that at least one metric has, with the weights that were used
+    values: npt.NDArray[np.float64]  #: ``(M, F)`` in [0, 1], NaN where missing
+    aggregate: npt.NDArray[np.float64]  #: ``(M,)`` in [0.01, 1]
     #: ``(M,)`` number of the set of factors that a metric has, 0 for the largest group; only metrics of one group are
     #: ranked together. Factors of weight 0 make no group.
     group: npt.NDArray[np.int64]
-    rank: npt.NDArray[np.int64]  #: ``(M,)`` place within the group, from 1; ties share the better place.
-    without: npt.NDArray[np.int64]  #: ``(M, F)`` the same with one factor left out.
-    rank_interval: npt.NDArray[np.float64]  #: ``(M, 2)`` 95 % of the places under random weights.
+    rank: npt.NDArray[np.int64]  #: ``(M,)`` place within the group, from 1; ties share the better place
+    without: npt.NDArray[np.int64]  #: ``(M, F)`` the same with one factor left out
+    rank_interval: npt.NDArray[np.float64]  #: ``(M, 2)`` 95 % of the places under random weights
     #: ``(M,)`` share of random weights under which the metric comes first in its group.
     first_share: npt.NDArray[np.float64]
-    draws: int  #: number of random weights.
+    draws: int  #: number of random weights
 
 
 def factors_of(
@@ -97,12 +97,7 @@ def factors_of(
     What was measured and gave no number is 0: the SRCC of constant scores, or the PLCC of infinite ones. Sensitivity
     does not enter robustness: it tells how far scores move, not whether their order suffers, and has no worst value.
 
-    Args:
-        agreement: with human opinion.
-        robustness: by change; ``None`` or empty if no changed images were scored.
-        suitability: as a loss.
-        cost: of a pair.
-        other_sets: SRCC of the metric on other data sets, positive for agreement; NaN where its scores gave none.
+    ``other_sets`` are SRCC of the metric on other data sets, positive for agreement; NaN where its scores gave none.
 
     Raises:
         ValueError: for an SRCC outside [-1, 1], or a time that is no number or not above 0.
@@ -217,8 +212,18 @@ def desirability(
         interval[rows, 1] = np.quantile(places, 0.975, axis=0, method="higher")
         first[rows] = (places == 1).mean(axis=0)
     order = np.lexsort((rank, group))
-    ordered = [column[order] for column in (values, aggregate, group, rank, without, interval, first)]
-    return Desirability(tuple(names[row] for row in order), present, *ordered, draws=draws)
+    return Desirability(
+        tuple(names[row] for row in order),
+        present,
+        values[order],
+        aggregate[order],
+        group[order],
+        rank[order],
+        without[order],
+        interval[order],
+        first[order],
+        draws,
+    )
 
 
 def _weighted(weights: Mapping[str, float] | None) -> list[Factor]:

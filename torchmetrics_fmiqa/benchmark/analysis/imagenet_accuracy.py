@@ -29,9 +29,9 @@ FEWEST = 4
 class TopOne:
     """ImageNet-1k top-1 accuracy of a backbone."""
 
-    top1: float  #: in per cent, on the validation set.
-    kind: Kind  #: how it was come by.
-    source: str  #: where the figure stands, and what to know of it.
+    top1: float  #: in per cent, on the validation set
+    kind: Kind  #: how it was come by
+    source: str  #: where the figure stands, and what to know of it
 
 
 _TORCHVISION = "torchvision's own figure for {}_Weights.IMAGENET1K_V1"
@@ -115,16 +115,16 @@ def backbone_of(metric: str) -> str | None:
 class AccuracyFinding:
     """Rank correlation over backbones between ImageNet top-1 and a figure of their metrics."""
 
-    what: str  #: the figure, such as ``"desirability"`` or ``"SRCC"``.
-    backbones: tuple[str, ...]  #: ``B`` names.
-    metrics: tuple[str, ...]  #: the metric that stands for each backbone: its best.
-    top1: tuple[float, ...]  #: ``(B,)`` ImageNet top-1 accuracy in per cent.
-    values: tuple[float, ...]  #: ``(B,)`` the figure.
-    rho: float  #: Spearman's rank correlation; NaN for fewer than 4 backbones.
-    p: float  #: two-sided permutation p-value of ``rho``.
-    interval: tuple[float, float]  #: 95 % interval of ``rho`` by bootstrap over backbones.
-    note: str  #: what to know: few backbones, kinds of accuracy that differ.
-    kinds: tuple[Kind, ...] = ()  #: ``(B,)`` how each accuracy was come by.
+    what: str  #: the figure, such as ``"desirability"`` or ``"SRCC"``
+    backbones: tuple[str, ...]  #: ``B`` names
+    metrics: tuple[str, ...]  #: the metric that stands for each backbone: its best
+    top1: tuple[float, ...]  #: ``(B,)`` ImageNet top-1 accuracy in per cent
+    values: tuple[float, ...]  #: ``(B,)`` the figure
+    rho: float  #: Spearman's rank correlation; NaN for fewer than 4 backbones
+    p: float  #: two-sided permutation p-value of ``rho``
+    interval: tuple[float, float]  #: 95 % interval of ``rho`` by bootstrap over backbones
+    note: str  #: what to know: few backbones, kinds of accuracy that differ
+    kinds: tuple[Kind, ...] = ()  #: ``(B,)`` how each accuracy was come by
 
 
 def accuracy_finding(
@@ -137,14 +137,10 @@ def accuracy_finding(
     many favours the backbones with many metrics; name one metric a backbone to leave that out. Metrics of one backbone
     also differ in what was learned on top of it: LPIPS and DISTS weigh its features by people's opinions.
 
-    Args:
-        values: the figure by metric, higher is better; NaN where a metric has none. Names tell the backbone, see
-            :func:`backbone_of`.
-        what: its name.
-        permutations: of the accuracies among backbones; all of them, exactly, where there are no more than this.
-        bootstrap: resamples of the backbones for the interval; those without two accuracies and two values are left
-            out of it.
-        seed: of both.
+    ``values`` are the figure by metric, whose name tells the backbone (:func:`backbone_of`): higher is better, NaN where
+    a metric has none. ``permutations`` are of the accuracies among backbones; all of them, exactly, where there are no
+    more than this. ``bootstrap`` resamples of the backbones give the interval; those without two accuracies and two
+    values are left out of it.
 
     Raises:
         ValueError: for fewer than one permutation or resample.

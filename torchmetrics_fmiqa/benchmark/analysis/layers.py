@@ -15,14 +15,14 @@ from torchmetrics_fmiqa.statistics import aligned, compare, holm, interval, resa
 class LayerCurve:
     """SRCC of each tap of a metric with human opinion."""
 
-    metric: str  #: the metric.
-    taps: tuple[str, ...]  #: names of the taps, shallow to deep.
-    #: of each tap alone; ``low`` and ``high`` are the ends of its 95 % interval (bootstrap over references).
+    metric: str  #: the metric
+    taps: tuple[str, ...]  #: names of the taps, shallow to deep
+    #: Of each tap alone; ``low`` and ``high`` are the ends of its 95 % interval (bootstrap over references).
     srcc: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    joined: float  #: SRCC of the metric itself, all taps joined.
-    #: paired p-value of the metric against its last tap, Holm-corrected for the table's metrics; NaN where that cannot
+    joined: float  #: SRCC of the metric itself, all taps joined
+    #: Paired p-value of the metric against its last tap, Holm-corrected for the table's metrics; NaN where that cannot
     #: be told.
     final_p: float
 

@@ -21,15 +21,15 @@ _ROUNDING = 1e-6
 class LossSuitability:
     """How a metric does as a loss, each in [0, 1]."""
 
-    metric: str  #: the metric.
-    #: share of trying pairs (equal, black, constant, natural) whose gradient with respect to ``preds`` is finite
+    metric: str  #: the metric
+    #: Share of trying pairs (equal, black, constant, natural) whose gradient with respect to ``preds`` is finite
     #: everywhere and, for unequal images, not zero everywhere; 0 if no gradient flows.
     finite_gradient: float
-    #: share of images for which the metric of the image with itself is its best value (and, for a distance, 0 to 1e-6
+    #: Share of images for which the metric of the image with itself is its best value (and, for a distance, 0 to 1e-6
     #: of its spread).
     identity: float
-    symmetry: float  #: 1 - mean |d(x, y) - d(y, x)| / mean |d|, at least 0.
-    #: share of graded distortion series (blur, noise, JPEG ...) in which the score falls or rises strictly with the
+    symmetry: float  #: 1 - mean |d(x, y) - d(y, x)| / mean |d|, at least 0
+    #: Share of graded distortion series (blur, noise, JPEG ...) in which the score falls or rises strictly with the
     #: level, by pairs of neighbouring levels.
     monotone: float
 

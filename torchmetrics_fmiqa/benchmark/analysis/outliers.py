@@ -26,17 +26,17 @@ class FeatureTest:
     for independent; believe it rather than ``p``, and most of all where ``side`` is ``"reference"``.
     """
 
-    feature: str  #: the property, such as ``"high-frequency energy"``.
-    side: str  #: ``"reference"``, ``"distorted"`` or ``"difference"``: where it was measured.
-    #: probability that an outlier has more of it than an inlier (ties count half); 0.5 is no difference. Stratified:
+    feature: str  #: the property, such as ``"high-frequency energy"``
+    side: str  #: ``"reference"``, ``"distorted"`` or ``"difference"``: where it was measured
+    #: Probability that an outlier has more of it than an inlier (ties count half); 0.5 is no difference. Stratified:
     #: the mean over types, weighed by the pairs of outlier and inlier in each.
     effect: float
-    p: float  #: two-sided p-value of the Mann-Whitney test; stratified by van Elteren's sum over types.
-    p_holm: float  #: corrected (Holm) for all tests made.
-    outliers: int  #: number of outliers that counted; ``inliers`` likewise.
+    p: float  #: two-sided p-value of the Mann-Whitney test; stratified by van Elteren's sum over types
+    p_holm: float  #: corrected (Holm) for all tests made
+    outliers: int  #: number of outliers that counted; ``inliers`` likewise
     inliers: int
-    strata: int  #: number of types that had both.
-    #: two-sided p-value of the same rank sum with references, not images, as what is independent; ``p_clustered_holm``
+    strata: int  #: number of types that had both
+    #: Two-sided p-value of the same rank sum with references, not images, as what is independent; ``p_clustered_holm``
     #: is corrected for all tests made.
     p_clustered: float = math.nan
     p_clustered_holm: float = math.nan
@@ -46,27 +46,27 @@ class FeatureTest:
 class WorstCase:
     """An image that a metric misjudges, for the gallery."""
 
-    row: int  #: its place in the table.
-    ref: str  #: name of the reference; ``dist`` of the image under test.
+    row: int  #: its place in the table
+    ref: str  #: name of the reference; ``dist`` of the image under test
     dist: str
-    type: str  #: its type, empty if unknown.
-    opinion: float  #: what people said.
-    predicted: float  #: what the fitted metric says, in the opinion's units.
-    z: float  #: the residual in the rule's unit; positive where people find the image better than the metric says.
+    type: str  #: its type, empty if unknown
+    opinion: float  #: what people said
+    predicted: float  #: what the fitted metric says, in the opinion's units
+    z: float  #: the residual in the rule's unit; positive where people find the image better than the metric says
 
 
 @dataclass(frozen=True)
 class OutlierFinding:
     """The outliers of one metric."""
 
-    metric: str  #: the metric.
-    rule: str  #: what makes an image an outlier, in words.
-    count: int  #: number of outliers.
-    n: int  #: number of images.
-    by_type: dict[str, tuple[int, int]]  #: for each type the outliers and the images; empty without types.
-    pooled: tuple[FeatureTest, ...]  #: tests over all images.
-    stratified: tuple[FeatureTest, ...]  #: tests within types; empty without types.
-    worst: tuple[WorstCase, ...]  #: the worst, by falling absolute z.
+    metric: str  #: the metric
+    rule: str  #: what makes an image an outlier, in words
+    count: int  #: number of outliers
+    n: int  #: number of images
+    by_type: dict[str, tuple[int, int]]  #: for each type the outliers and the images; empty without types
+    pooled: tuple[FeatureTest, ...]  #: tests over all images
+    stratified: tuple[FeatureTest, ...]  #: tests within types; empty without types
+    worst: tuple[WorstCase, ...]  #: the worst, by falling absolute z
 
 
 def outlier_finding(
@@ -205,11 +205,11 @@ class RankSums:
     #: ``(n,)`` what each image adds to ``T``: its centred rank times its centred flag, over ``N_t + 1``; 0 in strata
     #: that tell nothing.
     shares: _Floats
-    variance: float  #: of ``T`` if flags fall on images of a stratum by chance.
-    #: probability that an outlier has more than an inlier of its stratum, ties counting half, over all such pairs; NaN
+    variance: float  #: of ``T`` if flags fall on images of a stratum by chance
+    #: Probability that an outlier has more than an inlier of its stratum, ties counting half, over all such pairs; NaN
     #: without any.
     effect: float
-    outliers: int  #: number of outliers in the ``strata`` that tell something; ``inliers`` likewise.
+    outliers: int  #: number of outliers in the ``strata`` that tell something; ``inliers`` likewise
     inliers: int
     strata: int
 

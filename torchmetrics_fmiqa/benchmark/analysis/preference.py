@@ -28,29 +28,29 @@ _CHUNK = 4_000_000
 class Choices:
     """What metrics and people say of the same ``n`` choices."""
 
-    kind: Kind  #: ``"two_afc"`` for triplets, ``"jnd_map"`` for pairs.
-    #: by metric, lower is closer: ``(n, 2)`` of both versions of a triplet, or ``(n, 1)`` of a pair.
+    kind: Kind  #: ``"two_afc"`` for triplets, ``"jnd_map"`` for pairs
+    #: By metric, lower is closer: ``(n, 2)`` of both versions of a triplet, or ``(n, 1)`` of a pair.
     distances: dict[str, Floats]
-    share: Floats  #: ``(n,)`` share of people, in [0, 1], who found the second version closer, or saw no difference.
-    part: npt.NDArray[np.str_]  #: ``(n,)`` names of the data set's parts.
-    reference: npt.NDArray[np.str_]  #: ``(n,)`` ids; choices of one reference are drawn together.
+    share: Floats  #: ``(n,)`` share of people, in [0, 1], who found the second version closer, or saw no difference
+    part: npt.NDArray[np.str_]  #: ``(n,)`` names of the data set's parts
+    reference: npt.NDArray[np.str_]  #: ``(n,)`` ids; choices of one reference are drawn together
 
 
 @dataclass(frozen=True)
 class ChoiceScore:
     """How far a metric, or people themselves, agree with people's choices."""
 
-    metric: str  #: its name.
-    score: float  #: 2AFC or JND mAP, the mean over the parts, with the 95 % interval ``low`` to ``high``.
-    by_part: dict[str, float] = field(default_factory=dict)  #: of each part.
-    pooled: float = math.nan  #: of all choices together, so that larger parts count for more.
+    metric: str  #: its name
+    score: float  #: 2AFC or JND mAP, the mean over the parts, with the 95 % interval ``low`` to ``high``
+    by_part: dict[str, float] = field(default_factory=dict)  #: of each part
+    pooled: float = math.nan  #: of all choices together, so that larger parts count for more
     low: float = math.nan
     high: float = math.nan
-    behind: float = math.nan  #: ``score`` less that of the best metric, with its 95 % interval, not corrected.
+    behind: float = math.nan  #: ``score`` less that of the best metric, with its 95 % interval, not corrected
     behind_low: float = math.nan
     behind_high: float = math.nan
-    p_holm: float = math.nan  #: of a difference from the best, corrected for all pairs of metrics.
-    note: str = ""  #: why there is no score.
+    p_holm: float = math.nan  #: of a difference from the best, corrected for all pairs of metrics
+    note: str = ""  #: why there is no score
 
     def row(self, kind: Kind) -> dict[str, Any]:
         """The row of a table: the score is called by its kind, and each part has a column."""
@@ -63,16 +63,16 @@ class ChoiceScore:
 class ChoiceStudy:
     """All that was found."""
 
-    title: str  #: name of the data set.
-    command: str  #: the command that made it.
-    kind: Kind  #: see :class:`Choices`.
-    scores: tuple[ChoiceScore, ...]  #: of the metrics, by falling score, those without one last.
-    ceilings: tuple[ChoiceScore, ...]  #: of people, see :func:`analyse_choices`.
-    parts: dict[str, int]  #: number of choices in each part.
-    references: int  #: number of references.
-    lost: int = 0  #: choices left out because one of their images could not be scored.
-    skipped: tuple[Skipped, ...] = ()  #: metrics that could not run.
-    missing: tuple[Problem, ...] = ()  #: files that are absent or broken, and pairs that could not be scored.
+    title: str  #: name of the data set
+    command: str  #: the command that made it
+    kind: Kind  #: see :class:`Choices`
+    scores: tuple[ChoiceScore, ...]  #: of the metrics, by falling score, those without one last
+    ceilings: tuple[ChoiceScore, ...]  #: of people, see :func:`analyse_choices`
+    parts: dict[str, int]  #: number of choices in each part
+    references: int  #: number of references
+    lost: int = 0  #: choices left out because one of their images could not be scored
+    skipped: tuple[Skipped, ...] = ()  #: metrics that could not run
+    missing: tuple[Problem, ...] = ()  #: files that are absent or broken, and pairs that could not be scored
 
     @property
     def label(self) -> str:

@@ -46,13 +46,9 @@ def make_baseline(name: str, device: str | torch.device = "cpu") -> Metric | Ski
     super-resolution is measured on (:func:`studio_luma`); ``fsim``, ``gmsd``, ``vsi``, ``mdsi`` and ``haarpsi``
     are piq's; ``pyiqa:NAME`` is any full-reference metric of pyiqa, if that is installed.
 
-    Args:
-        name: one of :func:`baseline_names`, or ``pyiqa:NAME``.
-        device: where the images will be.
-
-    Returns:
-        The metric, whose value of an image does not depend on the others of a batch and which raises ValueError for
-        images it cannot take; or, if a package or weights are missing, why it is skipped.
+    The metric's value of an image does not depend on the others of a batch, and it raises ValueError for images it
+    cannot take. If a package or weights are missing, it is skipped, with the reason. The device is where the images
+    will be.
 
     Raises:
         ValueError: for an unknown name or device.

@@ -23,14 +23,14 @@ Scorer = Callable[[Tensor, Tensor], Tensor]
 class Metric:
     """A metric of two images."""
 
-    name: str  #: what it is called in tables; no commas, ``@`` or ``|``.
-    #: the function; differentiable with respect to ``preds`` where ``differentiable`` says so.
+    name: str  #: what it is called in tables; no commas, ``@`` or ``|``
+    #: The function; differentiable with respect to ``preds`` where ``differentiable`` says so.
     score: Scorer = field(repr=False, compare=False)
-    higher_is_better: bool  #: whether it is a quality (PSNR, SSIM) or a distance.
-    differentiable: bool  #: whether a gradient with respect to ``preds`` flows.
-    identity: str  #: what its numbers depend on: versions, weights, settings.
-    minimum_side: int = 1  #: the least side of an image that it takes, in pixels.
-    parameters: float = 0.0  #: parameters of its network, in millions; 0 without one.
+    higher_is_better: bool  #: whether it is a quality (PSNR, SSIM) or a distance
+    differentiable: bool  #: whether a gradient with respect to ``preds`` flows
+    identity: str  #: what its numbers depend on: versions, weights, settings
+    minimum_side: int = 1  #: the least side of an image that it takes, in pixels
+    parameters: float = 0.0  #: parameters of its network, in millions; 0 without one
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,8 @@ def lpips_network(net: LpipsNet = "alex", pretrained: bool = True) -> nn.Module:
     The trunk is read from ``$FMIQA_ASSETS/weights/NAME.safetensors`` if there is one (``alexnet``, ``vgg16``,
     ``squeezenet1_1``), else from torch's cache (``$TORCH_HOME/hub/checkpoints``), else downloaded into that.
 
-    Args:
-        net: the trunk: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
-        pretrained: with the trunk's weights; ``False`` leaves them random, for tests of speed.
-
-    Returns:
-        A module called as ``module(preds, target, normalize=True)`` for images ``(N, 3, H, W)`` in [0, 1]; it gives
-        ``(N, 1, 1, 1)``.
+    ``pretrained=False`` leaves its weights random, for tests of speed. The module is called as
+    ``module(preds, target, normalize=True)`` for images ``(N, 3, H, W)`` in [0, 1], and gives ``(N, 1, 1, 1)``.
 
     Raises:
         ValueError: for another ``net``, or if the file in ``FMIQA_ASSETS`` does not fit.

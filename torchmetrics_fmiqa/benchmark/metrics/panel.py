@@ -115,14 +115,9 @@ class Panel:
         ids: Sequence[Hashable] | None = None,
         taps: bool = True,
     ) -> dict[str, Tensor]:
-        """Score pairs of one size.
+        """Score pairs of one size, ``(N, 3, H, W)`` float32 in [0, 1], and their taps if they are asked for.
 
-        Args:
-            preds: ``(N, 3, H, W)`` float32 in [0, 1].
-            target: likewise.
-            cache: where features of references are kept from call to call.
-            ids: names of the references, for the cache.
-            taps: give each tap's distance too.
+        The cache keeps features of references, which the ids name, from call to call.
 
         Returns:
             ``(N,)`` by column; NaN of a baseline that cannot take images of this size.

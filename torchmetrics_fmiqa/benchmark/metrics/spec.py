@@ -40,11 +40,11 @@ class SpipsSpec:
     ('l2', (10, 11))
     """
 
-    recipe: Recipe  #: what to measure with.
-    head: str | None = None  #: a trained head's file, or ``None`` for fixed weights.
-    low_level: Taps | None = None  #: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
-    semantic: Taps | None = None  #: taps of the semantic stream; ``None`` for the rest.
-    #: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; ``None`` for all.
+    recipe: Recipe  #: what to measure with
+    head: str | None = None  #: a trained head's file, or ``None`` for fixed weights
+    low_level: Taps | None = None  #: taps of the low-level stream; ``None`` for the first half of the recipe's taps
+    semantic: Taps | None = None  #: taps of the semantic stream; ``None`` for the rest
+    #: Which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; ``None`` for all.
     parts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -27,10 +27,6 @@ def plot_agreement(analysis: Analysis, ax: Axes | None = None) -> Axes:
     The best metric is marked, and so are those that it does not beat beyond chance (Holm-corrected over all pairs).
     A metric without an SRCC has a dash.
 
-    Args:
-        analysis: of :func:`~torchmetrics_fmiqa.benchmark.analysis.agreement.analyse`.
-        ax: axes to draw into; by default those of a new figure.
-
     Raises:
         ValueError: without a metric.
         ModuleNotFoundError: without matplotlib.

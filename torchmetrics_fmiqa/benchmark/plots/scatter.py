@@ -16,16 +16,11 @@ if TYPE_CHECKING:
 
 
 def plot_scatter(study: Study, metric: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the opinions against a metric's scores, with the logistic curve of 4 parameters fitted to them.
+    """Draw the opinions against a metric's scores (by default the best's), with the logistic curve fitted to them.
 
     Scores and opinions are shown as they are, not turned. Points have their type's colour and shape. Those that the
     curve misses by too much (:func:`~torchmetrics_fmiqa.statistics.find_outliers`) have a ring. Images without a finite
     score cannot be shown; the line below the title counts them.
-
-    Args:
-        study: a study, such as :func:`~torchmetrics_fmiqa.benchmark.build_study.study_table` makes.
-        metric: name of the metric; by default the best.
-        ax: axes to draw into; by default those of a new figure.
 
     Raises:
         ValueError: for a metric that the study does not have, or that has no finite score.

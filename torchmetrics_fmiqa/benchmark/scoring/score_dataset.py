@@ -28,12 +28,12 @@ from torchmetrics_fmiqa.features.tiles import resize
 class Reading:
     """How the images of a data set are read."""
 
-    #: what to do with pairs of two sizes, see :func:`~torchmetrics_fmiqa.data.images.match_sizes`.
+    #: What to do with pairs of two sizes, see :func:`~torchmetrics_fmiqa.data.images.match_sizes`.
     match: Match | None = None
-    #: shrink pairs whose longer side exceeds this (antialiased bicubic, clamped to [0, 1]), for every metric alike.
+    #: Shrink pairs whose longer side exceeds this (antialiased bicubic, clamped to [0, 1]), for every metric alike.
     max_side: int | None = None
-    crop_border: int = 0  #: pixels to cut off each side first.
-    to_rgb: bool = False  #: take grey and opaque RGBA files too.
+    crop_border: int = 0  #: pixels to cut off each side first
+    to_rgb: bool = False  #: take grey and opaque RGBA files too
 
     @property
     def identity(self) -> list[Any]:
@@ -73,14 +73,14 @@ class Reading:
 class ScoreOptions:
     """How images are scored."""
 
-    reading: Reading = field(default_factory=Reading)  #: how they are read.
-    #: names of the slight changes that are scored too, see
+    reading: Reading = field(default_factory=Reading)  #: how they are read
+    #: Names of the slight changes that are scored too, see
     #: :func:`~torchmetrics_fmiqa.benchmark.distortions.parse_changes`.
     changes: str = "none"
-    #: measure :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features` too.
+    #: Measure :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features` too.
     properties: bool = False
-    device: torch.device | str = "cpu"  #: where to measure.
-    batch: int = 8  #: pairs between two saves.
+    device: torch.device | str = "cpu"  #: where to measure
+    batch: int = 8  #: pairs between two saves
 
 
 class ScoreRun(PairRun):

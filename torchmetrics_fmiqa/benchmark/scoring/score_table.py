@@ -24,17 +24,17 @@ from torchmetrics_fmiqa.report.document import enumerate_names
 class ScoredTable:
     """Scores of ``n`` images by ``M`` metrics, beside what people said."""
 
-    scores: dict[str, npt.NDArray[np.float64]]  #: by metric, ``(n,)``.
-    #: by change (``"translation"`` ...) and metric, the scores of the same images once changed.
+    scores: dict[str, npt.NDArray[np.float64]]  #: by metric, ``(n,)``
+    #: By change (``"translation"`` ...) and metric, the scores of the same images once changed.
     changed: dict[str, dict[str, npt.NDArray[np.float64]]]
-    opinion: npt.NDArray[np.float64]  #: ``(n,)``.
-    reference: npt.NDArray[np.str_]  #: ``(n,)`` names of the references.
-    image: npt.NDArray[np.str_]  #: ``(n,)`` names of the images under test.
-    type: npt.NDArray[np.str_] | None  #: ``(n,)`` names of the distortions' types, or ``None``.
-    #: by metric and tap, the distances of one tap alone, shallow to deep.
+    opinion: npt.NDArray[np.float64]  #: ``(n,)``
+    reference: npt.NDArray[np.str_]  #: ``(n,)`` names of the references
+    image: npt.NDArray[np.str_]  #: ``(n,)`` names of the images under test
+    type: npt.NDArray[np.str_] | None  #: ``(n,)`` names of the distortions' types, or ``None``
+    #: By metric and tap, the distances of one tap alone, shallow to deep.
     taps: dict[str, dict[str, npt.NDArray[np.float64]]] = field(default_factory=dict)
-    std: npt.NDArray[np.float64] | None = None  #: ``(n,)`` standard deviations of the opinions, or ``None``.
-    #: by property and side (``"reference"``, ``"distorted"``, ``"difference"``), ``(n,)``.
+    std: npt.NDArray[np.float64] | None = None  #: ``(n,)`` standard deviations of the opinions, or ``None``
+    #: By property and side (``"reference"``, ``"distorted"``, ``"difference"``), ``(n,)``.
     features: dict[tuple[str, str], npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
