@@ -18,18 +18,12 @@ def gallery(
     heat: Callable[[Tensor, Tensor], Tensor] | None,
     width: int = 400,
 ) -> tuple[GalleryItem, ...]:
-    """Show the worst cases of a finding. One pair is in memory at a time.
+    """Show the worst cases of a finding in their order. One pair is in memory at a time.
 
-    Args:
-        finding: the outliers of a metric.
-        load: gives the reference and the image under test of a case, ``(3, H, W)`` uint8 of one size.
-        heat: the metric's map of a pair, ``(preds, target)``, both ``(1, 3, H, W)`` float32 in [0, 1], to
-            ``(1, 1, H, W)`` distances, such as ``lambda *pair: comparator.maps(*pair)["cosine"]["score"]``; ``None``
-            for a metric without a map.
-        width: the most that a picture is wide, in pixels; wider images are shrunk (antialiased), narrower ones kept.
-
-    Returns:
-        The cases in their order.
+    ``load`` gives the reference and the image under test of a case, ``(3, H, W)`` uint8 of one size. ``heat`` is a
+    metric's map of a pair, ``(preds, target)``, both ``(1, 3, H, W)`` float32 in [0, 1], to ``(1, 1, H, W)`` distances,
+    such as ``lambda *pair: comparator.maps(*pair)["cosine"]["score"]``; ``None`` for a metric without a map. Images
+    wider than ``width`` pixels are shrunk (antialiased).
 
     Raises:
         ValueError: for images or maps of another shape or type, naming the image, and a width below 1.

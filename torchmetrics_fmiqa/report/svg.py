@@ -161,15 +161,8 @@ def named_points(
 ) -> Markup:
     """Points with a name each, written where it hides nothing; a name that finds no such place shows on hover.
 
-    Args:
-        title: what is drawn.
-        names: of the points.
-        xs: ``(n,)`` values across.
-        ys: ``(n,)`` values upwards.
-        across: what ``xs`` are.
-        up: what ``ys`` are, where the title does not tell.
-        x_limits: ``(n, 2)`` intervals of ``xs``; ends that are NaN are left out. Without them none are drawn.
-        y_limits: likewise of ``ys``.
+    ``across`` says what the values ``xs`` ``(n,)`` are, and ``up`` what ``ys`` are, where the title does not tell.
+    Limits are ``(n, 2)`` intervals of the values; ends that are NaN are left out. Without them none are drawn.
     """
     x0, x1, y0, y1 = _BOX
     x_axis, y_axis = (_axis(*every) for every in ((xs, x_limits, 0.1), (ys, y_limits, 0.12)))

@@ -91,14 +91,9 @@ def analyse(
 ) -> Analysis:
     """Analyse a table of scores.
 
-    Args:
-        table: the scores.
-        opinion_is: what a higher opinion means: ``"better"`` (MOS), ``"worse"`` (DMOS), or ``"infer"`` from the
-            majority of the metrics.
-        higher_is_better: the metrics that are qualities; all others are distances. ``None`` takes those for qualities
-            that run against the majority, and says so.
-        resamples: of the bootstrap over references.
-        seed: of the bootstrap.
+    A higher opinion is ``"better"`` (MOS), ``"worse"`` (DMOS), or ``"infer"`` asks the majority of the metrics. The
+    metrics of ``higher_is_better`` are qualities; all others are distances. ``None`` takes those for qualities that run
+    against the majority, and says so. Resamples and seed are of the bootstrap over references.
 
     Raises:
         ValueError: for a metric that the table has not, and for an opinion whose direction the metrics do not settle.

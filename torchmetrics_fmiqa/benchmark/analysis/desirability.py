@@ -163,12 +163,8 @@ def desirability(
     The random weights are uniform over all weights that sum to 1, Dirichlet(1, ..., 1), over a group's factors of
     positive weight.
 
-    Args:
-        factors: by metric, then by factor; see :func:`factors_of`.
-        weights: of the factors, to replace those in :data:`FACTORS`, where the rest are kept; only ratios matter, and
-            0 leaves a factor out.
-        draws: number of random weights.
-        seed: of the random weights.
+    Factors are by metric, then by factor, see :func:`factors_of`. The weights replace those in :data:`FACTORS`, where
+    the rest are kept; only ratios matter, and 0 leaves a factor out. ``draws`` is the number of random weights.
 
     Raises:
         ValueError: for no metrics, a metric without a factor of positive weight, unknown factors, values outside

@@ -137,10 +137,9 @@ def accuracy_finding(
     many favours the backbones with many metrics; name one metric a backbone to leave that out. Metrics of one backbone
     also differ in what was learned on top of it: LPIPS and DISTS weigh its features by people's opinions.
 
-    ``values`` are the figure by metric, whose name tells the backbone (:func:`backbone_of`): higher is better, NaN where
-    a metric has none. ``permutations`` are of the accuracies among backbones; all of them, exactly, where there are no
-    more than this. ``bootstrap`` resamples of the backbones give the interval; those without two accuracies and two
-    values are left out of it.
+    ``values`` are the figure by metric, whose name tells the backbone (:func:`backbone_of`); higher is better, NaN is
+    none. ``permutations`` are of the accuracies among backbones: all, exactly, where there are no more than this.
+    ``bootstrap`` resamples of the backbones give the interval, without those of fewer than two accuracies or values.
 
     Raises:
         ValueError: for fewer than one permutation or resample.

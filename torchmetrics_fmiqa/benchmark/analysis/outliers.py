@@ -12,8 +12,8 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.statistics import Agreement, holm
+from torchmetrics_fmiqa.statistics.inputs import Floats, column
 
-_Floats = npt.NDArray[np.float64]
 _Flags = npt.NDArray[np.bool_]
 
 
@@ -81,15 +81,9 @@ def outlier_finding(
     type decides both how much high frequency an image holds and whether a metric misjudges it, so that a difference
     over all images may be one between types only: the stratified tests compare images of one type with each other.
 
-    Args:
-        agreement: of the metric, with its fit and outliers.
-        table: the scores that it was made from.
-        features: ``(n,)`` values by ``(feature, side)``, see
-            :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features`.
-        worst: number of worst cases, whether outliers or not.
-
-    Returns:
-        The finding. A test is NaN without outliers, without inliers, or of a feature that is constant.
+    The table is that from which the agreement was made. Features are ``(n,)`` values by ``(feature, side)``, as of
+    :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features`. So many ``worst`` cases are named,
+    whether outliers or not. A test is NaN without outliers, without inliers, or of a feature that is constant.
 
     Raises:
         ValueError: for a metric without a fit, an agreement of another table, or features that are not ``n`` finite
@@ -159,20 +153,18 @@ def _direction(agreement: Agreement, table: ScoredTable) -> int:
     raise ValueError(f"the agreement of {agreement.metric!r} was made from other opinions than the table holds")
 
 
-def _feature(name: tuple[str, str], values: npt.ArrayLike, count: int) -> _Floats:
-    column = np.asarray(values, dtype=np.float64)
-    if column.shape != (count,):
-        raise ValueError(f"the feature {name!r} must hold {count} values, one an image, got shape {column.shape}")
-    bad = np.flatnonzero(~np.isfinite(column))
+def _feature(name: tuple[str, str], values: npt.ArrayLike, count: int) -> Floats:
+    feature = column(values, f"features[{name!r}]", count)
+    bad = np.flatnonzero(~np.isfinite(feature))
     if len(bad):
-        raise ValueError(f"the feature {name!r} must be finite, got {column[bad[0]]} at row {bad[0]}")
-    return column
+        raise ValueError(f"the feature {name!r} must be finite, got {feature[bad[0]]} at row {bad[0]}")
+    return feature
 
 
 def _test(
     feature: str,
     side: str,
-    values: _Floats,
+    values: Floats,
     outlying: _Flags,
     reference: npt.NDArray[np.str_],
     types: npt.NDArray[np.str_] | None,
@@ -204,7 +196,7 @@ class RankSums:
 
     #: ``(n,)`` what each image adds to ``T``: its centred rank times its centred flag, over ``N_t + 1``; 0 in strata
     #: that tell nothing.
-    shares: _Floats
+    shares: Floats
     variance: float  #: of ``T`` if flags fall on images of a stratum by chance
     #: Probability that an outlier has more than an inlier of its stratum, ties counting half, over all such pairs; NaN
     #: without any.
@@ -214,7 +206,7 @@ class RankSums:
     strata: int
 
     @classmethod
-    def of(cls, values: _Floats, outlying: _Flags, stratum: npt.NDArray[np.int64]) -> RankSums:
+    def of(cls, values: Floats, outlying: _Flags, stratum: npt.NDArray[np.int64]) -> RankSums:
         """Rank ``(n,)`` values within the strata ``(n,)``.
 
         >>> values, outlying = np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, False, True, True])

@@ -98,12 +98,8 @@ def analyse_choices(
     Intervals come from a bootstrap over references, with all choices of one; resamples that miss a part, or in which
     nobody took any pair for the same, are left out. The difference from the best is tested as
     :func:`~torchmetrics_fmiqa.statistics.compare` does, by its standard error over resamples against Student's t, and
-    corrected for all pairs of metrics (Holm): the same choices have named the best.
-
-    Args:
-        choices: of people and metrics. A metric with a NaN has no score, and a note.
-        resamples: how many.
-        seed: of the draws.
+    corrected for all pairs of metrics (Holm): the same choices have named the best. A metric with a NaN has no score,
+    and a note.
 
     Returns:
         Scores of the metrics, by falling score, and those of people: ``majority of people`` and ``one person`` for

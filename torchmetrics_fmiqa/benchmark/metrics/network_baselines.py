@@ -86,9 +86,8 @@ def network_baseline(name: str, device: torch.device) -> Metric | Skipped:
     score, source, side = dists, "dists", 1
     if name != "dists":
         score, source, side = lpips, f"lpips {LPIPS[name]}", _LPIPS_SIDES[LPIPS[name]]
-    return library_metric(
-        name, score, device, f"torchmetrics {torchmetrics.__version__}: {source}", side, network=network
-    )
+    source = f"torchmetrics {torchmetrics.__version__}: {source}"
+    return library_metric(name, score, device, source, side, network=network)
 
 
 def _dists_network() -> nn.Module:

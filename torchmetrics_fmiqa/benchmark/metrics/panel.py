@@ -27,12 +27,9 @@ from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 class Panel:
     """Metrics that score pairs together.
 
-    Args:
-        features: feature metrics by name: recipes, and SPIPS. A recipe with several distances is several metrics,
-            ``name/distance``.
-        baselines: other metrics.
-        precision: of the feature metrics, see :class:`~torchmetrics_fmiqa.FeatureComparator`.
-        tile_batch: likewise.
+    Features are metrics by name: recipes, and SPIPS. A recipe with several distances is several metrics,
+    ``name/distance``. Baselines are other metrics. The precision and ``tile_batch`` of the feature metrics are as in
+    :class:`~torchmetrics_fmiqa.FeatureComparator`.
 
     Raises:
         ValueError: for a recipe that does not fit its backbone, a head that does not fit its recipe, and for two

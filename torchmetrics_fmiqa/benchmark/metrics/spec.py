@@ -78,11 +78,10 @@ class SpipsSpec:
         """
         of_recipe = [field.name for field in dataclasses.fields(Recipe) if field.name not in _SETTLED]
         known = [*_OWN, *of_recipe]
-        for name in fields:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f": did you mean `{near[0]}`?" if near else ""
-                raise ValueError(f"{SPIPS} has no field `{name}`{hint} (fields: recipe, {', '.join(known)})")
+        for name in [name for name in fields if name not in known]:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f": did you mean `{near[0]}`?" if near else ""
+            raise ValueError(f"{SPIPS} has no field `{name}`{hint} (fields: recipe, {', '.join(known)})")
         own = {name: fields.pop(name) for name in _OWN if name in fields}
         return dataclasses.replace(self, recipe=as_recipe(self.recipe, **fields), **own)
 
@@ -110,10 +109,6 @@ def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, M
     (``vit-tiny:distance=l2:taps=[2, 5]``, ``spips:recipe=vit-tiny:head=head.safetensors``, values in YAML), or a
     ``.yaml`` file: one metric, called by the file's name, or a mapping of names to metrics. In a file a metric is a
     recipe, or SPIPS where it says ``metric: spips``; its paths count from the file's folder.
-
-    Args:
-        names: as they were given.
-        baselines: names of the baselines.
 
     Raises:
         ValueError: for a name that is unknown or comes twice, or a file that is no metric.

@@ -21,10 +21,8 @@ def plot_layers(curves: Sequence[LayerCurve], ax: Axes | None = None, highlight:
     Metrics of one backbone share its taps. Taps of different backbones are put side by side from the first to the last,
     with a row of names for each backbone. A tap without an SRCC leaves a gap.
 
-    Args:
-        curves: of feature metrics.
-        ax: axes to draw into; by default those of a new figure.
-        highlight: metrics to draw in colour; by default the first, as many as there are colours. Others are grey.
+    The metrics to ``highlight`` are drawn in colour, by default the first, as many as there are colours. Others are
+    grey.
 
     Raises:
         ValueError: without a curve, or for a metric that has none.

@@ -79,16 +79,10 @@ class PairScorer(Protocol):
 
 
 class PairRun:
-    """One data set measured by one panel, in one folder.
+    """One data set measured by one panel, in one folder, where ``scores.parquet`` goes, and parts until it is complete.
 
-    Args:
-        rated: the pairs.
-        panel: what measures them.
-        folder: where ``scores.parquet`` goes, and its parts until it is complete.
-        reading: how the images are read.
-        device: where to measure.
-        batch: pairs between two parts. A run that goes on does so at a batch's boundary, and its numbers are those of a
-            run that was never interrupted.
+    ``batch`` is the number of pairs between two parts. A run that goes on does so at a batch's boundary, and its
+    numbers are those of a run that was never interrupted.
 
     Raises:
         ValueError: for a panel without a metric.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
@@ -35,10 +34,10 @@ def gallery_section(study: Study) -> Section:
     for item, heat in maps:
         if not np.isfinite(heat).all():
             raise ValueError(f"the map of {item.case.dist!r} has values that are not finite")
-    for item in study.gallery:
-        _check(item.reference, item.case.ref)
-        _check(item.distorted, item.case.dist)
     pictures = [picture for item in study.gallery for picture in (item.reference, item.distorted)]
+    for picture in pictures:
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ValueError(f"a picture of the gallery must be (h, w, 3) uint8, got {picture.shape} {picture.dtype}")
     coded = [webp(picture) for picture in pictures]
     if sum(map(len, coded)) > MOST_BYTES:
         coded = [webp(picture, lossless=False) for picture in pictures]
@@ -65,8 +64,3 @@ def _exhibit(item: GalleryItem, reference: bytes, distorted: bytes, hottest: flo
     people = "better" if (case.opinion > case.predicted) == better else "less"
     words = f"opinion {amount(case.opinion)}, predicted {amount(case.predicted)} (z\u00a0{signed(case.z, 1)})."
     return Exhibit(pictures, (Name(case.dist), f"{kind}. People like it {people} than the metric does: {words}"))
-
-
-def _check(picture: npt.NDArray[np.uint8], name: str) -> None:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"the picture of {name!r} must be (h, w, 3) uint8, got {picture.shape} {picture.dtype}")
