@@ -16,7 +16,7 @@ from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 class Cost:
     """Cost of a metric, alone, on one pair."""
 
-    metric: str  #: the metric
+    metric: str
     seconds_per_megapixel: float  #: median over repeats, of a pair, on this machine: compare within one table only
     parameters: float  #: of its network, in millions
 

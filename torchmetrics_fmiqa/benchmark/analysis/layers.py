@@ -15,7 +15,7 @@ from torchmetrics_fmiqa.statistics import aligned, compare, holm, interval, resa
 class LayerCurve:
     """SRCC of each tap of a metric with human opinion."""
 
-    metric: str  #: the metric
+    metric: str
     taps: tuple[str, ...]  #: names of the taps, shallow to deep
     #: Of each tap alone; ``low`` and ``high`` are the ends of its 95 % interval (bootstrap over references).
     srcc: tuple[float, ...]

@@ -21,7 +21,7 @@ _ROUNDING = 1e-6
 class LossSuitability:
     """How a metric does as a loss, each in [0, 1]."""
 
-    metric: str  #: the metric
+    metric: str
     #: Share of trying pairs (equal, black, constant, natural) whose gradient with respect to ``preds`` is finite
     #: everywhere and, for unequal images, not zero everywhere; 0 if no gradient flows.
     finite_gradient: float

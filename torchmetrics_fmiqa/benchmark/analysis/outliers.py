@@ -59,7 +59,7 @@ class WorstCase:
 class OutlierFinding:
     """The outliers of one metric."""
 
-    metric: str  #: the metric
+    metric: str
     rule: str  #: what makes an image an outlier, in words
     count: int  #: number of outliers
     n: int  #: number of images

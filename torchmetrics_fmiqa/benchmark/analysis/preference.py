@@ -40,7 +40,7 @@ class Choices:
 class ChoiceScore:
     """How far a metric, or people themselves, agree with people's choices."""
 
-    metric: str  #: its name
+    metric: str
     score: float  #: 2AFC or JND mAP, the mean over the parts, with the 95 % interval ``low`` to ``high``
     by_part: dict[str, float] = field(default_factory=dict)  #: of each part
     pooled: float = math.nan  #: of all choices together, so that larger parts count for more
