@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-    visual_information_fidelity,
-)
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
+from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+from torchmetrics.functional.image import visual_information_fidelity
 
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, library_metric
 from torchmetrics_fmiqa.benchmark.metrics.network_baselines import LPIPS, network_baseline
@@ -154,9 +152,7 @@ def _ssim_y(preds: Tensor, target: Tensor) -> Tensor:
     # In float32 the variances of 16 .. 235 lose digits, and SSIM is off by up to 4e-4; only MPS has no float64.
     dtype = torch.float32 if preds.device.type == "mps" else torch.float64
     luma, wanted = (studio_luma(images).to(dtype) for images in (preds, target))
-    _, full = structural_similarity_index_measure(
-        luma, wanted, data_range=255.0, reduction="none", return_full_image=True
-    )
+    _, full = ssim(luma, wanted, data_range=255.0, reduction="none", return_full_image=True)
     # The original leaves out where the window of 11 x 11 sticks out, torchmetrics mirrors the image there.
     return full[..., 5:-5, 5:-5].flatten(1).mean(1).float()
 
@@ -175,18 +171,10 @@ _LUMA = "BT.601 luma 16 .. 235 of 8-bit values, data_range 255"
 # torchmetrics overwrites tensors that it needs.
 FORMULAS: dict[str, _Formula] = {
     "psnr": _Formula(lambda: psnr, "torchmetrics_fmiqa", True, f"data_range 1, at most {PSNR_MOST:g} dB"),
-    "ssim": _Formula(
-        lambda: _unit(structural_similarity_index_measure), "torchmetrics", True, "RGB, data_range 1", minimum_side=6
-    ),
+    "ssim": _Formula(lambda: _unit(ssim), "torchmetrics", True, "RGB, data_range 1", minimum_side=6),
     "psnr_y": _Formula(lambda: _psnr_y, "torchmetrics_fmiqa", True, f"{_LUMA}, at most {PSNR_MOST:g} dB", 1, False),
     "ssim_y": _Formula(lambda: _ssim_y, "torchmetrics", True, f"{_LUMA}, without the border of 5", 11, False),
-    "ms_ssim": _Formula(
-        lambda: _unit(multiscale_structural_similarity_index_measure),
-        "torchmetrics",
-        True,
-        "RGB, data_range 1, relu",
-        minimum_side=176,
-    ),
+    "ms_ssim": _Formula(lambda: _unit(ms_ssim), "torchmetrics", True, "RGB, data_range 1, relu", minimum_side=176),
     "vif": _Formula(lambda: _vif, "torchmetrics", True, "pixel domain, RGB of 0 to 255", 41, False),
     "fsim": _Formula(partial(_piq, "fsim"), "piq", True, "chromatic, data_range 1", minimum_side=2),
     "gmsd": _Formula(partial(_piq, "gmsd"), "piq", False, "luma, data_range 1"),

@@ -60,7 +60,7 @@ class SpipsSpec:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> SpipsSpec:
-        """Read fields of this class, where ``recipe`` is a name or a YAML file (``"default"`` without one), and of it.
+        """Read fields of this class and of its recipe. ``recipe`` is a name or a YAML file, by default ``"default"``.
 
         Raises:
             ValueError: for unknown fields, with the nearest one, and for values that do not fit.

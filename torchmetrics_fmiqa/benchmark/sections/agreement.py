@@ -172,11 +172,7 @@ def _fall_words(analysis: Analysis) -> Text:
             words[name] = (Name(name), f" goes from {number(before)} to {number(known[worst])} by {worst}")
     if not sizes:
         return ("No metric has an SRCC both before and after.",)
-    best, most, least = (
-        analysis.agreements[0].metric,
-        max(sizes, key=sizes.__getitem__),
-        min(sizes, key=sizes.__getitem__),
-    )
+    best, (most, least) = analysis.agreements[0].metric, (pick(sizes, key=sizes.__getitem__) for pick in (max, min))
     text: Text = ("By the change that hurts it most, the best metric ", *words[best], ". ") if best in words else ()
     text += ("The greatest fall: ", *words[most], ". ") if most != best else ()
     return text + (("The least: ", *words[least], ".") if least not in (best, most) else ())

@@ -50,12 +50,11 @@ def facts(study: Study) -> list[Fact]:
     analysis, (best, *others) = study.analysis, study.analysis.agreements
     lines: list[Fact] = []
     if analysis.references < FEWEST_REFERENCES:
-        few = (
-            f"{counted(analysis.references, 'reference')}, where {FEWEST_REFERENCES} are the least to settle anything. "
-        )
-        alone = "There are no intervals, and no metric is compared with another."
-        rough = "Read intervals and comparisons as rough."
-        lines.append(("Too few references", (few + (alone if analysis.references == 1 else rough),)))
+        rest = "Read intervals and comparisons as rough."
+        if analysis.references == 1:
+            rest = "There are no intervals, and no metric is compared with another."
+        few = f"{counted(analysis.references, 'reference')}, where {FEWEST_REFERENCES} are the least to settle anything"
+        lines.append(("Too few references", (f"{few}. {rest}",)))
     lines.append(_interval(f"SRCC {number(best.srcc)}", *best.srcc_interval))
     ranked = [agreement for agreement in others if not math.isnan(agreement.srcc)]
     if ranked and not math.isnan(best.srcc):

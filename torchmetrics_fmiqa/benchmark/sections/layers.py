@@ -29,10 +29,10 @@ def layers_section(curves: Sequence[LayerCurve]) -> Section:
             cells.row_name(curve.metric),
             Cell(tap, float(place)),
             cells.correlation(value),
-            cells.interval(low, high, fine=True),
+            cells.interval(*ends, fine=True),
         )
         for curve in curves
-        for place, (tap, value, low, high) in enumerate(zip(curve.taps, curve.srcc, curve.low, curve.high, strict=True))
+        for place, (tap, value, *ends) in enumerate(zip(curve.taps, curve.srcc, curve.low, curve.high, strict=True))
     ]
     how = (
         "SRCC of each tap alone, shallow to deep, with its 95 % interval; the filled dot is the best tap, the dashed "
@@ -108,11 +108,9 @@ def accuracy_section(findings: Sequence[AccuracyFinding]) -> Section:
     """Whether backbones that classify better also see more as people do."""
     figures = []
     for finding in findings:
-        title, caption = (
-            f"{finding.what} against ImageNet accuracy",
-            f"{capitalised(finding.what)} of each backbone's best metric.",
-        )
-        points = svg.named_points(title, finding.backbones, finding.top1, finding.values, "top-1, per cent")
+        title, axis = f"{finding.what} against ImageNet accuracy", "top-1, per cent"
+        points = svg.named_points(title, finding.backbones, finding.top1, finding.values, axis)
+        caption = f"{capitalised(finding.what)} of each backbone's best metric."
         figures.append(Figure(points, (caption,), broad=True))
     rows = [
         (Cell(backbone), Cell(metric), Cell(finding.what), Cell(f"{top1:.2f}", top1), cells.coefficient(value))
