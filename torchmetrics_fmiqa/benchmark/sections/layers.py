@@ -29,10 +29,10 @@ def layers_section(curves: Sequence[LayerCurve]) -> Section:
             cells.row_name(curve.metric),
             Cell(tap, float(place)),
             cells.correlation(value),
-            cells.interval(*ends, fine=True),
+            cells.interval(low, high, fine=True),
         )
         for curve in curves
-        for place, (tap, value, *ends) in enumerate(zip(curve.taps, curve.srcc, curve.low, curve.high, strict=True))
+        for place, (tap, value, low, high) in enumerate(zip(curve.taps, curve.srcc, curve.low, curve.high, strict=True))
     ]
     how = (
         "SRCC of each tap alone, shallow to deep, with its 95 % interval; the filled dot is the best tap, the dashed "
