@@ -72,23 +72,15 @@ class Lead:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """The trained score beside every single input on a set.
+    """The trained score beside every single input on a set."""
 
-    Args:
-        data: the set.
-        predictions: what heads predict for it.
-        lead: over the best single input.
-        rows: of a set of opinions, those of agreement.csv: the trained score first, then by falling SRCC.
-        choices: of a set of choices, by falling score.
-        ceilings: of choices, people themselves.
-    """
-
-    data: MeasuredSet
-    predictions: Predictions
-    lead: Lead
+    data: MeasuredSet  #: the set.
+    predictions: Predictions  #: what heads predict for it.
+    lead: Lead  #: over the best single input.
+    #: of a set of opinions, those of agreement.csv: the trained score first, then by falling SRCC.
     rows: Sequence[dict[str, Any]] = ()
-    choices: Sequence[ChoiceScore] = ()
-    ceilings: Sequence[ChoiceScore] = ()
+    choices: Sequence[ChoiceScore] = ()  #: of a set of choices, by falling score.
+    ceilings: Sequence[ChoiceScore] = ()  #: of choices, people themselves.
 
     @property
     def tested(self) -> str:

@@ -25,31 +25,21 @@ _SILENT = SilentProgress()
 
 @dataclass(frozen=True)
 class Predictions:
-    """What heads predict for a set.
+    """What heads predict for a set."""
 
-    Args:
-        score: ``(n,)`` distances, lower is better; of choices ``(n, 2)``.
-        opinion: ``(n,)`` opinions in the set's own units and direction; ``None`` of choices, and where the head was not
-            trained on the set.
-        fold: ``(n,)`` the fold of each row, from 0; ``None`` for a set that is tested on alone.
-    """
-
-    score: Floats
+    score: Floats  #: ``(n,)`` distances, lower is better; of choices ``(n, 2)``.
+    #: ``(n,)`` opinions in the set's own units and direction; ``None`` of choices, and where the head was not trained
+    #: on the set.
     opinion: Floats | None = None
-    fold: Integers | None = None
+    fold: Integers | None = None  #: ``(n,)`` the fold of each row, from 0; ``None`` for a set that is tested on alone.
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What heads are worth on references that they have not seen.
+    """What heads are worth on references that they have not seen."""
 
-    Args:
-        predictions: by name of the set; not of ranks, which only train.
-        fits: the heads, by fold.
-    """
-
-    predictions: dict[str, Predictions]
-    fits: tuple[FittedHead, ...]
+    predictions: dict[str, Predictions]  #: by name of the set; not of ranks, which only train.
+    fits: tuple[FittedHead, ...]  #: the heads, by fold.
 
 
 def fit_head(

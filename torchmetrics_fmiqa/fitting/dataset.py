@@ -27,38 +27,26 @@ Inputs = TapStatistics | Tensor
 class MeasuredSet:
     """A data set: the inputs of a head for each image, and what is known of the image.
 
-    Args:
-        name: of the data set; no two sets that are mixed share it.
-        kind: what ``target`` is.
-        measured: the inputs, ``n`` rows; for choices those of both versions, two of these.
-        target: ``(n,)`` opinions on the set's own scale; or shares of people in [0, 1] who found the second version
-            closer; or severities, of which only the order within a series counts.
-        reference: ``(n,)`` names or numbers of the references.
-        image: ``(n,)`` names of the images under test (of the first versions).
-        higher_is_better: direction of opinions; says nothing for other kinds.
-        series: ``(n,)`` for ranks, the series that an image belongs to, such as ``kodim01.png jpeg``.
-        part: ``(n,)`` types of distortion, or parts of the data set.
-        second: ``(n,)`` for choices, names of the second versions.
-        std: ``(n,)`` standard deviations of the opinions.
-        problems: files that are missing, and pairs that could not be measured.
-
     Raises:
         ValueError: for columns that differ in length, values that are not finite, shares outside [0, 1], and ranks
             without series.
     """
 
-    name: str
-    kind: Kind
-    measured: tuple[Inputs, ...]
+    name: str  #: of the data set; no two sets that are mixed share it.
+    kind: Kind  #: what ``target`` is.
+    measured: tuple[Inputs, ...]  #: the inputs, ``n`` rows; for choices those of both versions, two of these.
+    #: ``(n,)`` opinions on the set's own scale; or shares of people in [0, 1] who found the second version closer; or
+    #: severities, of which only the order within a series counts.
     target: Floats
-    reference: npt.NDArray[np.str_] | Integers
-    image: npt.NDArray[np.str_]
-    higher_is_better: bool = True
+    reference: npt.NDArray[np.str_] | Integers  #: ``(n,)`` names or numbers of the references.
+    image: npt.NDArray[np.str_]  #: ``(n,)`` names of the images under test (of the first versions).
+    higher_is_better: bool = True  #: direction of opinions; says nothing for other kinds.
+    #: ``(n,)`` for ranks, the series that an image belongs to, such as ``kodim01.png jpeg``.
     series: npt.NDArray[np.str_] | None = None
-    part: npt.NDArray[np.str_] | None = None
-    second: npt.NDArray[np.str_] | None = None
-    std: Floats | None = None
-    problems: tuple[Problem, ...] = ()
+    part: npt.NDArray[np.str_] | None = None  #: ``(n,)`` types of distortion, or parts of the data set.
+    second: npt.NDArray[np.str_] | None = None  #: ``(n,)`` for choices, names of the second versions.
+    std: Floats | None = None  #: ``(n,)`` standard deviations of the opinions.
+    problems: tuple[Problem, ...] = ()  #: files that are missing, and pairs that could not be measured.
 
     def __post_init__(self) -> None:
         versions = 2 if self.kind == "choice" else 1
@@ -118,22 +106,15 @@ class MeasuredSet:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of a set, ready for a loss.
+    """Rows of a set, ready for a loss."""
 
-    Args:
-        name: of the set.
-        kind: what ``target`` is.
-        inputs: of the head, ``n`` rows, float32; for choices of both versions.
-        target: ``(n,)`` float32, higher is worse: opinions of mean 0 and deviation 1, or severities; or shares of
-            people who found the second version closer.
-        series: ``(n,)`` numbers of the series, for ranks alone.
-    """
-
-    name: str
-    kind: Kind
-    inputs: tuple[Inputs, ...]
+    name: str  #: of the set.
+    kind: Kind  #: what ``target`` is.
+    inputs: tuple[Inputs, ...]  #: of the head, ``n`` rows, float32; for choices of both versions.
+    #: ``(n,)`` float32, higher is worse: opinions of mean 0 and deviation 1, or severities; or shares of people who
+    #: found the second version closer.
     target: Tensor
-    series: Tensor | None = None
+    series: Tensor | None = None  #: ``(n,)`` numbers of the series, for ranks alone.
 
     def __len__(self) -> int:
         return len(self.target)

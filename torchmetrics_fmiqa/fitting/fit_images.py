@@ -37,22 +37,18 @@ from torchmetrics_fmiqa.statistics.inputs import opinions
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What to fit, and how: the fields are what the options of `fmiqa fit` of these names say, and three more.
+    """What to fit, and how: the fields are what the options of `fmiqa fit` of these names say, and three more."""
 
-    Args:
-        trained: the sets to train on, and to test on by cross-validation; of graded photographs only the former.
-        tested: the sets to test the head of all others on.
-        training: how heads are trained; its seed is that of the folds and the bootstrap too.
-    """
-
+    #: the sets to train on, and to test on by cross-validation; of graded photographs only the former.
     trained: Sequence[SetPlan]
-    tested: Sequence[SetPlan]
+    tested: Sequence[SetPlan]  #: the sets to test the head of all others on.
     recipe: SpipsRecipe
     reading: Reading = field(default_factory=Reading)
     precision: Precision = "float32"
     device: str = "cpu"
     batch: int = 8
     folds: Folds = 5
+    #: how heads are trained; its seed is that of the folds and the bootstrap too.
     training: SpipsTraining = field(default_factory=SpipsTraining)
     resamples: int = 1000
     cache: Path | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchmetrics_fmiqa.benchmark.analysis.agreement import OpinionIs
+from torchmetrics_fmiqa.benchmark.analysis.agreement import OpinionIs, settle_directions
 from torchmetrics_fmiqa.benchmark.metrics.columns import parse_column
 from torchmetrics_fmiqa.benchmark.progress import Progress
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
@@ -26,7 +26,6 @@ from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.spips_model.checkpoint import save_head
 from torchmetrics_fmiqa.spips_model.model import fusion_of
-from torchmetrics_fmiqa.statistics import infer_direction, srcc
 from torchmetrics_fmiqa.statistics.inputs import Floats, opinions
 
 #: The row of agreement.csv that is the head's.
@@ -87,7 +86,11 @@ def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress)
     )
     spec = TableSpec(config.features, config.training, made_for=MADE_FOR)
     check_sets([data], spec, config.folds)
-    better, qualities, direction = _directions(columns, opinion, config)
+    given = config.higher_is_better
+    unknown = sorted(set(given or ()) - set(columns))
+    if unknown:
+        raise ValueError(f"`--higher-is-better` names {unknown[0]!r}, which is no feature: {', '.join(columns)}")
+    better, qualities, direction = settle_directions(columns, opinion, config.opinion_is, given, "features")
     data = replace(data, higher_is_better=better)
     with one_writer(out):
         open_run_folder(out, inputs)
@@ -131,27 +134,3 @@ def _columns(table: ScoredTable, config: FuseConfig) -> dict[str, Floats]:
             raise ValueError(f"{config.scores} has no column of scores {name!r} among its {len(table.scores)}: {some}")
         columns[name] = values
     return columns
-
-
-def _directions(columns: dict[str, Floats], opinion: Floats, config: FuseConfig) -> tuple[bool, list[str], str]:
-    """Whether a higher opinion is better, which features are qualities, and how that was settled, in words."""
-    given = config.higher_is_better
-    unknown = sorted(set(given or ()) - set(columns))
-    if unknown:
-        raise ValueError(f"`--higher-is-better` names {unknown[0]!r}, which is no feature: {', '.join(columns)}")
-    if config.opinion_is == "infer":
-        flags = [name in (given or ()) for name in columns]
-        inferred = infer_direction(np.stack(list(columns.values()), axis=1), opinion, flags)
-        better = inferred.opinion_higher_is_better
-        word = "better" if better else "worse"
-        reason = f"a higher opinion is taken for {word}: {inferred.agreeing} of {inferred.asked} features say so"
-    else:
-        better = config.opinion_is == "better"
-        reason = f"a higher opinion is {config.opinion_is}, as was said"
-    if given is not None:
-        return better, list(given), reason
-    sign = 1 if better else -1
-    qualities = [name for name, values in columns.items() if sign * srcc(values, opinion).value > 0]
-    if qualities:
-        reason += f"; taken for qualities, as they run the other way: {', '.join(qualities)}"
-    return better, qualities, reason

@@ -30,17 +30,12 @@ _HEAD, _FITTED = "head.safetensors", "fitted.json"
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head that was trained.
+    """A head that was trained."""
 
-    Args:
-        head: in eval mode, frozen, on the CPU; calibrated if any of the sets has opinions.
-        epoch: the epoch that it was taken from, counted from 1.
-        validation: its agreement on the inner validation, the mean over sets: SRCC of opinions, 2AFC score of choices,
-            share of pairs of one series in the right order.
-    """
-
-    head: Head
-    epoch: int
+    head: Head  #: in eval mode, frozen, on the CPU; calibrated if any of the sets has opinions.
+    epoch: int  #: the epoch that it was taken from, counted from 1.
+    #: its agreement on the inner validation, the mean over sets: SRCC of opinions, 2AFC score of choices, share of
+    #: pairs of one series in the right order.
     validation: float
 
     @classmethod
@@ -116,20 +111,14 @@ class SpipsSpec:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A fusion head on the columns of a table.
+    """A fusion head on the columns of a table."""
 
-    Args:
-        names: of the columns.
-        training: how it is trained.
-        anchored: all inputs are 0 for equal images, and so must the score be; see
-            :class:`~torchmetrics_fmiqa.spips_model.fusion_head.FusionHead`.
-        made_for: what computes the inputs.
-    """
-
-    names: tuple[str, ...]
-    training: HeadTraining = field(default_factory=HeadTraining)
+    names: tuple[str, ...]  #: of the columns.
+    training: HeadTraining = field(default_factory=HeadTraining)  #: how it is trained.
+    #: all inputs are 0 for equal images, and so must the score be; see
+    #: :class:`~torchmetrics_fmiqa.spips_model.fusion_head.FusionHead`.
     anchored: bool = False
-    made_for: str = ""
+    made_for: str = ""  #: what computes the inputs.
 
     def check(self, data: MeasuredSet, first: MeasuredSet) -> None:
         """Check that there is a column for each name, and that all values are finite."""

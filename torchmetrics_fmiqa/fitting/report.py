@@ -28,25 +28,15 @@ _LOSSES = {
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training gave.
+    """What a training gave."""
 
-    Args:
-        command: the command that made it.
-        spec: which heads were trained, and how.
-        validation: the heads by fold; none with ranks only.
-        final: the head of all sets that were trained on.
-        compared: of each set that was tested, the trained score beside every single input.
-        trained: the sets that heads were trained on.
-        tested: the sets that the final head alone was tested on.
-    """
-
-    command: str
-    spec: HeadSpec
-    validation: CrossValidation
-    final: FittedHead
-    compared: Sequence[SetComparison]
-    trained: Sequence[MeasuredSet]
-    tested: Sequence[MeasuredSet] = ()
+    command: str  #: the command that made it.
+    spec: HeadSpec  #: which heads were trained, and how.
+    validation: CrossValidation  #: the heads by fold; none with ranks only.
+    final: FittedHead  #: the head of all sets that were trained on.
+    compared: Sequence[SetComparison]  #: of each set that was tested, the trained score beside every single input.
+    trained: Sequence[MeasuredSet]  #: the sets that heads were trained on.
+    tested: Sequence[MeasuredSet] = ()  #: the sets that the final head alone was tested on.
 
 
 def write_fit_report(result: FitResult) -> str:

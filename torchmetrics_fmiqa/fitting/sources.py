@@ -18,33 +18,17 @@ from torchmetrics_fmiqa.yaml_text import read_fields
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a :class:`~torchmetrics_fmiqa.fitting.dataset.MeasuredSet` to be.
+    """A row of a :class:`~torchmetrics_fmiqa.fitting.dataset.MeasuredSet` to be."""
 
-    Args:
-        pairs: what is measured for it: a pair, or both versions of a choice.
-        target: an opinion, the share of people who found the second version closer, or a severity.
-        part: the type of distortion, or the part of the data set.
-        std: standard deviation of the opinions, where it is known.
-    """
-
-    pairs: tuple[RatedPair, ...]
-    target: float
-    part: str = ""
-    std: float | None = None
+    pairs: tuple[RatedPair, ...]  #: what is measured for it: a pair, or both versions of a choice.
+    target: float  #: an opinion, the share of people who found the second version closer, or a severity.
+    part: str = ""  #: the type of distortion, or the part of the data set.
+    std: float | None = None  #: standard deviation of the opinions, where it is known.
 
 
 @dataclass(frozen=True)
 class SetPlan:
-    """A data set to be measured.
-
-    Args:
-        name: of the data set.
-        kind: what the targets are.
-        rows: its rows.
-        root: folder from which files are named.
-        higher_is_better: direction of opinions.
-        missing: files that are not there.
-    """
+    """A data set to be measured, whose files are named from its ``root``; those of ``missing`` are not there."""
 
     name: str
     kind: Kind
