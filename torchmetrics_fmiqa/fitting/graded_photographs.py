@@ -30,11 +30,7 @@ def graded_versions(photograph: Path) -> list[RatedPair]:
 
 
 class GradedReading:
-    """Reads a photograph, and distorts it once it has its size: a level is what the network sees.
-
-    Args:
-        reading: how photographs are read.
-    """
+    """Reads a photograph as ``reading`` says, and distorts it at that size: a level is what the network sees."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading

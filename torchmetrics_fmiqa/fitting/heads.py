@@ -93,7 +93,8 @@ class SpipsSpec:
         """A new head that knows the sizes of its inputs in these sets, and nothing else."""
         measured = [cast("TapStatistics", plain(version)) for data in sets for version in data.measured]
         how, channels = self.training, measured[0].reference.shape[1]
-        streams = cast("list[tuple[str, ...]]", [self.recipe.low_level, self.recipe.semantic])
+        # A recipe's streams are names once it is made.
+        streams = cast("tuple[tuple[str, ...], tuple[str, ...]]", (self.recipe.low_level, self.recipe.semantic))
         head = SpipsHead(*streams, channels, how.parts, how.hidden, how.linear, how.seed, self.recipe.digest)
         head.fit_inputs(measured[0].joined(measured[1:], range(sum(len(version.spread) for version in measured))))
         if head.gated:

@@ -27,13 +27,9 @@ from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
 
 
 class HeadTrainer:
-    """Trains a head, in place, on sets held in memory.
+    """Trains a head, whose inputs are fitted, in place: on the rows of ``learned``, until those of ``inner`` say enough.
 
-    Args:
-        head: with its inputs fitted.
-        learned: rows to learn from, a set each.
-        inner: rows to stop early by, a set each.
-        training: how.
+    Both are held in memory, a set each.
     """
 
     def __init__(
