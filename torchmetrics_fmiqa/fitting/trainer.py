@@ -27,9 +27,9 @@ from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
 
 
 class HeadTrainer:
-    """Trains a head, whose inputs are fitted, in place: on the rows of ``learned``, until those of ``inner`` say enough.
+    """Trains a head in place, on sets held in memory.
 
-    Both are held in memory, a set each.
+    The head's inputs are fitted already. It learns from the rows of ``learned``, and stops early by those of ``inner``.
     """
 
     def __init__(
