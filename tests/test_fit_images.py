@@ -92,8 +92,7 @@ def column(rows: list[dict[str, str]], name: str) -> np.ndarray:
 
 
 def test_opinions_are_measured_as_the_comparator_measures_them(tmp_path: Path) -> None:
-    found = measured(measurement(read_rated_csv(rated(tmp_path / "data", 2)), tmp_path / "cache", batch=3))
-    own = found
+    own = measured(measurement(read_rated_csv(rated(tmp_path / "data", 2)), tmp_path / "cache", batch=3))
     assert (own.name, own.kind, own.higher_is_better, len(own)) == ("data", "opinion", False, 2 * LEVELS)
     assert own.image.tolist()[LEVELS] == "d1_0.png"
     assert own.reference.tolist() == ["r0.png"] * LEVELS + ["r1.png"] * LEVELS
@@ -156,16 +155,15 @@ def test_choices_have_both_versions_and_go_as_a_whole(tmp_path: Path) -> None:
     root = bapps_2afc(tmp_path / "data")
     home = root / "2afc" / "val" / "cnn"
     (home / "p1" / "000001.png").write_bytes(b"no image")
-    found = measured(measurement(read_bapps_2afc(root), tmp_path / "cache", root))
-    own = found
+    own = measured(measurement(read_bapps_2afc(root), tmp_path / "cache", root))
     assert own.kind == "choice"
     assert own.target.tolist() == pytest.approx(
         [share for part in SHARES.values() for share in part if share != 0.2][:4] + SHARES["traditional"]
     )
-    assert found.part.tolist() == ["cnn"] * 4 + ["traditional"] * 3
-    assert [problem.name for problem in found.problems] == ["2afc/val/cnn/p1/000001.png"]
+    assert own.part.tolist() == ["cnn"] * 4 + ["traditional"] * 3
+    assert [problem.name for problem in own.problems] == ["2afc/val/cnn/p1/000001.png"]
     assert own.image[1] == "2afc/val/cnn/p0/000002.png"
-    assert found.second[1] == "2afc/val/cnn/p1/000002.png"
+    assert own.second[1] == "2afc/val/cnn/p1/000002.png"
     for side, name in enumerate(("p0", "p1")):
         assert equal(own.measured[side], 1, direct(home / name / "000002.png", home / "ref" / "000002.png"))
     for path in root.rglob("p1/*.png"):
