@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.statistics import Agreement, Comparison, agreement, compare, infer_direction, srcc
 from torchmetrics_fmiqa.statistics.direction import aligned
+from torchmetrics_fmiqa.statistics.inputs import Floats
 
 #: Fewer references than this settle nothing: their bootstrap has too few different draws to tell chance from more.
 FEWEST_REFERENCES = 6
@@ -102,14 +103,8 @@ def analyse(
     unknown = sorted(set(higher_is_better or ()) - set(names))
     if unknown:
         raise ValueError(f"`higher_is_better` names {unknown[0]!r}, which the table does not have: {', '.join(names)}")
-    columns = np.stack(list(table.scores.values()), axis=1)
-    better, direction = _direction(columns, table, opinion_is, [name in (higher_is_better or ()) for name in names])
-    if higher_is_better is None:
-        # With nothing said all are distances, so these should fall with a better opinion.
-        sign = 1 if better else -1
-        higher_is_better = [name for name in names if sign * srcc(table.scores[name], table.opinion).value > 0]
-        if higher_is_better:
-            direction += f"; taken for qualities, as they run the other way: {', '.join(higher_is_better)}"
+    columns = np.stack([table.scores[name] for name in names], axis=1)
+    better, higher_is_better, direction = settle_directions(table.scores, table.opinion, opinion_is, higher_is_better)
     flags = [name in higher_is_better for name in names]
     agreements = agreement(
         table.scores,
@@ -144,12 +139,35 @@ def analyse(
     return Analysis(agreements, robustness, comparison, direction, better, references, qualities)
 
 
-def _direction(columns: Any, table: ScoredTable, opinion_is: OpinionIs, flags: list[bool]) -> tuple[bool, str]:
-    if opinion_is != "infer":
-        return opinion_is == "better", f"a higher opinion is {opinion_is}, as was said"
-    inferred = infer_direction(columns, table.opinion, flags)
-    better, say = inferred.opinion_higher_is_better, f"{inferred.agreeing} of {inferred.asked} metrics say so"
-    return better, f"a higher opinion is taken for {'better' if better else 'worse'}: {say}"
+def settle_directions(
+    scores: Mapping[str, Floats],
+    opinion: Floats,
+    opinion_is: OpinionIs,
+    higher_is_better: Collection[str] | None,
+    noun: str = "metrics",
+) -> tuple[bool, list[str], str]:
+    """Whether a higher opinion is better, which scores are qualities, and how that was settled, in words.
+
+    Args:
+        scores: by name, ``(n,)``.
+        opinion: ``(n,)``.
+        opinion_is: as in :func:`analyse`.
+        higher_is_better: likewise.
+        noun: what the words call the scores.
+    """
+    better, words = opinion_is == "better", f"a higher opinion is {opinion_is}, as was said"
+    if opinion_is == "infer":
+        flags = [name in (higher_is_better or ()) for name in scores]
+        inferred = infer_direction(np.stack(list(scores.values()), axis=1), opinion, flags)
+        better, word = inferred.opinion_higher_is_better, "better" if inferred.opinion_higher_is_better else "worse"
+        words = f"a higher opinion is taken for {word}: {inferred.agreeing} of {inferred.asked} {noun} say so"
+    if higher_is_better is None:
+        # With nothing said all are distances, so these should fall with a better opinion.
+        sign = 1 if better else -1
+        higher_is_better = [name for name, values in scores.items() if sign * srcc(values, opinion).value > 0]
+        if higher_is_better:
+            words += f"; taken for qualities, as they run the other way: {', '.join(higher_is_better)}"
+    return better, list(higher_is_better), words
 
 
 def _sensitivity(before: Any, after: Any) -> float:
