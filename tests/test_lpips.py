@@ -65,10 +65,14 @@ def value_and_gradient(score: Callable[[Tensor, Tensor], Tensor], pair: tuple[Te
 def test_lpips_is_that_of_torchmetrics_in_value_and_gradient(net: str, size: tuple[int, int]):
     if net == "squeeze":
         needs(SQUEEZENET)
-    theirs = lpips_network(net, pretrained=False)
-    pair = make_pair(height=size[0], width=size[1])
+    # The gradient of a random VGG jumps where a rounding changes the sign of a feature: float64 shows what is equal.
+    precision = "float64" if net == "vgg" else "float32"
+    dtype = getattr(torch, precision)
+    theirs = lpips_network(net, pretrained=False).to(dtype)
+    preds, target = make_pair(height=size[0], width=size[1])
+    pair = preds.to(dtype), target.to(dtype)
     value, gradient = value_and_gradient(lambda *pair: theirs(*pair, normalize=True), pair)
-    options = {"weights": weights_of(net), "reduction": "none"}
+    options = {"weights": weights_of(net), "reduction": "none", "precision": precision}
     found, slope = value_and_gradient(lambda *pair: feature_distance(*pair, f"lpips-{net}", **options), pair)
     torch.testing.assert_close(found, value, rtol=0, atol=1e-6)
     torch.testing.assert_close(slope, gradient, rtol=0, atol=1e-6)
@@ -111,7 +115,7 @@ def test_large_images_go_in_pieces_with_the_same_number(monkeypatch: pytest.Monk
     preds, target = make_pair(n=1, height=321, width=577)
     whole = feature_distance(preds, target, **RANDOM, per_layer=True)
     monkeypatch.setattr(piecewise, "_SMALL", 1)
-    monkeypatch.setattr(piecewise, "BUDGET", 120_000_000)
+    monkeypatch.setattr(piecewise, "BUDGET", 30_000_000)
     comparator = FeatureComparator(RECIPES["lpips-squeeze"].recipe.replace(weights="random:0"))
     plan = comparator._preprocess.plan(preds)
     pieces = comparator._piecewise.pieces(plan)
