@@ -290,7 +290,7 @@ def test_other_linear_weights_come_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pretrained": "vgg"}, "net='vgg'"),
+        ({"pretrained": "vgg"}, "got 'vgg'.*the network as `net`"),
         ({"pretrained": False}, "model_path"),
         ({"version": "0.0"}, "`version`"),
         ({"pnet_rand": True}, "random:0"),

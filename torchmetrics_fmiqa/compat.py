@@ -170,17 +170,16 @@ class LPIPS(nn.Module):
         precision: Precision = "auto",
     ) -> None:
         super().__init__()
-        if isinstance(pretrained, str):
-            raise ValueError(f"`net` is the second argument, as in the lpips package: give net={pretrained!r}")
         settled = {
-            "pretrained": (pretrained, True, "give your linear weights as `model_path`"),
+            "pretrained": (pretrained, True, "give your linear weights as `model_path`, the network as `net`"),
             "version": (str(version).removeprefix("v"), "0.1", "the older one had an error in its input scaling"),
             "pnet_rand": (pnet_rand, False, "give weights='random:0'"),
             "pnet_tune": (pnet_tune, False, "the trunk is frozen"),
             "eval_mode": (eval_mode, True, "there is no dropout"),
         }
         for name, (value, only, why) in settled.items():
-            if value != only and not (name == "pretrained" and (model_path is not None or not lpips)):
+            own = name == "pretrained" and value is False and (model_path is not None or not lpips)
+            if value != only and not own:
                 raise ValueError(f"`{name}` can only be {only!r} here, got {short_repr(value)}: {why}")
         net = "vgg" if net == "vgg16" else net
         if net not in LPIPS_BACKBONES:

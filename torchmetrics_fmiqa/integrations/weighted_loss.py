@@ -31,7 +31,9 @@ class FeatureDistanceLoss(losses.FeatureDistanceLoss):
         super().__init__(**options)
         self.loss_weight = checked_weight("loss_weight", loss_weight)
 
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None, **_: Any) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, **_: Any
+    ) -> Tensor:
         """Return the weighted loss of images in [0, 1]; ``weight`` is a mask ``(N, 1, H, W)``."""
         return self.loss_weight * super().forward(pred, target, weight)
 
