@@ -20,7 +20,7 @@ ROOMS = (
     ("__main__",),
     ("cli",),
     ("fitting",),
-    ("callbacks", "comparison", "gate"),
+    ("callbacks", "comparison", "gate", "compat", "integrations"),
     ("benchmark",),
     ("metrics", "losses"),
     ("functional",),

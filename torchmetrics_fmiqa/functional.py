@@ -110,7 +110,7 @@ def feature_distance_map(
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16.
         target: the pristine references, in the same form.
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a distance that has a
-            map: l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
+            map: l2, normalized_l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
         per_layer: return each tap's map beside the ``"score"``.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first; the map has the size of the rest.

@@ -123,8 +123,8 @@ def _read_distance(text: str) -> str | list[str] | dict[str, float]:
 
 
 def recipe_files(name: str, recipe: Recipe) -> list[str]:
-    """Possible input files of a recipe: its own name and its weights, either of which may not be a file."""
-    return [name, *([recipe.weights] if isinstance(recipe.weights, str) else ())]
+    """Possible input files of a recipe: its own name and its weights, any of which may not be a file."""
+    return [name, *(weights for weights in (recipe.weights, recipe.channel_weights) if isinstance(weights, str))]
 
 
 def load_comparator(recipe: Recipe, precision: str) -> FeatureComparator:

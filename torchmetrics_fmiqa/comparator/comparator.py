@@ -95,7 +95,7 @@ class FeatureComparator:
         taps = tuple(dict.fromkeys(tap for taps in taps_of for tap in taps))
         self.backbone = Backbone(network, taps, grad_checkpointing)
         mean_std = input_normalization(first, network)
-        self._preprocess = Preprocess(first, network)
+        self._preprocess = Preprocess(first, self.backbone)
         self._scope = hashlib.sha256(f"{_trunk_identity(first)}|{taps}|{precision}".encode()).hexdigest()[:16]
         self._terms: list[DistanceTerm] = []
         self._plans: list[Scoring | TapStatisticsPlan] = []
@@ -291,8 +291,12 @@ class FeatureComparator:
         crop_border: int = 0,
         validate: bool = True,
         per_layer: bool = False,
+        bilinear: bool = False,
     ) -> dict[str, dict[str, Tensor]]:
         """Measure where a batch of pairs differs, by the first recipe's distances of patch tokens.
+
+        With ``bilinear`` values are interpolated from place to place, of whole images only: as in the maps of LPIPS,
+        whose mean is not the score.
 
         Returns:
             For each distance, maps ``(N, 1, H, W)`` by label: ``"score"``, and each tap with ``per_layer``. The mean
@@ -302,17 +306,15 @@ class FeatureComparator:
         Raises:
             ValueError: for images that do not fit and for distances without a map.
         """
-        recipe = self.recipes[0]
-        check_mappable(recipe)
-        dtype = self._backbone_dtype(preds)
-        given = preds
+        check_mappable(self.recipes[0])
+        dtype, given = self._backbone_dtype(preds), preds
         with full_precision(preds):
             preds, target = self._preprocess.pair(
                 preds, target, self._image_dtype(preds), data_range, crop_border, validate
             )
             plan = self._preprocess.plan(preds)
             pixels = self._preprocess.weights(target)
-            canvas = Canvas(plan, preds, self._scoring(0), self._terms, pixels, per_layer)
+            canvas = Canvas(plan, preds, self._scoring(0), self._terms, pixels, per_layer, bilinear)
             pieces = self._pieces(plan, preds)
             with torch.set_grad_enabled(needs_grad(preds)):
                 for portion in portions(plan, preds.shape[0], 1 if pieces else self._at_once(plan, preds.shape[0])):

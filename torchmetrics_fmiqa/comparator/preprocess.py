@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.block_means import block_means
 from torchmetrics_fmiqa.features.image_checks import (
     DataRange,
@@ -17,7 +18,6 @@ from torchmetrics_fmiqa.features.image_checks import (
     crop,
     to_unit,
 )
-from torchmetrics_fmiqa.features.network import Network
 from torchmetrics_fmiqa.features.tiles import OneTilePerImage, Portion, TilePlan, plan_tiles, resize, shrink_mask
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import Recipe
@@ -28,14 +28,15 @@ class Preprocess:
 
     Args:
         recipe: any of the recipes that share a forward pass.
-        network: what the tiles are for.
+        backbone: what the tiles are for.
 
     Raises:
         ValueError: if the network cannot take the recipe's tile.
     """
 
-    def __init__(self, recipe: Recipe, network: Network) -> None:
-        self.recipe, self.network = recipe, network
+    def __init__(self, recipe: Recipe, backbone: Backbone) -> None:
+        network = backbone.network
+        self.recipe, self.backbone, self.network = recipe, backbone, network
         self._warn = WarnOnce()
         self.tile = recipe.tile or network.tile
         self.resolution = recipe.resolution
@@ -106,11 +107,33 @@ class Preprocess:
         return max(1, round(height * limit / longer)), max(1, round(width * limit / longer))
 
     def plan(self, images: Tensor) -> TilePlan:
-        """Plan the tiles of images at the working size."""
+        """Plan the tiles of images at the working size.
+
+        Raises:
+            ValueError: for images that the network cannot take as they are, if the recipe says so.
+        """
         height, width = images.shape[-2:]
+        if self.resolution == "unpadded":
+            self._check_unpadded(height, width)
+            return plan_tiles(height, width, None)
         tile = self.tile if self.resolution == "tile" else None
         spacing: Literal["even", "published"] = "published" if self.recipe.protocol == "zsiqa" else "even"
         return plan_tiles(height, width, tile, self.network.multiple, self.network.minimum, spacing)
+
+    def _check_unpadded(self, height: int, width: int) -> None:
+        network, multiple = self.network, self.network.multiple
+        if network.transformer and (height % multiple or width % multiple):
+            raise ValueError(
+                f"`resolution='unpadded'` needs sides that are multiples of {multiple} for {network.name}, got "
+                f"{height}x{width}: crop the images, or take 'native', which mirrors them up to one"
+            )
+        if min(height, width) < network.minimum and not torch.compiler.is_compiling():
+            least = self.backbone.least_side
+            if min(height, width) < least:
+                raise ValueError(
+                    f"`resolution='unpadded'` needs sides of at least {least} pixels for {network.name}, got "
+                    f"{height}x{width}: take larger images, or 'native', which mirrors them up to {network.minimum}"
+                )
 
 
 def portions(plan: TilePlan, images: int, size: int) -> Iterator[Portion]:
