@@ -24,6 +24,7 @@ class Mutation(NamedTuple):
 
 
 _CORRIDOR = ("distances", "tiles", "metric", "recipes", "loss", "backbone", "nan", "tap_statistics")
+_GRID = ("grid",)
 _DISTANCES = ("distances", "graded", "metric")
 _ZSIQA = ("zsiqa", "distances")
 _FEATURES = ("backbone", "tiles", "weights", "metric", "embedded", "recipes", "families", "loss")
@@ -49,7 +50,7 @@ MUTATIONS = (
     Mutation("a tile that is no multiple of the patch is accepted", "comparator/preprocess.py", "self.tile % network.multiple:", "False:", ("tiles", "metric")),
     Mutation("max_side is ignored", "comparator/preprocess.py", "if limit is None or longer <= limit:", "if True:", ("tap_statistics", "metric")),
     Mutation("a mask replaces the weights by information", "comparator/preprocess.py", "return found if mask is None else found * mask", "return found if mask is None else mask", ("information", "metric")),
-    Mutation("the target keeps a gradient", "comparator/preprocess.py", "with torch.no_grad():\n            target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n            target = to_unit(target, data_range", ("spips", "loss", "metric")),
+    Mutation("the target keeps a gradient", "features/image_pairs.py", "with torch.no_grad():\n        target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n        target = to_unit(target, data_range", ("spips", "loss", "metric")),
     Mutation("equal tiles are not exactly 0", "comparator/distance_terms.py", "torch.where(differ.view(-1, *[1] * (values.ndim - 1)), values, 0.0)", "values", ("metric", *_CORRIDOR)),
     Mutation("the input is not normalised", "features/backbone.py", "return (images - mean) / std", "return images", _CORRIDOR),
     Mutation("distances are taken under autocast", "comparator/comparator.py", "with full_precision(preds):", "if True:", ("loss", "metric", "training_loss", "distances")),
@@ -62,6 +63,18 @@ MUTATIONS = (
     Mutation("a distance of the wrong shape is accepted", "comparator/distance_terms.py", "if not isinstance(value, Tensor) or value.shape != (count,):", "if False:", ("distances", "metric")),
     Mutation("the maps leave out the overlap of tiles", "comparator/maps.py", "* self.shares[[tile for _, tile in portion]]", "* 1", ("metric", "tiles", "plots", "cli")),
     Mutation("the maps do not weigh taps", "comparator/maps.py", "painted * self.weights[name][column]", "painted", ("metric", "tiles", "cli")),
+    # grids
+    Mutation("a filter of the target counts as a grid", "grid/energy.py", "difference[..., places] - change * here", "difference[..., places]", _GRID),
+    Mutation("noise counts as a grid", "grid/energy.py", "excess = residual.energy - residual.beside", "excess = residual.energy", _GRID),
+    Mutation("the window changes the amplitude of a grid", "grid/energy.py", "* (2 / side)", "* (1.5 / side)", _GRID),
+    Mutation("a frequency of two periods counts twice", "grid/frequencies.py", "if frequency in seen:", "if False:", _GRID),
+    Mutation("the conjugates are left out", "grid/frequencies.py", "else 2.0", "else 1.0", _GRID),
+    Mutation("rows and columns are mixed up", "grid/frequencies.py", "found[0 if row == 0 else 1 if column == 0 else 2]", "found[1 if row == 0 else 0 if column == 0 else 2]", _GRID),
+    Mutation("the root of a grid's energy has an infinite gradient at 0", "grid/meter.py", "torch.where(positive, energy, 1.0).sqrt()", "energy.sqrt()", _GRID),
+    Mutation("lists of images have their grids in another order", "grid/meter.py", "[places.argsort()]", "", _GRID),
+    Mutation("the alarm comes at each epoch", "metrics/grid_artifact.py", "if self._above and not was_above:", "if self._above:", _GRID),
+    Mutation("the alarm names the longest period", "metrics/grid_artifact.py", "if energy >= _MOST * most)", "if period == max(energies))", _GRID),
+    Mutation("batches in forward alarm", "metrics/grid_artifact.py", "self._watching = False\n            try", "self._watching = True\n            try", _GRID),
     # distances
     Mutation("l2 sums where it should average", "distances/pointwise.py", ".square().mean(-1)", ".square().sum(-1)", _DISTANCES),
     Mutation("cosine is not halved", "distances/pointwise.py", "return 0.5 * (_direction", "return (_direction", _DISTANCES),

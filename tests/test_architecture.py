@@ -28,7 +28,7 @@ ROOMS = (
     ("spips_model",),
     ("comparator",),
     ("recipes",),
-    ("distances",),
+    ("distances", "grid"),
     ("features",),
     ("report", "plotting", "memory", "reduction"),
     ("data",),

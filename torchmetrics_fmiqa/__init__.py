@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.comparison.compare_methods import compare
     from torchmetrics_fmiqa.features.weights import WeightsUnavailableError
-    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map, spips
-    from torchmetrics_fmiqa.losses import FeatureDistanceLoss, SpipsLoss
+    from torchmetrics_fmiqa.functional import feature_distance, feature_distance_map, grid_artifact, spips
+    from torchmetrics_fmiqa.losses import FeatureDistanceLoss, GridArtifactLoss, SpipsLoss
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.grid_artifact import GridArtifact
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
     "FeatureMetricCollection": "metrics.collection",
+    "GridArtifact": "metrics.grid_artifact",
     "HumanAgreement": "metrics.human_agreement",
     "ScenePerceivedImagePerceptualScore": "metrics.spips",
     "SPIPS": "metrics.spips",
     "FeatureDistanceLoss": "losses",
+    "GridArtifactLoss": "losses",
     "SpipsLoss": "losses",
     "ImageQualityMonitor": "callbacks.monitor",
     "FeatureComparator": "comparator",
@@ -44,6 +47,7 @@ _HOMES = {
     "WeightsUnavailableError": "features.weights",
     "feature_distance": "functional",
     "feature_distance_map": "functional",
+    "grid_artifact": "functional",
     "spips": "functional",
 }
 
@@ -54,6 +58,8 @@ __all__ = [
     "FeatureDistance",
     "FeatureDistanceLoss",
     "FeatureMetricCollection",
+    "GridArtifact",
+    "GridArtifactLoss",
     "HumanAgreement",
     "ImageQualityMonitor",
     "Recipe",
@@ -64,6 +70,7 @@ __all__ = [
     "compare",
     "feature_distance",
     "feature_distance_map",
+    "grid_artifact",
     "spips",
 ]
 

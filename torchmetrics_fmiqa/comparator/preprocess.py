@@ -10,14 +10,8 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.block_means import block_means
-from torchmetrics_fmiqa.features.image_checks import (
-    DataRange,
-    check_mask_values,
-    check_pair,
-    check_values,
-    crop,
-    to_unit,
-)
+from torchmetrics_fmiqa.features.image_checks import DataRange, check_mask_values, crop
+from torchmetrics_fmiqa.features.image_pairs import unit_pair
 from torchmetrics_fmiqa.features.tiles import OneTilePerImage, Portion, TilePlan, plan_tiles, resize, shrink_mask
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import Recipe
@@ -53,23 +47,9 @@ class Preprocess:
         Raises:
             ValueError: for images that do not fit, naming the value and the fix.
         """
-        check_pair(preds, target)
-        if torch.is_grad_enabled() and target.requires_grad and not preds.requires_grad:
-            self._warn(
-                "order",
-                "`target` requires a gradient and `preds` does not, but gradients reach `preds` alone: this distance "
-                "trains nothing. The order is (preds, target), the image under test first; if `target` is the "
-                "reference, give target.detach()",
-            )
-        floating = preds.is_floating_point(), target.is_floating_point()
-        preds, target = crop(preds, border), crop(target, border)
-        preds = to_unit(preds, data_range, dtype, "preds")
-        with torch.no_grad():
-            target = to_unit(target.detach(), data_range, dtype, "target")
-            if validate and not torch.compiler.is_compiling():
-                check_values(preds, target, data_range, self._warn, floating, self.recipe.clamp_target)
-            if self.recipe.clamp_target:
-                target = target.clamp(0, 1)
+        preds, target = unit_pair(
+            preds, target, dtype, data_range, border, validate, self._warn, self.recipe.clamp_target
+        )
         if self.recipe.clamp_preds:
             preds = preds.clamp(0, 1)
         size = self._working_size(preds)

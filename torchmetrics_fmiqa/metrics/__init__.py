@@ -9,6 +9,7 @@ from torchmetrics_fmiqa.lazy_names import lazy_names
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.grid_artifact import GridArtifact
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
 
@@ -16,6 +17,7 @@ __all__ = [
     "SPIPS",
     "FeatureDistance",
     "FeatureMetricCollection",
+    "GridArtifact",
     "HumanAgreement",
     "ScenePerceivedImagePerceptualScore",
 ]
@@ -25,6 +27,7 @@ __getattr__ = lazy_names(
     {
         "FeatureDistance": "metrics.feature_distance",
         "FeatureMetricCollection": "metrics.collection",
+        "GridArtifact": "metrics.grid_artifact",
         "HumanAgreement": "metrics.human_agreement",
         "ScenePerceivedImagePerceptualScore": "metrics.spips",
         "SPIPS": "metrics.spips",
