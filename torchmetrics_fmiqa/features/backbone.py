@@ -98,6 +98,13 @@ class Backbone:
             found = self._tap_bytes[height, width] = sum(one.nbytes for one in given if isinstance(one, Tensor))
         return found
 
+    def channels(self) -> tuple[int, ...]:
+        """How many channels each tap has, found out on an image of a tile."""
+        side = self.network.tile
+        with copied_in_the_open(), torch.no_grad(), torch.autocast("cpu", enabled=False):
+            taps = self(torch.zeros(1, 3, side, side, dtype=torch.float32, device="cpu"))
+        return tuple(tokens.values.shape[-1] for tokens in taps)
+
     def _of(self, device: torch.device, dtype: torch.dtype) -> Views:
         views = self._views.get((device, dtype))
         if views is None:
