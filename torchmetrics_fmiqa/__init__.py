@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.losses import FeatureDistanceLoss, SpipsLoss
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.frechet_feature_distance import FrechetFeatureDistance
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
+    from torchmetrics_fmiqa.metrics.kernel_feature_distance import KernelFeatureDistance
+    from torchmetrics_fmiqa.metrics.mean_frechet_ratio import MeanFrechetRatio
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
     from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
@@ -30,7 +33,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
     "FeatureMetricCollection": "metrics.collection",
+    "FrechetFeatureDistance": "metrics.frechet_feature_distance",
     "HumanAgreement": "metrics.human_agreement",
+    "KernelFeatureDistance": "metrics.kernel_feature_distance",
+    "MeanFrechetRatio": "metrics.mean_frechet_ratio",
     "ScenePerceivedImagePerceptualScore": "metrics.spips",
     "SPIPS": "metrics.spips",
     "FeatureDistanceLoss": "losses",
@@ -54,8 +60,11 @@ __all__ = [
     "FeatureDistance",
     "FeatureDistanceLoss",
     "FeatureMetricCollection",
+    "FrechetFeatureDistance",
     "HumanAgreement",
     "ImageQualityMonitor",
+    "KernelFeatureDistance",
+    "MeanFrechetRatio",
     "Recipe",
     "ScenePerceivedImagePerceptualScore",
     "SpipsLoss",

@@ -9,14 +9,20 @@ from torchmetrics_fmiqa.lazy_names import lazy_names
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.frechet_feature_distance import FrechetFeatureDistance
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
+    from torchmetrics_fmiqa.metrics.kernel_feature_distance import KernelFeatureDistance
+    from torchmetrics_fmiqa.metrics.mean_frechet_ratio import MeanFrechetRatio
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
 
 __all__ = [
     "SPIPS",
     "FeatureDistance",
     "FeatureMetricCollection",
+    "FrechetFeatureDistance",
     "HumanAgreement",
+    "KernelFeatureDistance",
+    "MeanFrechetRatio",
     "ScenePerceivedImagePerceptualScore",
 ]
 
@@ -25,7 +31,10 @@ __getattr__ = lazy_names(
     {
         "FeatureDistance": "metrics.feature_distance",
         "FeatureMetricCollection": "metrics.collection",
+        "FrechetFeatureDistance": "metrics.frechet_feature_distance",
         "HumanAgreement": "metrics.human_agreement",
+        "KernelFeatureDistance": "metrics.kernel_feature_distance",
+        "MeanFrechetRatio": "metrics.mean_frechet_ratio",
         "ScenePerceivedImagePerceptualScore": "metrics.spips",
         "SPIPS": "metrics.spips",
     },

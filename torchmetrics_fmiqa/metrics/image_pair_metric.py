@@ -58,6 +58,8 @@ class PairMetric(StatefulMetric):
 
     is_differentiable = False
     full_state_update = False
+    #: Whether each image has a score of its own.
+    scores_images = True
 
     if TYPE_CHECKING:  # TorchScript does not know these types
         #: What is measured, and what measures it. Frozen and shared by copies.
