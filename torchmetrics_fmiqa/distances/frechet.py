@@ -16,15 +16,15 @@ _RANK = 1e-14
 
 
 class Moments(NamedTuple):
-    """Count, mean and scatter of features ``(N, C)``, or of several sets of them side by side.
+    """Number, mean and scatter of features ``(N, C)``, or of several sets of them side by side.
 
     Args:
-        count: ``(...)``.
+        size: ``(...)`` how many there are.
         mean: ``(..., C)``.
         scatter: ``(..., C, C)`` sum of the outer products of the deviations from the mean.
     """
 
-    count: Tensor
+    size: Tensor
     mean: Tensor
     scatter: Tensor
 
@@ -33,14 +33,14 @@ class Moments(NamedTuple):
 
         Nothing large is subtracted: it is as exact as from the features themselves, in whatever order sets are joined.
         """
-        count = self.count.sum(0)
-        mean = (self.count[:, None] * self.mean).sum(0) / count.clamp_min(1)
+        size = self.size.sum(0)
+        mean = (self.size[:, None] * self.mean).sum(0) / size.clamp_min(1)
         off = self.mean - mean
-        return Moments(count, mean, self.scatter.sum(0) + (self.count[:, None] * off).T @ off)
+        return Moments(size, mean, self.scatter.sum(0) + (self.size[:, None] * off).T @ off)
 
     def without(self, place: int) -> Moments:
         """Those of all sets of the first axis but one."""
-        kept = torch.arange(len(self.count), device=self.count.device) != place
+        kept = torch.arange(len(self.size), device=self.size.device) != place
         return Moments(*(part[kept] for part in self)).joined()
 
 
@@ -53,7 +53,7 @@ def moments(features: Tensor, folds: Tensor | None = None, count: int = 1) -> Mo
         count: number of folds.
 
     >>> found = moments(torch.tensor([[0.0, 1.0], [2.0, 5.0]])).joined()
-    >>> found.count.tolist(), found.mean.tolist(), found.scatter.tolist()
+    >>> found.size.tolist(), found.mean.tolist(), found.scatter.tolist()
     (2.0, [1.0, 3.0], [[2.0, 4.0], [4.0, 8.0]])
     """
     # MPS has no float64.
@@ -81,14 +81,16 @@ def frechet_distance(first: Moments, second: Moments) -> Tensor:
     >>> float(frechet_distance(set_of(0.0), set_of(3.0)))
     9.0
     """
-    roots = [_root(one.scatter / (one.count - 1)) for one in (first, second)]
-    spread = sum(root.square().sum() for root in roots) - 2 * torch.linalg.svdvals(roots[0].T @ roots[1]).sum()
+    roots = [_root(one.scatter / (one.size - 1)) for one in (first, second)]
+    common = torch.linalg.svdvals(roots[0].T @ roots[1]).sum()
+    spread: Tensor = roots[0].square().sum() + roots[1].square().sum() - 2 * common
     # The exact distance is never negative: what is below 0 is rounding.
-    return ((first.mean - second.mean).square().sum() + spread).clamp_min(0)
+    return (spread + (first.mean - second.mean).square().sum()).clamp_min(0)
 
 
 def _root(covariance: Tensor) -> Tensor:
     """``A`` of ``A Aᵀ``, ``(C, rank)``."""
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > _RANK * values[-1].clamp_min(0)
-    return vectors[:, kept] * values[kept].sqrt()
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return root

@@ -98,8 +98,11 @@ def _others(values: Tensor) -> Tensor:
 def _mmd(counts: Tensor, totals: list[Tensor], equal: Tensor, unbiased: bool) -> Tensor:
     (n, m), (first, second, mixed) = counts, totals
     if unbiased:
-        return first / (n * (n - 1)) + second / (m * (m - 1)) - 2 * mixed / (n * m)
-    return (first + equal[0]) / n**2 + (second + equal[1]) / m**2 - 2 * mixed / (n * m)
+        own = first / (n * (n - 1)) + second / (m * (m - 1))
+    else:
+        own = (first + equal[0]) / n**2 + (second + equal[1]) / m**2
+    found: Tensor = own - 2 * mixed / (n * m)
+    return found
 
 
 def kernel_sums(first: Tensor, second: Tensor, kernel: Kernel, folds: tuple[Tensor, Tensor], count: int) -> KernelSums:
@@ -137,4 +140,4 @@ def kernel_sums(first: Tensor, second: Tensor, kernel: Kernel, folds: tuple[Tens
         return found
 
     own = [sums(side, side) - equal[side].diag() for side in range(2)]
-    return KernelSums(torch.stack([one.sum(0) for one in members]), *own, sums(0, 1), equal)
+    return KernelSums(torch.stack([one.sum(0) for one in members]), own[0], own[1], sums(0, 1), equal)

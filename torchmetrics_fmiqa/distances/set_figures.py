@@ -76,14 +76,14 @@ def frechet_figure(preds: Moments, target: Moments) -> SetFigure:
     True
     """
     wholes = preds.joined(), target.joined()
-    if min(float(whole.count) for whole in wholes) < 2:
+    if min(float(whole.size) for whole in wholes) < 2:
         return SetFigure(math.nan)
     value = float(frechet_distance(*wholes))
-    folds, channels = len(preds.count), preds.mean.shape[-1]
-    fewest = min(float(whole.count) for whole in wholes)
+    folds, channels = len(preds.size), preds.mean.shape[-1]
+    fewest = min(float(whole.size) for whole in wholes)
     if folds == 1 or fewest < max(IMAGES_A_CHANNEL * channels, 2 * folds):
         return SetFigure(value)
-    paired = len(target.count) == folds  # images of one fold may be pairs: they are left out together
+    paired = len(target.size) == folds  # images of one fold may be pairs: they are left out together
     without = [
         float(frechet_distance(preds.without(fold), target.without(fold) if paired else wholes[1]))
         for fold in range(folds)

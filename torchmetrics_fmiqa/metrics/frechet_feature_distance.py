@@ -141,7 +141,7 @@ class FrechetFeatureDistance(SetDistance):
 
     def _images(self, side: Side) -> int:
         found = self._target() if side == "target" else self._moments(side)
-        return int(found.count.sum())
+        return int(found.size.sum())
 
     def _target(self) -> Moments:
         return self._moments("target") if self._saved is None else unpack(self._saved.to(self.device))
@@ -158,7 +158,7 @@ class FrechetFeatureDistance(SetDistance):
 
 def pack(found: Moments) -> Tensor:
     """Moments of folds in one tensor ``(G, 1 + C + C * C)``, which is joined as a whole."""
-    return torch.cat([found.count[:, None], found.mean, found.scatter.flatten(1)], 1)
+    return torch.cat([found.size[:, None], found.mean, found.scatter.flatten(1)], 1)
 
 
 def unpack(packed: Tensor) -> Moments:
@@ -170,8 +170,8 @@ def unpack(packed: Tensor) -> Moments:
     """
     width = packed.shape[1]
     channels = round(((4 * width - 3) ** 0.5 - 1) / 2)
-    count, mean, scatter = packed.split([1, channels, channels * channels], 1)
-    return Moments(count[:, 0], mean, scatter.unflatten(1, (channels, channels)))
+    size, mean, scatter = packed.split([1, channels, channels * channels], 1)
+    return Moments(size[:, 0], mean, scatter.unflatten(1, (channels, channels)))
 
 
 def join_packed(states: Tensor) -> Tensor:

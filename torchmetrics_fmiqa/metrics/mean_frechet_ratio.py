@@ -78,7 +78,7 @@ class MeanFrechetRatio(WrapperMetric):
                 if not 0 < value < float("inf"):
                     raise ValueError(f"`baselines` must be positive distances of real images, {name!r} has {value}")
 
-    def update(self, preds: Images, target: Images | None = None, *, real: bool | None = None) -> None:
+    def update(self, preds: Images, target: Images | bool | None = None, *, real: bool | None = None) -> None:
         """Add images to each metric, as :meth:`FrechetFeatureDistance.update` takes them."""
         if target is not None and not isinstance(target, bool) and real is None:
             self.metrics.update(preds, target)
