@@ -83,7 +83,7 @@ def bias(options: argparse.Namespace) -> None:
 def coverage(options: argparse.Namespace) -> None:
     print("| channels | images a side | truth | Fréchet | extrapolated | interval holds the truth |")
     print("|---|---|---|---|---|---|")
-    for channels, count in ((16, 64), (16, 160), (64, 128), (64, 320), (64, 1000)):
+    for channels, count in ((16, 64), (16, 160), (64, 128), (64, 320)):
         for shift, scale in ((0.0, 1.0), (0.1, 1.3)):
             spread = torch.arange(1, channels + 1, dtype=torch.float64).rsqrt()
             truth = float((shift * spread).square().sum() + (scale * spread - spread).square().sum())

@@ -29,6 +29,7 @@ from torchmetrics_fmiqa import (
     MeanFrechetRatio,
     Recipe,
 )
+from torchmetrics_fmiqa.callbacks.metric_arguments import ranking_metric
 from torchmetrics_fmiqa.comparator.one_side import pooled_features
 from torchmetrics_fmiqa.comparator.pooled_features import PooledRequest
 from torchmetrics_fmiqa.distances.frechet import Moments, frechet_distance, moments
@@ -421,6 +422,13 @@ def test_options_that_do_not_exist_are_errors() -> None:
     metric = FrechetFeatureDistance("embedded", pool="cls")
     with pytest.raises(ValueError, match="no CLS token"):
         metric.update(*make_pair(2, 32, 32))
+
+
+def test_a_monitor_ranks_images_by_others() -> None:
+    members = {"frechet": FrechetFeatureDistance(**RANDOM_VIT), "distance": FeatureDistance(**RANDOM_VIT)}
+    assert ranking_metric(members, None, needed=True) == "distance"
+    with pytest.raises(ValueError, match="scores no image"):
+        ranking_metric(members, "frechet", needed=True)
 
 
 # Saved references
