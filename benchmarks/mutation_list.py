@@ -36,6 +36,18 @@ _SCORING = ("cli", "spips_command", "benchmark_scoring")
 _SPIPS = ("spips_head", "spips", "quality_maps", "spips_training")
 
 MUTATIONS = (
+    # distances between sets
+    Mutation("set distances pool prefix tokens too", "comparator/pooled_features.py", 'return tokens.select("patch").mean(1)', "return tokens.values.mean(1)", ("set_distances",)),
+    Mutation("a unit vector is not scaled", "comparator/pooled_features.py", "torch.nn.functional.normalize(sums, dim=1) if self.unit else sums", "sums", ("set_distances",)),
+    Mutation("joined moments forget how far means are apart", "distances/frechet.py", "self.scatter.sum(0) + (self.size[:, None] * off).T @ off", "self.scatter.sum(0)", ("set_distances",)),
+    Mutation("covariances are divided by N", "distances/frechet.py", "_root(one.scatter / (one.size - 1))", "_root(one.scatter / one.size)", ("set_distances",)),
+    Mutation("an image is counted with itself in the unbiased estimate", "distances/kernel.py", "sums(side, side) - equal[side].diag()", "sums(side, side)", ("set_distances",)),
+    Mutation("the kernel without a fold keeps its mixed pairs", "distances/kernel.py", "matrix.sum() - matrix.sum(0) - matrix.sum(1) + matrix.diagonal()", "matrix.sum() - 2 * matrix.sum(0) + matrix.diagonal()", ("set_distances",)),
+    Mutation("a figure is extrapolated from too few images", "distances/set_figures.py", "IMAGES_A_CHANNEL = 2", "IMAGES_A_CHANNEL = 0", ("set_distances",)),
+    Mutation("the jackknife extrapolates the wrong way", "statistics/jackknife.py", "count * value - (count - 1) * mean, error", "count * mean - (count - 1) * value, error", ("set_distances",)),
+    Mutation("a saved reference of other features is taken", "metrics/set_reference.py", 'if names or given["digest"] != fields["digest"]:', "if False:", ("set_distances",)),
+    Mutation("a saved reference is overwritten", "metrics/set_reference.py", "if path.exists() and not overwrite:", "if False:", ("set_distances",)),
+    Mutation("few images are not warned of", "distances/set_figures.py", "if count >= FEW:", "if True:", ("set_distances", "compare_sets")),
     # comparator: preparation, the forward pass, sums over tiles
     Mutation("recipes with other backbones share a forward pass", "comparator/comparator.py", "if other.trunk != first.trunk:", "if False:", ("tap_statistics", *_CORRIDOR)),
     Mutation("tile_batch=0 is accepted", "comparator/comparator.py", 'whole_number(tile_batch, "tile_batch", 1)', 'whole_number(tile_batch, "tile_batch", 0)', _CORRIDOR),

@@ -117,7 +117,7 @@ def test_large_images_go_in_pieces_with_the_same_number(monkeypatch: pytest.Monk
     monkeypatch.setattr(piecewise, "_SMALL", 1)
     monkeypatch.setattr(piecewise, "BUDGET", 30_000_000)
     comparator = FeatureComparator(RECIPES["lpips-squeeze"].recipe.replace(weights="random:0"))
-    plan = comparator._preprocess.plan(preds)
+    plan = comparator.preprocess.plan(preds)
     pieces = comparator._piecewise.pieces(plan)
     assert pieces is not None
     assert len(pieces.rectangles) > 2

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.losses import FeatureDistanceLoss, GridArtifactLoss, SpipsLoss
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.frechet_feature_distance import FrechetFeatureDistance
     from torchmetrics_fmiqa.metrics.grid_artifact import GridArtifact
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
+    from torchmetrics_fmiqa.metrics.kernel_feature_distance import KernelFeatureDistance
+    from torchmetrics_fmiqa.metrics.mean_frechet_ratio import MeanFrechetRatio
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
     from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
@@ -32,7 +35,10 @@ _HOMES = {
     "FeatureDistance": "metrics.feature_distance",
     "FeatureMetricCollection": "metrics.collection",
     "GridArtifact": "metrics.grid_artifact",
+    "FrechetFeatureDistance": "metrics.frechet_feature_distance",
     "HumanAgreement": "metrics.human_agreement",
+    "KernelFeatureDistance": "metrics.kernel_feature_distance",
+    "MeanFrechetRatio": "metrics.mean_frechet_ratio",
     "ScenePerceivedImagePerceptualScore": "metrics.spips",
     "SPIPS": "metrics.spips",
     "FeatureDistanceLoss": "losses",
@@ -58,10 +64,13 @@ __all__ = [
     "FeatureDistance",
     "FeatureDistanceLoss",
     "FeatureMetricCollection",
+    "FrechetFeatureDistance",
     "GridArtifact",
     "GridArtifactLoss",
     "HumanAgreement",
     "ImageQualityMonitor",
+    "KernelFeatureDistance",
+    "MeanFrechetRatio",
     "Recipe",
     "ScenePerceivedImagePerceptualScore",
     "SpipsLoss",

@@ -64,6 +64,14 @@ def compare(
             "default,psnr,ssim without it."
         ),
     ] = None,
+    set_distances: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-distances",
+            help="Distances between sets of thousands of images too: frechet (as FID, on the default network), kernel "
+            "(as KID), either on another recipe as in frechet:vit-tiny, fd-dinov2, cmmd; comma-separated, repeatable.",
+        ),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Exit with status 0 although images were left out.")
     ] = False,
@@ -92,6 +100,7 @@ def compare(
     from torchmetrics_fmiqa.comparison.compare_methods import DEFAULT_METRICS, compare_images
     from torchmetrics_fmiqa.comparison.heat import metric_heat
     from torchmetrics_fmiqa.comparison.report import write_comparison_report
+    from torchmetrics_fmiqa.comparison.set_distances import read_set_distances
     from torchmetrics_fmiqa.comparison.tables import write_tables
     from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
     from torchmetrics_fmiqa.one_writer import one_writer
@@ -101,10 +110,11 @@ def compare(
     reading = Reading(options.check_match(match), crop_border=crop_border, to_rgb=to_rgb)
     place = options.check_device(device)
     names = [name for text in metrics or DEFAULT_METRICS for name in options.split_names(text)]
+    sets = read_set_distances([one for text in set_distances or () for one in options.split_names(text)], precision)  # type: ignore[arg-type]
     panel = options.load_panel(names, device, precision)
     show_notes(images.notes)
     with one_writer(out), hint_to_resume(out), TerminalProgress() as progress:
-        comparison = compare_images(images, panel, reading, place, resamples, seed, progress, out)
+        comparison = compare_images(images, panel, reading, place, resamples, seed, progress, out, sets)
         write_tables(comparison, out)
         progress.status("writing the report")
         heat = metric_heat(panel, comparison.scores.metrics[0], place)
@@ -198,8 +208,25 @@ def _show(comparison: Comparison, out: Path) -> None:
         out_console.say(one_line(str(comparison.difference(*pair))))
     for sentence in (*comparison.lacking_images, *comparison.disagreements[:_MOST_PAIRS]):
         out_console.say(one_line("".join(sentence)))
+    _show_sets(comparison)
     _list_left_out(comparison.left_out, out)
     out_console.say(f"report in {plain(out / 'report.html')}")
+
+
+def _show_sets(comparison: Comparison) -> None:
+    """Print the distances between sets, and that the images are too few for them."""
+    if comparison.sets is None:
+        return
+    for name, reason in comparison.sets.skipped.items():
+        err_console.say(f"[yellow]{plain(name)} left out: {one_line(reason)}[/]")
+    table = Table("set distance ↓", "method", "value", "of infinitely many", "95 %", box=None, pad_edge=False)
+    for row in comparison.sets.rows:
+        table.add_row(plain(row.distance), plain(row.method), *map(plain, row.texts()))
+    if comparison.sets.rows:
+        out_console.print()
+        out_console.print(table)
+    if comparison.sets.warning:
+        err_console.say(f"[yellow]{comparison.sets.warning}[/]")
 
 
 def _list_left_out(left_out: Sequence[LeftOut], out: Path) -> None:

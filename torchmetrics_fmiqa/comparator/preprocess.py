@@ -10,11 +10,21 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.block_means import block_means
-from torchmetrics_fmiqa.features.image_checks import DataRange, check_mask_values, crop
+from torchmetrics_fmiqa.features.image_checks import (
+    DataRange,
+    check_images,
+    check_mask_values,
+    check_values,
+    crop,
+    to_unit,
+)
 from torchmetrics_fmiqa.features.image_pairs import unit_pair
 from torchmetrics_fmiqa.features.tiles import OneTilePerImage, Portion, TilePlan, plan_tiles, resize, shrink_mask
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import Recipe
+
+#: The images under test, or the references, which must lie in their range.
+Side = Literal["preds", "target"]
 
 
 class Preprocess:
@@ -54,6 +64,25 @@ class Preprocess:
             preds = preds.clamp(0, 1)
         size = self._working_size(preds)
         return resize(preds, size), resize(target, size)
+
+    def single(
+        self, images: Tensor, side: Side, dtype: torch.dtype, data_range: DataRange, border: int, validate: bool
+    ) -> Tensor:
+        """Bring one side ``(N, 3, H, W)`` alone to [0, 1] at the working size.
+
+        Raises:
+            ValueError: for images that do not fit, naming the value and the fix.
+        """
+        check_images(images, side)
+        floating = images.is_floating_point()
+        images = to_unit(crop(images.detach(), border), data_range, dtype, side)
+        if validate:
+            fitting = images.nan_to_num().clamp(0, 1)  # of the other side nothing is known, and nothing said
+            pair = (images, fitting) if side == "preds" else (fitting, images)
+            check_values(*pair, data_range, self._warn, (floating, floating), self.recipe.clamp_target)
+        if self.recipe.clamp_preds if side == "preds" else self.recipe.clamp_target:
+            images = images.clamp(0, 1)
+        return resize(images, self._working_size(images))
 
     def mask(self, mask: Tensor, dtype: torch.dtype, border: int, validate: bool) -> Tensor:
         """Bring weights of pixels ``(N, 1, H, W)`` to the working size.

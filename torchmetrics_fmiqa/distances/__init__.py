@@ -4,6 +4,7 @@
 positions. Pointwise ones and the divergences among the others have a map ``(N, T)``, whose mean is the distance.
 The Wasserstein distances have none: they compare sorted values, and a value that has been sorted has lost its place.
 All are non-negative, have finite gradients everywhere and expect at least float32 (the comparator raises half types).
+Distances between two sets of images, a vector an image, are in ``frechet``, ``kernel`` and ``set_figures``.
 """
 
 from __future__ import annotations
