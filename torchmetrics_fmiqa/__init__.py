@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
+    from torchmetrics_fmiqa.monitoring.monitor import QualityMonitor
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
     from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
@@ -36,6 +37,7 @@ _HOMES = {
     "FeatureDistanceLoss": "losses",
     "SpipsLoss": "losses",
     "ImageQualityMonitor": "callbacks.monitor",
+    "QualityMonitor": "monitoring.monitor",
     "FeatureComparator": "comparator",
     "compare": "comparison.compare_methods",
     "Recipe": "recipes",
@@ -56,6 +58,7 @@ __all__ = [
     "FeatureMetricCollection",
     "HumanAgreement",
     "ImageQualityMonitor",
+    "QualityMonitor",
     "Recipe",
     "ScenePerceivedImagePerceptualScore",
     "SpipsLoss",

@@ -12,6 +12,11 @@ def several_ranks() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
+def own_rank() -> int:
+    """The rank of this process; 0 where there is one."""
+    return distributed.get_rank() if several_ranks() else 0
+
+
 def gather_objects(value: Any) -> list[Any]:
     """The values of all ranks, in their order. Every rank must call this."""
     if not several_ranks():
