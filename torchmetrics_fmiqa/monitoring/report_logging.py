@@ -69,7 +69,7 @@ def draw(images: Sequence[WorstImage], ranking: str, side: int) -> list[Picture]
             f"{ranking}_worst_{place:02d}_{re.sub('[^0-9A-Za-z-]+', '_', image.name)}",
             picture,
             f"{image.name}, {ranking} {image.score:.6g}",
-            {"place": place, "id": image.id, ranking: image.score},
+            {"place": place, "id": str(image.id), ranking: image.score},
         )
         for place, (image, picture) in enumerate(zip(images, side_by_sides(images, side), strict=True), 1)
     ]

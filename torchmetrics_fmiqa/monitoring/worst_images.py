@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
-from torchmetrics_fmiqa.monitoring.ranks import gather_objects, own_rank, several_ranks
+from torchmetrics_fmiqa.monitoring.ranks import gather_objects, gather_on_first, own_rank
 from torchmetrics_fmiqa.monitoring.samples import Id
 
 
@@ -108,7 +108,9 @@ def gather_worst(
         device: device that computes the maps.
         warn: callable ``(kind, message)``, for maps that could not be drawn.
     """
-    return collect([(place, _with_heat(image, drawer, device, warn)) for place, image in worst.chosen()])
+    own = [(place, _with_heat(image, drawer, device, warn)) for place, image in worst.chosen()]
+    images = [image for part in gather_on_first(own) for image in part]
+    return [image for _, image in sorted(images, key=lambda entry: entry[0])]
 
 
 def _with_heat(
@@ -123,17 +125,6 @@ def _with_heat(
     except Exception as error:  # do not raise: the other ranks are waiting
         warn("maps", f"the heat maps could not be drawn, training goes on: {error!r}")
         return image
-
-
-def collect(images: list[tuple[int, WorstImage]]) -> list[WorstImage]:
-    """On rank 0 the images of all ranks in the order of their places, elsewhere nothing. Every rank must call this."""
-    if several_ranks():
-        parts: list[list[tuple[int, WorstImage]]] | None = None
-        if distributed.get_rank() == 0:
-            parts = [[] for _ in range(distributed.get_world_size())]
-        distributed.gather_object(images, parts, dst=0)
-        images = [image for part in parts or [] for image in part]
-    return [image for _, image in sorted(images, key=lambda entry: entry[0])]
 
 
 def _bytes(image: Tensor) -> Tensor:
