@@ -42,7 +42,9 @@ def main(out: str) -> None:
     sampler = DistributedSampler(data, shuffle=False) if distributed.is_initialized() else None  # pads 35 to 36
     loader = DataLoader(data, batch_size=4, sampler=sampler)
     network = nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=False).to(device)  # yours: this one sharpens
-    network.weight.data = torch.tensor([[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]], device=device).expand(3, 1, 3, 3).clone()
+    network.weight.data = (
+        torch.tensor([[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]], device=device).expand(3, 1, 3, 3).clone()
+    )
 
     metrics = {"distance": FeatureDistance(), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
     monitor = QualityMonitor(metrics, worst=4)

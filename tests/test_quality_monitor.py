@@ -201,11 +201,9 @@ def test_states_of_every_kind_are_joined(count: int) -> None:
         stepped(monitor, [[0, 1, 2], [2, 3]] if rank == 0 else [[3, 4]])
         if count == 1:
             stepped(monitor, [[4, 3]])
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "'own/all' is no single number")
-            return dict(monitor.report().numbers)
+        return dict(monitor.report().numbers)
 
-    with ranks(count) as run:
+    with ranks(count) as run, pytest.warns(UserWarning, match="'own/all' is no single number"):
         results = run(work)
     preds, target = (images[:5] for images in stretched())
     for numbers in results:
@@ -375,7 +373,9 @@ def test_inference_mode_may_come_and_go() -> None:
     preds, target = stretched(4)
     for place in range(4):
         with torch.inference_mode(place % 2 == 0):
-            monitor.step(preds[place : place + 1] * 1.0, target[place : place + 1] * 1.0, [place] if place < 3 else None)
+            monitor.step(
+                preds[place : place + 1] * 1.0, target[place : place + 1] * 1.0, [place] if place < 3 else None
+            )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*came without an id")
         assert monitor.report().numbers == by_hand(preds, target)

@@ -85,7 +85,9 @@ class Client:
     def log_metric(self) -> None: ...
 
 
-@pytest.mark.parametrize("to", [None, 3, object(), Client(), {"a": "b"}], ids=["none", "number", "object", "client", "dict"])
+@pytest.mark.parametrize(
+    "to", [None, 3, object(), Client(), {"a": "b"}], ids=["none", "number", "object", "client", "dict"]
+)
 def test_an_unknown_object_is_an_error_that_says_what_is_taken(report: QualityReport, to: Any) -> None:
     with pytest.raises(ValueError, match=r"a report goes to a folder, a SummaryWriter, .*; got ") as caught:
         log_report(report, to)
@@ -161,9 +163,9 @@ def test_tensorboard(report: QualityReport, tmp_path: Path) -> None:
     with SummaryWriter(tmp_path) as writer:
         log_report(report, writer, step=4)
     events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
-    assert {name: (events.Scalars(name)[0].value, events.Scalars(name)[0].step) for name in events.Tags()["scalars"]} == {
-        name: (value, 4) for name, value in NUMBERS.items()
-    }
+    assert {
+        name: (events.Scalars(name)[0].value, events.Scalars(name)[0].step) for name in events.Tags()["scalars"]
+    } == {name: (value, 4) for name, value in NUMBERS.items()}
     assert sorted(events.Tags()["images"]) == ["quality/worst/vit/1", "quality/worst/vit/2"]
     (event,) = events.Images("quality/worst/vit/2")
     height, width, _ = report.pictures()[1].shape
@@ -182,39 +184,51 @@ def test_weights_and_biases(
         with pytest.raises(ValueError, match=r"call wandb.init\(\) first"):
             log_report(report, wandb)
     run = wandb.init(project="fmiqa", mode="offline", dir=tmp_path)
+    logged: list[Any] = []
+    log = run.log
+    # What is logged comes back from no run that is offline.
+    monkeypatch.setattr(run, "log", lambda data, **options: logged.append((data, options)) or log(data, **options))
     try:
         log_report(report, wandb if by_module else run, step=4)
-        summary = dict(run.summary)
     finally:
         run.finish()
-    assert {name: summary[name] for name in NUMBERS} == NUMBERS
-    height, width, _ = report.pictures()[0].shape
-    picture = dict(summary["quality/worst/vit/1"])
-    assert (picture["_type"], picture["height"], picture["width"], picture["caption"]) == (
-        "image-file",
-        height,
-        width,
-        "id 7, vit 0.5",
-    )
-    files = Path(run.dir)
-    assert np.array_equal(written(files / picture["path"]), report.pictures()[0])
-    table = json.loads((files / summary["quality/worst_images"]["path"]).read_text())
+    ((data, options),) = logged
+    assert ({name: data[name] for name in NUMBERS}, options) == (NUMBERS, {"step": 4})
+    media = Path(run.dir) / "media"
+    for place, picture in enumerate(report.pictures(), 1):
+        (file,) = (media / "images" / "quality" / "worst" / "vit").glob(f"{place}_4_*.png")
+        assert np.array_equal(written(file), picture)
+    (file,) = media.rglob("*.table.json")
+    table = json.loads(file.read_text())
     assert table["columns"] == ["place", "id", "vit", "picture"]
     assert [row[:3] for row in table["data"]] == [[1, "7", 0.5], [2, "b/c.png", 0.25]]
+    assert [row[3]["caption"] for row in table["data"]] == ["id 7, vit 0.5", "b/c.png, vit 0.25"]
+
+
+@pytest.fixture(scope="module")
+def trackio(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    os.environ["TRACKIO_DIR"] = str(tmp_path_factory.mktemp("trackio"))  # which it reads at its import alone
+    return package("trackio")
 
 
 @pytest.mark.parametrize("by_module", [False, True])
-def test_trackio(report: QualityReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_module: bool) -> None:
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
-    trackio = package("trackio")
-    monkeypatch.setattr("trackio.run.Run.log", _noted := _Noted())
-    run = trackio.Image and SimpleNamespace  # noqa: F841
-    pytest.skip(f"to be written: {_noted}")
+def test_trackio(report: QualityReport, trackio: Any, by_module: bool) -> None:
+    from trackio.sqlite_storage import SQLiteStorage
 
-
-class _Noted(list[Any]):
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        self.append((args, kwargs))
+    if by_module:
+        with pytest.raises(ValueError, match=r"call trackio.init\(\) first"):
+            log_report(report, trackio)
+    name = f"run-{by_module}"
+    run = trackio.init(project="fmiqa", name=name, auto_log_gpu=False, auto_log_cpu=False)
+    log_report(report, trackio if by_module else run, step=4)
+    trackio.finish()
+    (logged,) = SQLiteStorage.get_logs("fmiqa", name)
+    assert {key: logged[key] for key in (*NUMBERS, "step")} == {**NUMBERS, "step": 4}
+    media = Path(os.environ["TRACKIO_DIR"]) / "media"
+    assert np.array_equal(written(media / logged["quality/worst/vit/1"]["file_path"]), report.pictures()[0])
+    assert logged["quality/worst/vit/2"]["caption"] == "b/c.png, vit 0.25"
+    rows = logged["quality/worst_images"]["_value"]
+    assert [[row[key] for key in ("place", "id", "vit")] for row in rows] == [[1, "7", 0.5], [2, "b/c.png", 0.25]]
 
 
 @pytest.mark.parametrize("by_module", [False, True])
@@ -231,16 +245,15 @@ def test_mlflow(report: QualityReport, tmp_path: Path, by_module: bool) -> None:
         with mlflow.start_run() as run:
             for _ in range(2):
                 log_report(report, mlflow if by_module else run, step=4)
-        found = mlflow.get_run(run.info.run_id).data.metrics
+        metrics = mlflow.get_run(run.info.run_id).data.metrics
         files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
     finally:
         mlflow.set_tracking_uri(before)
-    assert found == NUMBERS
+    assert metrics == NUMBERS
     names = ["vit_worst_01_id_7.png", "vit_worst_02_b_c_png.png"]
-    assert [re.sub(".*artifacts/(?=quality)", "", file) for file in files] == [
-        f"quality/step=4{again}/{name}" for again in ("", "-2") for name in names
-    ]
-    assert np.array_equal(written(tmp_path / files[0]), report.pictures()[0])
+    found = {re.sub(".*artifacts/(?=quality)", "", file): file for file in files}
+    assert set(found) == {f"quality/step=4{again}/{name}" for again in ("", "-2") for name in names}
+    assert np.array_equal(written(tmp_path / found[f"quality/step=4/{names[0]}"]), report.pictures()[0])
 
 
 def test_comet(report: QualityReport, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class QualityReport:
             raise ValueError(f"there is no number {name!r}: take one of {', '.join(self.numbers) or 'none'}")
         if len(self.scores.get(name, {})) != self.samples:
             raise ValueError(f"{name!r} has no interval: scores of samples are kept where every sample has an id")
-        values = np.array(list(self.scores[name].values()))
+        values = np.sort(list(self.scores[name].values()))  # the order of ranks must not change the draws
         if not np.isfinite(values).all() or not np.isclose(values.mean(), self.numbers[name], rtol=1e-4, atol=1e-7):
             raise ValueError(
                 f"{name!r} has no interval: it is {self.numbers[name]:.6g}, not the mean of the samples' scores, "

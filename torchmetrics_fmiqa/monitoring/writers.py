@@ -206,7 +206,7 @@ class LightningLogger(Writer):
         if entry.numbers:
             self.logger.log_metrics(dict(entry.numbers), entry.step)
         if self.inner is not None:
-            self.inner.write(replace(entry, numbers={}))
+            self.inner.write(replace(entry, numbers={}, table=None))
         elif hasattr(self.logger, "log_image"):  # Weights & Biases
             for name, one in entry.shown():
                 self.logger.log_image(key=name, images=[one.image], caption=[one.caption], step=entry.step)
