@@ -1,6 +1,6 @@
 """Validate in a plain torch.distributed loop: each image counts once on any number of processes, padding or not.
 
-torchrun --nproc-per-node 2 examples/torchrun_validation.py --out logs      # seconds on two cores, nothing is downloaded
+torchrun --nproc-per-node 2 examples/torchrun_validation.py --out logs    # seconds on two cores, no download
 """
 
 import argparse

@@ -167,7 +167,7 @@ def test_ranks_that_measure_differently_are_told_on_each(other: dict[str, Any]) 
     def work(rank: int) -> Any:
         monitor = QualityMonitor(**{"metrics": {"vit": vit()}, "maps": False, **(other if rank else {})})
         stepped(monitor, [[0]])
-        with pytest.raises(ValueError, match="rank 0 and .* on rank 1. Give every rank the same monitor"):
+        with pytest.raises(ValueError, match=r"rank 0 and .* on rank 1\. Give every rank the same monitor"):
             monitor.report()
         return True
 
