@@ -21,6 +21,7 @@ ROOMS = (
     ("cli",),
     ("fitting",),
     ("callbacks", "comparison", "gate", "compat", "integrations"),
+    ("monitoring",),
     ("benchmark",),
     ("metrics", "losses"),
     ("functional",),

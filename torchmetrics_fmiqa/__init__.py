@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.metrics.kernel_feature_distance import KernelFeatureDistance
     from torchmetrics_fmiqa.metrics.mean_frechet_ratio import MeanFrechetRatio
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
+    from torchmetrics_fmiqa.monitoring.monitor import QualityMonitor
     from torchmetrics_fmiqa.recipes import RECIPES, Recipe
     from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
@@ -45,6 +46,7 @@ _HOMES = {
     "GridArtifactLoss": "losses",
     "SpipsLoss": "losses",
     "ImageQualityMonitor": "callbacks.monitor",
+    "QualityMonitor": "monitoring.monitor",
     "FeatureComparator": "comparator",
     "compare": "comparison.compare_methods",
     "Recipe": "recipes",
@@ -71,6 +73,7 @@ __all__ = [
     "ImageQualityMonitor",
     "KernelFeatureDistance",
     "MeanFrechetRatio",
+    "QualityMonitor",
     "Recipe",
     "ScenePerceivedImagePerceptualScore",
     "SpipsLoss",

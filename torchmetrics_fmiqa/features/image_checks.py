@@ -224,16 +224,21 @@ def _unit_hint(least: float, most: float, low: float, high: float) -> str:
     return "scale or clamp it (`clamp_target=True` and `clamp_preds=True` do), or give its data_range"
 
 
+def outside(images: Tensor, data_range: DataRange = 1.0) -> Tensor:
+    """Say of each value whether it is outside the data range; integer images have no such values."""
+    if not images.is_floating_point():
+        return torch.zeros_like(images, dtype=torch.bool)
+    low, high = data_limits(data_range)
+    return (images < low) | (images > high)
+
+
 def share_outside(images: Tensor, data_range: DataRange = 1.0) -> float:
     """Return the share of values outside their data range, in [0, 1]; integer images have none.
 
     >>> share_outside(torch.tensor([-0.1, 0.5, 1.0, 1.2]))
     0.5
     """
-    if not images.is_floating_point():
-        return 0.0
-    low, high = data_limits(data_range)
-    return float(((images < low) | (images > high)).double().mean())
+    return float(outside(images, data_range).double().mean())
 
 
 def finite_images(preds: Tensor | Sequence[Tensor]) -> list[int]:
