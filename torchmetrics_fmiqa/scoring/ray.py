@@ -7,6 +7,7 @@ takes longer than scoring there.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import threading
@@ -222,29 +223,30 @@ def _source(reference: Any) -> PairSource:
 
 @contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Ray as it is, or connected to a cluster or started for the time of the run, without its own bars and notes."""
-    own = not ray.is_initialized()
-    if own:
-        quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
-        at_sigterm = signal.getsignal(signal.SIGTERM)
-        try:
-            if address is None and "RAY_ADDRESS" not in os.environ:
-                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-                ray.init("local", include_dashboard=False, **quiet)
-            else:
-                ray.init(address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ValueError(f"cannot connect to Ray at {address or 'local'!r}: {str(error).splitlines()[0]}") from None
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, at_sigterm)  # Ray has put its own there
-    context = ray.data.DataContext.get_current()
-    bars, context.enable_progress_bars = context.enable_progress_bars, False
+    """Ray as it is; or connected to a cluster, or started, for the time of the run and without notes and bars."""
+    if ray.is_initialized():
+        yield
+        return
+    at_sigterm = signal.getsignal(signal.SIGTERM)
+    quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    try:
+        if address is None and "RAY_ADDRESS" not in os.environ:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init("local", include_dashboard=False, **quiet)
+        else:
+            ray.init(address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ValueError(f"cannot connect to Ray at {address or 'local'!r}: {str(error).splitlines()[0]}") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, at_sigterm)  # Ray has put its own there
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":
+            handler.setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield
     finally:
-        context.enable_progress_bars = bars
-        if own:
-            ray.shutdown()
+        ray.shutdown()
 
 
 def need_ray() -> Any:
