@@ -23,7 +23,7 @@ ROOMS = (
     ("callbacks", "comparison", "gate", "compat", "integrations"),
     ("monitoring",),
     ("benchmark",),
-    ("metrics", "losses"),
+    ("metrics", "losses", "video_loss"),
     ("functional",),
     ("scoring",),
     ("spips_model",),

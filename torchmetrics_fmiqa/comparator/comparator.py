@@ -114,7 +114,7 @@ class FeatureComparator:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.requests, [request.digest for request in self.requests], self._options)
+        return _rebuild, (type(self), self.requests, [request.digest for request in self.requests], self._options)
 
     def labels(self, position: int = 0) -> dict[str, tuple[str, ...]]:
         """For each distance of a recipe, the names of its columns."""
@@ -338,10 +338,12 @@ def _trunk_identity(recipe: Recipe) -> tuple[Any, ...]:
     return (module.identity if isinstance(module, UserModule) else module, *recipe.trunk[1:])
 
 
-def _rebuild(requests: tuple[Request, ...], digests: list[str], options: tuple[Any, ...]) -> FeatureComparator:
+def _rebuild(
+    kind: type[FeatureComparator], requests: tuple[Request, ...], digests: list[str], options: tuple[Any, ...]
+) -> FeatureComparator:
     """Unpickle a comparator, unless the weights file it was made from has other content now."""
     for request, digest in zip(requests, digests, strict=True):
         found = request.replace().digest
         if found != digest:
             raise ValueError(f"{request} had the digest {digest} when it was saved and has {found} here: another file")
-    return FeatureComparator(requests, *options)
+    return kind(requests, *options)

@@ -63,7 +63,16 @@ def cosine_map(preds: Tensor, target: Tensor, weights: Tensor | None = None) -> 
     >>> cosine_map(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 2.0]]]))
     tensor([[1.]])
     """
-    return 0.5 * (_direction(preds, weights) - _direction(target, weights)).square().sum(-1)
+    return 0.5 * errors(preds, target, weights).square().sum(-1)
+
+
+def errors(preds: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Difference of the unit vectors of two sides, ``(N, T, C), (N, T, C) -> (N, T, C)``: what cosine measures.
+
+    >>> errors(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 2.0]]]))
+    tensor([[[ 1., -1.]]])
+    """
+    return _direction(preds, weights) - _direction(target, weights)
 
 
 def angular_map(preds: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -92,7 +92,9 @@ def check_images(images: Tensor, name: str) -> None:
         raise ValueError(f"`{name}` must be a tensor (N, 3, H, W), got {type(images).__name__}")
     shape = tuple(images.shape)
     if images.ndim == 5:
-        raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}: {_frames(shape, name)}")
+        raise ValueError(
+            f"`{name}` must be (N, 3, H, W), got {shape}: {_frames(shape, name)}; or take VideoFeatureDistance"
+        )
     if images.ndim != 4:
         raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}{_missing_axes(shape, name)}")
     if images.shape[0] == 0 or images.shape[2] == 0 or images.shape[3] == 0:

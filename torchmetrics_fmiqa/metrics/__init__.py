@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.metrics.kernel_feature_distance import KernelFeatureDistance
     from torchmetrics_fmiqa.metrics.mean_frechet_ratio import MeanFrechetRatio
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
+    from torchmetrics_fmiqa.metrics.video_distance import VideoFeatureDistance
 
 __all__ = [
     "SPIPS",
@@ -26,6 +27,7 @@ __all__ = [
     "KernelFeatureDistance",
     "MeanFrechetRatio",
     "ScenePerceivedImagePerceptualScore",
+    "VideoFeatureDistance",
 ]
 
 __getattr__ = lazy_names(
@@ -40,6 +42,7 @@ __getattr__ = lazy_names(
         "MeanFrechetRatio": "metrics.mean_frechet_ratio",
         "ScenePerceivedImagePerceptualScore": "metrics.spips",
         "SPIPS": "metrics.spips",
+        "VideoFeatureDistance": "metrics.video_distance",
     },
 )
 
