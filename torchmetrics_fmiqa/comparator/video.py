@@ -10,10 +10,10 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.arguments import short_repr
 from torchmetrics_fmiqa.comparator.accumulator import Accumulator
-from torchmetrics_fmiqa.comparator.comparator import FeatureComparator, Precision
+from torchmetrics_fmiqa.comparator.comparator import FeatureComparator
 from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, combine, differing, raised, zero_where_equal
 from torchmetrics_fmiqa.comparator.forward_pass import full_precision, needs_grad
-from torchmetrics_fmiqa.comparator.precision import backbone_dtype, image_dtype
+from torchmetrics_fmiqa.comparator.precision import Precision, backbone_dtype, image_dtype
 from torchmetrics_fmiqa.comparator.preprocess import portions
 from torchmetrics_fmiqa.distances.pointwise import errors
 from torchmetrics_fmiqa.features.image_checks import DataRange
@@ -131,12 +131,11 @@ class ClipComparator(FeatureComparator):
         changed = combine(torch.stack(changes.sums, 1), weights)
         return ClipDistances(scores.view(count, times), changed.view(count, times)[:, 1:])
 
-    @staticmethod
-    def _errors(term: DistanceTerm, preds: Sequence[Tokens], target: Sequence[Tokens], differ: Tensor) -> Tensor:
+    def _errors(self, term: DistanceTerm, preds: Sequence[Tokens], target: Sequence[Tokens], differ: Tensor) -> Tensor:
         """Errors ``(n, T, C)`` at a tap; 0 to the last digit where the images are equal."""
-        sides = [raised(side[term.taps[0]]).select(term.tokens) for side in (preds, target)]
-        weights = None if term.channel_weights is None else term.channel_weights.like(sides[0])
-        return zero_where_equal(errors(*sides, weights), differ)
+        ours, theirs = (raised(side[term.taps[0]]).select(self.recipes[0].tokens) for side in (preds, target))
+        weights = None if term.channel_weights is None else term.channel_weights.like(ours)
+        return zero_where_equal(errors(ours, theirs, weights), differ)
 
 
 class _ErrorsBefore:
