@@ -1,8 +1,8 @@
-"""Functions of the metrics: feature distance, its map, that of clips, and SPIPS; and the cache of networks."""
+"""Functions of the metrics: distance of images and clips, its map, SPIPS, grids; and the cache of networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.comparator.distance_terms import column_name
 from torchmetrics_fmiqa.comparator.video import ClipComparator, Layout, check_layout
 from torchmetrics_fmiqa.features.image_checks import DataRange
+from torchmetrics_fmiqa.grid.frequencies import PERIODS
+from torchmetrics_fmiqa.grid.meter import GridMeter
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.reduction import Reduction, check_reduction, reduce
@@ -111,7 +113,7 @@ def feature_distance_map(
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16.
         target: the pristine references, in the same form.
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a distance that has a
-            map: l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
+            map: l2, normalized_l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
         per_layer: return each tap's map beside the ``"score"``.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first; the map has the size of the rest.
@@ -283,3 +285,49 @@ def spips(
     scorer = _scorer(spips_recipe, _HashableHead(head), checked_parts, precision, tile_batch)
     measured = scorer.comparator(preds, target, mask, data_range, crop_border, validate)[0]
     return reduce(scorer.score(measured), reduction)
+
+
+def grid_artifact(
+    preds: Images,
+    target: Images,
+    periods: Iterable[int] = PERIODS,
+    reduction: Reduction = "mean",
+    per_period: bool = False,
+    data_range: DataRange = 1.0,
+    crop_border: int = 0,
+    validate: bool = True,
+) -> Tensor | dict[str, Tensor]:
+    """RMS of patterns locked to the pixels that ``target`` does not have, in grey levels of 255. Lower is better.
+
+    This is the function of :class:`~torchmetrics_fmiqa.GridArtifact`; it is differentiable with respect to ``preds``,
+    but :class:`~torchmetrics_fmiqa.GridArtifactLoss` is what to train with.
+
+    Args:
+        preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``. Each
+            side must hold the longest period 6 times.
+        target: the pristine references, in the same form.
+        periods: in pixels, whole numbers of at least 2.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        per_period: return each period and axis too.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        validate: check the values of images too.
+
+    Returns:
+        0-dim, or ``(N,)`` with ``reduction="none"``; with ``per_period`` a dict: ``"total"``, ``"4"``, ``"4/x"`` ...
+
+    Raises:
+        ValueError: for invalid arguments or images, or images too small for a period.
+
+    >>> import torch
+    >>> from torchmetrics_fmiqa import grid_artifact
+    >>> target = torch.full((2, 3, 96, 96), 100.0)
+    >>> preds = target + torch.tensor([1.0, -1.0]).repeat(48)
+    >>> grid_artifact(preds, target, reduction="none", data_range=255).round(decimals=2)
+    tensor([1., 1.])
+    """
+    reduction = check_reduction(reduction)
+    meter = GridMeter(periods)
+    rms = meter.rms(preds, target, data_range, crop_border, validate)
+    found = {name: reduce(value, reduction) for name, value in zip(meter.names, rms.unbind(-1), strict=True)}
+    return found if per_period else found["total"]

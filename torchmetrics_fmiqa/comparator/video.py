@@ -10,9 +10,10 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.arguments import short_repr
 from torchmetrics_fmiqa.comparator.accumulator import Accumulator
-from torchmetrics_fmiqa.comparator.comparator import FeatureComparator, Precision
+from torchmetrics_fmiqa.comparator.comparator import FeatureComparator
 from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, combine, differing, raised, zero_where_equal
 from torchmetrics_fmiqa.comparator.forward_pass import full_precision, needs_grad
+from torchmetrics_fmiqa.comparator.precision import Precision, backbone_dtype, image_dtype
 from torchmetrics_fmiqa.comparator.preprocess import portions
 from torchmetrics_fmiqa.distances.pointwise import errors
 from torchmetrics_fmiqa.features.image_checks import DataRange
@@ -47,7 +48,7 @@ class ClipComparator(FeatureComparator):
     cosine distance. The distance of a change is half the squared length of what the error changes by from a frame to
     the next. So an error that stays the same costs nothing, and one that comes and goes costs twice. Positions and taps
     count as in the recipe's score, but all positions the same: what is weighed by the information of a reference would
-    be small where nothing is, and flicker shows there.
+    be small where nothing is, and flicker shows there. Channel weights count in both.
 
     Args:
         recipe: what to measure by, with a single result.
@@ -76,8 +77,10 @@ class ClipComparator(FeatureComparator):
             raise ValueError("the protocol of the published ZS-IQA is for images: take another recipe for clips")
         super().__init__(recipe, precision, grad_checkpointing, tile_batch)
         places = range(len(self.backbone.taps))
+        weights = {term.taps[0]: term.channel_weights for term in self._terms}
         self._changes = [
-            DistanceTerm((place,), (self.backbone.taps[place],), "cosine", recipe.tokens, "fmiqa") for place in places
+            DistanceTerm((place,), (self.backbone.taps[place],), "cosine", recipe.tokens, "fmiqa", weights[place])
+            for place in places
         ]
 
     def clips(
@@ -105,25 +108,22 @@ class ClipComparator(FeatureComparator):
         preds, target = check_clips(preds, target, layout)
         count, times = preds.shape[:2]
         preds, target = preds.flatten(0, 1), target.flatten(0, 1)
-        dtype = self._backbone_dtype(preds)
+        dtype = backbone_dtype(self.precision, preds)
         with full_precision(preds):
-            preds, target = self._preprocess.pair(
-                preds, target, self._image_dtype(preds), data_range, crop_border, validate
+            preds, target = self.preprocess.pair(
+                preds, target, image_dtype(self.precision, preds), data_range, crop_border, validate
             )
-            plan = self._preprocess.plan(preds)
-            frames = Accumulator(plan, preds, self._preprocess.weights(target), self._terms)
+            plan = self.preprocess.plan(preds)
+            frames = Accumulator(plan, preds, self.preprocess.weights(target), self._terms)
             changes = Accumulator(plan, preds, None, self._changes)
             errors_before = _ErrorsBefore(times)
             with torch.set_grad_enabled(needs_grad(preds)):
                 # All frames at one tile in their order, then at the next tile.
-                for portion in portions(plan, preds.shape[0], self._at_once(plan, preds.shape[0])):
+                for portion in portions(plan, preds.shape[0], self.at_once(plan, preds.shape[0])):
                     tiles = cut(preds, plan, portion), cut(target, plan, portion)
-                    sides = self._forward(*tiles, dtype)
-                    differ = differing(*tiles)
-                    values = [term.measure(*sides) for term in self._terms]
-                    if not needs_grad(preds):
-                        values = [zero_where_equal(value, differ) for value in values]
+                    values, sides = self._distances(*tiles, dtype, None)
                     frames.add(portion, values, sides[1])
+                    differ = differing(*tiles)
                     errors_now = [self._errors(term, *sides, differ) for term in self._changes]
                     changes.add(portion, errors_before.changes_to(errors_now, portion), sides[1])
         (scores,) = self._scoring(0).result(frames.sums).scores().values()
@@ -131,11 +131,11 @@ class ClipComparator(FeatureComparator):
         changed = combine(torch.stack(changes.sums, 1), weights)
         return ClipDistances(scores.view(count, times), changed.view(count, times)[:, 1:])
 
-    @staticmethod
-    def _errors(term: DistanceTerm, preds: Sequence[Tokens], target: Sequence[Tokens], differ: Tensor) -> Tensor:
+    def _errors(self, term: DistanceTerm, preds: Sequence[Tokens], target: Sequence[Tokens], differ: Tensor) -> Tensor:
         """Errors ``(n, T, C)`` at a tap; 0 to the last digit where the images are equal."""
-        sides = [raised(side[term.taps[0]]).select(term.tokens) for side in (preds, target)]
-        return zero_where_equal(errors(*sides), differ)
+        ours, theirs = (raised(side[term.taps[0]]).select(self.recipes[0].tokens) for side in (preds, target))
+        weights = None if term.channel_weights is None else term.channel_weights.like(ours)
+        return zero_where_equal(errors(ours, theirs, weights), differ)
 
 
 class _ErrorsBefore:
