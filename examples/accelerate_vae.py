@@ -36,7 +36,7 @@ class TinyVae(nn.Module):
 def crops(name: str) -> list[dict[str, Tensor | int]]:
     """Crops of a photograph in [-1, 1], as a VAE takes them, with their indices as ids."""
     photograph = torch.from_numpy(getattr(skimage.data, name)()).permute(2, 0, 1).float() / 127.5 - 1
-    images = photograph.unfold(1, 48, 76).unfold(2, 48, 76).permute(1, 2, 0, 3, 4).flatten(0, 1)
+    images = photograph.unfold(1, 48, 84).unfold(2, 48, 84).permute(1, 2, 0, 3, 4).flatten(0, 1)
     return [{"pixel_values": image, "id": index} for index, image in enumerate(images)]
 
 

@@ -80,8 +80,9 @@ _PUBLISHED: tuple[tuple[str, str | None], ...] = (
     (r"lpips[-_]squeeze(net)?$", "squeezenet"),
 )
 
-# A backbone's recipe of its own name comes before "default" and the published protocol.
+# A backbone's recipe of its own name comes before "default" and the published protocol. AlexNet has LPIPS' alone.
 _OF_NETWORK = {str(RECIPES[name].recipe.backbone): name for name in TOP_ONE if name in RECIPES}
+_OF_NETWORK[str(RECIPES["lpips-alex"].recipe.backbone)] = "alexnet"
 
 
 def backbone_of(metric: str) -> str | None:
