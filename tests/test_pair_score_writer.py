@@ -50,7 +50,8 @@ def test_the_rows_are_the_distances_of_the_images(tmp_path):
     found = collect(tmp_path / "s")
     assert found.missing == 0
     assert found.scores.column("id").to_pylist() == [f"image {n}" for n in range(COUNT)]
-    pairs = [(one["noisy"].clamp(0, 1), one["target"]) for one in Photographs()]
+    images = [Photographs()[n] for n in range(COUNT)]
+    pairs = [(one["noisy"].clamp(0, 1), one["target"]) for one in images]
     fields = {"backbone": RECIPE.backbone, "weights": RECIPE.weights, "taps": RECIPE.taps}
     expected = [float(feature_distance(p[None], t[None], **fields)) for p, t in pairs]
     assert found.numbers()[:, 0].tolist() == pytest.approx(expected, rel=1e-5)
@@ -84,7 +85,7 @@ def test_predictions_without_names_and_endless_data_are_errors(tmp_path):
 
     class Endless(torch.utils.data.IterableDataset):
         def __iter__(self):
-            return iter(Photographs())
+            return (Photographs()[n] for n in range(COUNT))
 
     with pytest.raises(ValueError, match=r"`predict_step` must give a mapping .* got Tensor"):
         predict(PairScoreWriter(tmp_path / "s", RECIPE), Bare())

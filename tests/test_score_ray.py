@@ -130,7 +130,7 @@ def test_the_command_writes_the_folder_of_the_plain_door(table, plain, tmp_path)
     out = tmp_path / "scores"
     ended = subprocess.run(ray_command(table, out, "--rows", "30"), capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.startswith("shard 0/1: 0 pairs were there, 70 scored now; 1 of them could not be scored")
+    assert "shard 0/1: 0 pairs were there, 70 scored now; 1 of them could not be scored" in ended.stderr
     assert same(out, plain)
     again = fmiqa("score", table, "--out", f"{out}/", *VIT)
     assert "70 pairs were there, 0 scored now" in again.stderr

@@ -122,7 +122,7 @@ def _loaded(name: str, preds: Any, target: Any) -> Any:
 
 def _images(trainer: Trainer) -> int:
     """The number of images of all ranks."""
-    loaders = trainer.predict_dataloaders
+    loaders: Any = trainer.predict_dataloaders
     try:
         return sum(len(one.dataset) for one in (loaders if isinstance(loaders, (list, tuple)) else [loaders]))
     except TypeError:

@@ -77,7 +77,8 @@ def draw_map(
         score = float(maps["score"].mean())
         target, preds = (crop(to_unit(image, 1.0, maps["score"].dtype, ""), crop_border) for image in (target, preds))
         per_tap = {tap: float(heat.mean()) for tap, heat in maps.items() if tap != "score"}
-        title = f"{pair.dist_path.name} against {pair.ref_path.name}   ({resolved.backbone})"
+        name, against = Path(pair.dist_path).name, Path(pair.ref_path).name  # of a URL too
+        title = f"{name} against {against}   ({resolved.backbone})"
         figure = comparison_figure(target, preds, maps["score"][0, 0], per_tap, score, title, unit)
         with atomic_write(picture) as draft:
             figure.savefig(draft, dpi=130, format=picture.suffix[1:].lower())

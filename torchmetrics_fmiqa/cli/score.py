@@ -131,7 +131,6 @@ def score(
     Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments, and for a file that cannot
     be written (the scores are printed then). With --out FOLDER/ failed pairs are rows, and the status is 0.
     """
-    from torchmetrics_fmiqa.data.remote import as_place
     from torchmetrics_fmiqa.data.tables import check_table_path
     from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, ScorePairs, score_pairs
     from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
@@ -139,8 +138,7 @@ def score(
     folder = folder_of(out)
     in_parts = FolderOptions(shard, retry, rows, workers, engine, address, actors, gpus_per_actor)
     in_parts.check(folder, device)
-    places = [None if text is None else as_place(text) for text in (ref, dist, pairs, root)]
-    given = open_input(*places, suffix=suffix, in_parts=folder is not None)
+    given = open_input(ref, dist, pairs, root, suffix, in_parts=folder is not None)
     matched = check_match(match)
     _check_spips(spips, {"--head": head, "--low-level": low_level, "--semantic": semantic, "--output": output}, layers)
     quality = output == "quality"

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -230,11 +231,13 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     at_sigterm = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     try:
-        if address is None and "RAY_ADDRESS" not in os.environ:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            ray.init("local", include_dashboard=False, **quiet)
-        else:
-            ray.init(address, **quiet)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # on what Ray itself will change
+            if address is None and "RAY_ADDRESS" not in os.environ:
+                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+                ray.init("local", include_dashboard=False, **quiet)
+            else:
+                ray.init(address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ValueError(f"cannot connect to Ray at {address or 'local'!r}: {str(error).splitlines()[0]}") from None
     if threading.current_thread() is threading.main_thread():

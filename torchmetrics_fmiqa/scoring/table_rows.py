@@ -172,7 +172,9 @@ class ScorePairs:
 
     def score_loaded(self, loaded: Iterable[Loaded[Known] | Scored[Known]]) -> Iterator[Scored[Known]]:
         """Score pairs whose images were read already, in order; those with an error are passed on."""
-        return self.stream(loaded, lambda items, load: iter(items))  # type: ignore[arg-type, return-value]
+        stream: Any = self.stream  # which is for pairs that have images, whatever reads them
+        found: Iterator[Scored[Known]] = stream(loaded, lambda items, load: iter(items))
+        return found
 
     def __call__(self, batch: Mapping[str, Column]) -> dict[str, Any]:
         """Score a batch of rows.

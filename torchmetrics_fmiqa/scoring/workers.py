@@ -122,11 +122,11 @@ def _by_processes(items: Iterable[Item], call: Callable[[Item], Result], count: 
                 free.put((process, here))
         yield from in_order(pool, items, ask, _AHEAD * count)
     finally:
-        for process in processes:
-            process.kill()  # it holds nothing, and the thread that waits for it ends
+        for one in processes:
+            one.kill()  # it holds nothing, and the thread that waits for it ends
         pool.shutdown(cancel_futures=True)
-        for process in processes:
-            process.join()
+        for one in processes:
+            one.join()
 
 
 def _answer(connection: Connection, call: Callable[[Any], Any]) -> None:
@@ -135,6 +135,7 @@ def _answer(connection: Connection, call: Callable[[Any], Any]) -> None:
     with suppress(EOFError, OSError):
         while True:
             item = connection.recv()
+            answer: tuple[Any, Exception | None, str]
             try:
                 answer = call(item), None, ""
             except Exception as error:
