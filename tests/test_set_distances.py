@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
+from torchmetrics_fmiqa.callbacks.metric_arguments import ranking_metric
 
 from tests.conftest import RANDOM_VIT, SQUEEZENET, make_pair, needs
 from tests.processes import SHARDS, Outcome, pair_at
@@ -29,7 +30,6 @@ from torchmetrics_fmiqa import (
     MeanFrechetRatio,
     Recipe,
 )
-from torchmetrics_fmiqa.callbacks.metric_arguments import ranking_metric
 from torchmetrics_fmiqa.comparator.one_side import pooled_features
 from torchmetrics_fmiqa.comparator.pooled_features import PooledRequest
 from torchmetrics_fmiqa.distances.frechet import Moments, frechet_distance, moments

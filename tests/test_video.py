@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import pickle
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.cli_runs import run_command
 from tests.conftest import ASSETS, RANDOM_VIT, make_pair, needs
 from tests.made_clips import FAULTS, MOTIONS, moving, noisy_to
 from torchmetrics_fmiqa import (
@@ -221,3 +225,75 @@ def test_a_fault_in_time_costs_more_than_noise_in_every_frame_that_is_as_bad_fra
         noise = measured(noisy_to(target, of_frames, float(found["frames"]), same))
         assert noise["frames"] >= 0.9 * found["frames"]
         assert found["temporal"] > 1.2 * noise["temporal"]
+
+
+# Clips on disk
+
+
+def write_frames(folder: Path, clip: Tensor) -> Path:
+    folder.mkdir()
+    for place, frame in enumerate(clip):
+        pixels = (frame * 255).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"frame_{place + 5}.png")
+    return folder
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def test_folders_of_frames_are_scored_as_the_metric_does_and_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    preds, target = ((side * 255).round() / 255 for side in make_clips(1, 9))
+    folders = write_frames(tmp_path / "ref", target[0]), write_frames(tmp_path / "dist", preds[0])
+    status, output = run_command("video", *folders, "--out", tmp_path / "frames.csv")
+    assert status == 0, output
+    rows = read_rows(tmp_path / "frames.csv")
+    assert [row["dist"] for row in rows] == [f"frame_{place}.png" for place in range(5, 14)]
+    expected = video_feature_distance(preds, target)
+    distances = [float(row["distance"]) for row in rows]
+    assert sum(distances) / 9 == pytest.approx(float(expected["frames"]), rel=1e-5)
+    assert max(distances) == pytest.approx(float(expected["worst"]), rel=1e-5)
+    changes = [float(row["change"]) for row in rows[1:]]
+    assert sum(changes) / 8 == pytest.approx(float(expected["temporal"]), rel=1e-4)
+    assert rows[0]["change"] in ("", "nan")
+    assert rows[distances.index(max(distances))]["dist"] in output
+
+
+def test_clips_on_disk_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
+    preds, target = make_clips(1, 3)
+    ref, dist = write_frames(tmp_path / "ref", target[0]), write_frames(tmp_path / "dist", preds[0, :2])
+    single = write_frames(tmp_path / "single", preds[0, :1])
+    mixed = write_frames(tmp_path / "mixed", preds[0, :2])
+    Image.new("RGB", (40, 40)).save(mixed / "frame_7.png")
+    text = tmp_path / "clip.txt"
+    text.write_text("no video")
+    broken = tmp_path / "clip.mp4"
+    broken.write_bytes(b"no video")
+    for arguments, message in (
+        ((ref, dist), "the reference has 3 frames and the clip under test 2"),
+        ((single, single), "a clip has at least two frames"),
+        ((ref, mixed), "frames of the clip under test differ"),
+        ((ref, text), "is no video"),
+        ((ref, tmp_path / "absent"), "there is no folder of frames or video"),
+        ((ref, broken), "clip.mp4"),
+        ((ref, ref, "--out", ref / "frames.csv"), "lies in a folder of frames"),
+    ):
+        status, output = run_command("video", *arguments)
+        assert (status, message in output) == (2, True), output
+
+
+def test_files_of_video_are_read_by_torchcodec(tmp_path: Path) -> None:
+    try:
+        import torchcodec  # noqa: F401
+    except Exception as error:
+        pytest.skip(f"torchcodec does not work here: {str(error)[:80]}")
+    ffmpeg = shutil.which("ffmpeg") or pytest.skip("needs ffmpeg to write a video")
+    frames = write_frames(tmp_path / "frames", make_clips(1, 5, 64)[1][0])
+    pattern = ["-start_number", "5", "-i", str(frames / "frame_%d.png")]
+    subprocess.run(
+        [ffmpeg, "-v", "error", *pattern, "-c:v", "ffv1", "-pix_fmt", "gbrp", str(tmp_path / "clip.mkv")], check=True
+    )
+    status, output = run_command("video", tmp_path / "clip.mkv", frames, "--out", tmp_path / "frames.csv")
+    assert status == 0, output
+    assert [float(row["distance"]) for row in read_rows(tmp_path / "frames.csv")] == [0.0] * 5  # without loss
