@@ -44,7 +44,7 @@ MUTATIONS = (
     Mutation("an image is counted with itself in the unbiased estimate", "distances/kernel.py", "sums(side, side) - equal[side].diag()", "sums(side, side)", ("set_distances",)),
     Mutation("the kernel without a fold keeps its mixed pairs", "distances/kernel.py", "matrix.sum() - matrix.sum(0) - matrix.sum(1) + matrix.diagonal()", "matrix.sum() - 2 * matrix.sum(0) + matrix.diagonal()", ("set_distances",)),
     Mutation("a figure is extrapolated from too few images", "distances/set_figures.py", "IMAGES_A_CHANNEL = 2", "IMAGES_A_CHANNEL = 0", ("set_distances",)),
-    Mutation("the jackknife extrapolates the wrong way", "statistics/jackknife.py", "count * value - (count - 1) * mean, error", "count * mean - (count - 1) * value, error", ("set_distances",)),
+    Mutation("the jackknife extrapolates the wrong way", "statistics/jackknife.py", "count * float(value) - (count - 1) * mean", "count * mean - (count - 1) * float(value)", ("set_distances",)),
     Mutation("a saved reference of other features is taken", "metrics/set_reference.py", 'if names or given["digest"] != fields["digest"]:', "if False:", ("set_distances",)),
     Mutation("a saved reference is overwritten", "metrics/set_reference.py", "if path.exists() and not overwrite:", "if False:", ("set_distances",)),
     Mutation("few images are not warned of", "distances/set_figures.py", "if count >= FEW:", "if True:", ("set_distances", "compare_sets")),
