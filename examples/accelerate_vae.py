@@ -1,6 +1,7 @@
 """Train and validate a small VAE with accelerate, as the scripts of diffusers do: each image counts once.
 
-accelerate launch --cpu --num_processes 2 examples/accelerate_vae.py --out logs    # a minute, nothing is downloaded
+torchrun --nproc-per-node 2 examples/accelerate_vae.py --out logs    # a minute on two cores, nothing is downloaded
+accelerate launch --num_processes 2 examples/accelerate_vae.py       # on two GPUs
 """
 
 import argparse
@@ -41,7 +42,8 @@ def crops(name: str) -> list[dict[str, Tensor | int]]:
 
 
 def main(out: str, epochs: int, log_with: str | None, gather: bool) -> None:
-    accelerator = Accelerator(log_with=log_with, project_dir=out)
+    # Without cpu=True several processes on CPUs are no distributed run to accelerate: each would take all images.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=log_with, project_dir=out)
     set_seed(0)
     if log_with is not None:
         accelerator.init_trackers("vae")

@@ -83,39 +83,41 @@ def test_processes_that_measure_differently_are_told_on_each(outcome: Outcome) -
 # The examples
 
 
-def _run(example: str, processes: int, out: Path, *options: str) -> dict[str, float]:
-    """The numbers that an example writes last."""
+def _run(example: str, processes: int, out: Path, *options: str) -> tuple[dict[str, float], str]:
+    """The numbers that an example writes last, and what it prints."""
     start = [sys.executable]
     if processes > 1:
         start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [*start, str(EXAMPLES / example), "--out", str(out), *options]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr
     assert len(list(out.rglob("*.png"))) >= 4
     (last,) = sorted(out.rglob("report.json"), key=lambda path: path.parent.name)[-1:]
-    return dict(json.loads(last.read_text())["numbers"])
+    return dict(json.loads(last.read_text())["numbers"]), done.stdout
 
 
 def test_the_example_for_torchrun_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
     pytest.importorskip("skimage", reason="the example's photograph is of scikit-image")
-    alone, both = (_run("torchrun_validation.py", count, tmp_path / str(count)) for count in (1, 2))
+    (alone, _), (both, said) = (_run("torchrun_validation.py", count, tmp_path / str(count)) for count in (1, 2))
     assert both == pytest.approx(alone, rel=1e-6)
+    assert "35 samples (1 repeated sample left out)" in said
 
 
 def test_the_example_for_accelerate_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="accelerate is not installed")
     pytest.importorskip("skimage", reason="the example's photographs are of scikit-image")
-    alone = _run("accelerate_vae.py", 1, tmp_path / "alone", "--epochs", "0")
-    for options in ((), ("--gather",)):
-        out = tmp_path / f"both{len(options)}"
-        assert _run("accelerate_vae.py", 2, out, "--epochs", "0", *options) == pytest.approx(alone, rel=1e-6), options
+    alone, _ = _run("accelerate_vae.py", 1, tmp_path / "alone", "--epochs", "0")
+    for options, samples in (((), "35 samples (5 repeated samples left out)"), (("--gather",), "35 samples:")):
+        both, said = _run("accelerate_vae.py", 2, tmp_path / f"both{len(options)}", "--epochs", "0", *options)
+        assert both == pytest.approx(alone, rel=1e-6), options
+        assert samples in said
 
 
 def test_the_example_for_accelerate_learns(tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="accelerate is not installed")
     pytest.importorskip("skimage", reason="the example's photographs are of scikit-image")
-    trained = _run("accelerate_vae.py", 2, tmp_path, "--epochs", "2")
+    trained, _ = _run("accelerate_vae.py", 2, tmp_path, "--epochs", "2")
     first = json.loads((tmp_path / "quality" / "step=0" / "report.json").read_text())["numbers"]
     assert trained["quality/distance"] < first["quality/distance"]
     assert trained["quality/psnr"] > first["quality/psnr"]
