@@ -21,7 +21,7 @@ from torchmetrics_fmiqa.benchmark.build_study import StudySettings, study_table
 from torchmetrics_fmiqa.benchmark.plots import plot_layers, style
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.plotting import new_figure
-from torchmetrics_fmiqa.report.numbers import number, p_value
+from torchmetrics_fmiqa.report.numbers import number
 
 SETS = {"live58": ("LIVE, 58 images", False), "sr4kiqa_dev": ("super-resolution, 133 images", True)}
 NETWORKS = {
@@ -80,7 +80,7 @@ def accuracy(finding: AccuracyFinding, path: Path) -> None:
     for name, x, y in zip(finding.backbones, finding.top1, finding.values, strict=True):
         style.annotate(axis, name, (x, y), (7, 0), va="center")
     axis.margins(0.15)
-    relation = f"rho = {number(finding.rho, 2)}, {p_value(finding.p)}"
+    relation = f"rho = {number(finding.rho, 2)}, {style.p_value(finding.p)}"
     style.heading(axis, f"{finding.what} against ImageNet accuracy: {relation}", "each backbone by its best metric")
     axis.set_xlabel("ImageNet top-1 accuracy in per cent (higher is better)", fontsize=style.SMALL)
     axis.set_ylabel(f"{finding.what} (higher is better)", fontsize=style.NORMAL)

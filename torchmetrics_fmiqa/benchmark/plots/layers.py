@@ -9,7 +9,7 @@ import numpy as np
 
 from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
 from torchmetrics_fmiqa.benchmark.plots import style
-from torchmetrics_fmiqa.report.numbers import number, p_value
+from torchmetrics_fmiqa.report.numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def plot_layers(curves: Sequence[LayerCurve], ax: Axes | None = None, highlight:
             continue
         place = coloured.index(curve.metric)
         look = {"color": style.PALETTE[place], "linewidth": 1.5, "marker": style.MARKERS[place], "markersize": 4.5}
-        p = p_value(curve.final_p)
+        p = style.p_value(curve.final_p)
         words = f"{curve.metric}\nall taps {number(curve.joined)}, last {number(curve.srcc[-1])} ({p})"
         ax.plot(x, curve.srcc, label=style.for_legend(words), **look)  # type: ignore[arg-type]
         colour = style.PALETTE[place]

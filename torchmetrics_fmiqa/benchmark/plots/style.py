@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torchmetrics_fmiqa.plotting import new_figure
+from torchmetrics_fmiqa.report import numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,6 +100,15 @@ def shorten(text: str, width: int) -> str:
         return text
     head = (width - 1) // 2
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def p_value(value: float) -> str:
+    """A p-value as reports print it, with plain spaces.
+
+    >>> p_value(0.0312), p_value(1e-7), p_value(1.0), p_value(float("nan"))
+    ('p = .031', 'p < .001', 'p = 1', 'p unknown')
+    """
+    return numbers.p_value(value).replace("\u00a0", " ").replace("= 1.000", "= 1")
 
 
 def coloured_names(names: Sequence[str], highlight: Sequence[str] | None) -> list[str]:
