@@ -36,6 +36,18 @@ _SCORING = ("cli", "spips_command", "benchmark_scoring")
 _SPIPS = ("spips_head", "spips", "quality_maps", "spips_training")
 
 MUTATIONS = (
+    # distances between sets
+    Mutation("set distances pool prefix tokens too", "comparator/pooled_features.py", 'return tokens.select("patch").mean(1)', "return tokens.values.mean(1)", ("set_distances",)),
+    Mutation("a unit vector is not scaled", "comparator/pooled_features.py", "torch.nn.functional.normalize(sums, dim=1) if self.unit else sums", "sums", ("set_distances",)),
+    Mutation("joined moments forget how far means are apart", "distances/frechet.py", "self.scatter.sum(0) + (self.size[:, None] * off).T @ off", "self.scatter.sum(0)", ("set_distances",)),
+    Mutation("covariances are divided by N", "distances/frechet.py", "_root(one.scatter / (one.size - 1))", "_root(one.scatter / one.size)", ("set_distances",)),
+    Mutation("an image is counted with itself in the unbiased estimate", "distances/kernel.py", "sums(side, side) - equal[side].diag()", "sums(side, side)", ("set_distances",)),
+    Mutation("the kernel without a fold keeps its mixed pairs", "distances/kernel.py", "matrix.sum() - matrix.sum(0) - matrix.sum(1) + matrix.diagonal()", "matrix.sum() - 2 * matrix.sum(0) + matrix.diagonal()", ("set_distances",)),
+    Mutation("a figure is extrapolated from too few images", "distances/set_figures.py", "IMAGES_A_CHANNEL = 2", "IMAGES_A_CHANNEL = 0", ("set_distances",)),
+    Mutation("the jackknife extrapolates the wrong way", "statistics/jackknife.py", "count * float(value) - (count - 1) * mean", "count * mean - (count - 1) * float(value)", ("set_distances",)),
+    Mutation("a saved reference of other features is taken", "metrics/set_reference.py", 'if names or given["digest"] != fields["digest"]:', "if False:", ("set_distances",)),
+    Mutation("a saved reference is overwritten", "metrics/set_reference.py", "if path.exists() and not overwrite:", "if False:", ("set_distances",)),
+    Mutation("few images are not warned of", "distances/set_figures.py", "if count >= FEW:", "if True:", ("set_distances", "compare_sets")),
     # comparator: preparation, the forward pass, sums over tiles
     Mutation("recipes with other backbones share a forward pass", "comparator/comparator.py", "if other.trunk != first.trunk:", "if False:", ("tap_statistics", *_CORRIDOR)),
     Mutation("tile_batch=0 is accepted", "comparator/comparator.py", 'whole_number(tile_batch, "tile_batch", 1)', 'whole_number(tile_batch, "tile_batch", 0)', _CORRIDOR),
@@ -143,14 +155,21 @@ MUTATIONS = (
     # callbacks
     Mutation("padded samples count", "callbacks/distributed_samples.py", "max(0, min(count, self.real - first))", "count", ("sampling", "monitor_ddp", "monitor")),
     Mutation("a sample's index starts anew each batch", "callbacks/distributed_samples.py", "return list(range(first, first + count))", "return list(range(count))", _MONITOR),
-    Mutation("the best images are shown for the worst", "callbacks/worst_images.py", "self.sign = -1.0 if higher_is_better else 1.0", "self.sign = 1.0 if higher_is_better else -1.0", _MONITOR),
-    Mutation("of equal scores the later stays", "callbacks/worst_images.py", "badness <= self._heap[0][0]", "badness < self._heap[0][0]", _MONITOR),
+    Mutation("the best images are shown for the worst", "monitoring/worst_images.py", "self.sign = -1.0 if higher_is_better else 1.0", "self.sign = 1.0 if higher_is_better else -1.0", _MONITOR),
+    Mutation("of equal scores the later stays", "monitoring/worst_images.py", "badness <= self._heap[0][0]", "badness < self._heap[0][0]", _MONITOR),
     Mutation("a monitor starts in the wrong epochs", "callbacks/monitor.py", "(trainer.current_epoch + 1) % self.every_n_epochs == 0", "trainer.current_epoch % self.every_n_epochs == 0", _MONITOR),
     Mutation("the best value is the last", "callbacks/monitor.py", "number > best if self._higher[name] else number < best", "True", _MONITOR),
     Mutation("the sanity check does not look for images", "callbacks/monitor.py", "if trainer.sanity_checking and stage in self.stages:", "if trainer.sanity_checking:\n            return\n        if False:", ("monitor*",)),
     Mutation("predict leaves the module in evaluation mode", "callbacks/image_sources.py", "part.training = training", "pass", _MONITOR),
     Mutation("the batch goes before the outputs", "callbacks/image_sources.py", "for mapping in (outputs, batch) if isinstance", "for mapping in (batch, outputs) if isinstance", _MONITOR),
-    Mutation("share_outside is not weighted", "callbacks/dataloader_evaluation.py", "weight=preds.numel()", "weight=1", _MONITOR),
+    Mutation("share_outside counts samples", "monitoring/evaluation.py", "size=preds.numel())", "size=len(preds))", _MONITOR),
+    # monitoring
+    Mutation("ids count on each rank", "monitoring/evaluation.py", "if owners[label] == rank", "if True", ("quality_monitor",)),
+    Mutation("a repeated id counts again", "monitoring/evaluation.py", "if label not in seen and not (known and known.finite):", "if True:", ("quality_monitor",)),
+    Mutation("a repeated id is shown again", "monitoring/worst_images.py", "if once is None or shown[once] == rank", "if True", ("quality_monitor",)),
+    Mutation("one id for two references is not told", "monitoring/samples.py", "> _SAME_MEAN", "> 1", ("quality_monitor",)),
+    Mutation("any number has an interval", "monitoring/report.py", "or not np.isclose(values.mean()", "or not np.isclose(self.numbers[name]", ("quality_monitor",)),
+    Mutation("a second report replaces the first", "monitoring/report_logging.py", "run += 1", "return run", ("report_logging",)),
     # statistics
     Mutation("PLCC ranks its scores", "statistics/correlation.py", "stats.pearsonr(x, y)", "stats.spearmanr(x, y)", _STATISTICS),
     Mutation("two distinct values correlate", "statistics/inputs.py", "FEWEST = 3", "FEWEST = 2", _STATISTICS),
@@ -176,6 +195,13 @@ MUTATIONS = (
     Mutation("an interrupted part is lost", "scoring/score_parts.py", "            if results:", "            if False:", ("score_parts",)),
     Mutation("a retried row stays beside the new one", "scoring/score_parts.py", 'kept = part.filter(compute.equal(part.column("reason"), ""))', "kept = part", ("score_parts",)),
     Mutation("parts of other inputs are taken", "scoring/parts.py", 'if note.get("inputs") != self.digest:', "if False:", ("score_parts",)),
+    Mutation("retried pairs go into another part", "scoring/score_parts.py", "if len(found[path]) == len(failed[path]):", "if True:", ("score_parts",)),
+    Mutation("a worker's signals end it with the run", "scoring/workers.py", "before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})", "before = signal.pthread_sigmask(signal.SIG_BLOCK, set())", ("score_workers",)),
+    Mutation("a dead worker is waited for", "scoring/workers.py", "                there.close()  #", "                pass  #", ("score_workers",)),
+    Mutation("an image that tasks of Ray cannot read ends the run", "scoring/ray.py", "Scored(pair, {}, error=error) if error else ", "", ("score_ray",)),
+    Mutation("a URL in a table counts from its folder", "data/remote.py", "return place if isinstance(place, str) else Path(folder) / place", 'return f"{folder}/{name}"', ("score_inputs",)),
+    Mutation("scores are written to a URL", "cli/score_folder.py", "if out is not None and is_url(out):", "if False:", ("score_inputs",)),
+    Mutation("predictions are scored twice", "callbacks/pair_score_writer.py", "if row[0] not in self._done", "if True", ("pair_score_writer",)),
     Mutation("the 95th percentile is the 90th", "comparator/pooling.py", "_PERCENT = 95", "_PERCENT = 90", ("tap_statistics", "quality_maps", "spips")),
     Mutation("the spread of a map is its variance", "comparator/pooling.py", "spread = _root(_mean((values - centre[:, None]).square(), weights))", "spread = _mean((values - centre[:, None]).square(), weights)", ("tap_statistics", "quality_maps", "spips")),
     Mutation("an anchored head is not 0 for equal images", "spips_model/fusion_head.py", "return F.softplus(score) * -torch.expm1(", "return F.softplus(score) * torch.exp(", _SPIPS),

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
+from torchmetrics_fmiqa.callbacks.worst_images import WorstImages
 
 from tests.lightning_tools import (
     Restorer,
@@ -28,7 +29,6 @@ from tests.lightning_tools import (
 from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection, ImageQualityMonitor
 from torchmetrics_fmiqa.callbacks.distributed_samples import joined_samples
 from torchmetrics_fmiqa.callbacks.image_logging import WorstImageLogger
-from torchmetrics_fmiqa.callbacks.worst_images import WorstImages
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,4 +1,4 @@
-"""Functions of the metrics: feature distance, its map, SPIPS and grids, for a batch of pairs; the cache of networks."""
+"""Functions of the metrics: distance of images and clips, its map, SPIPS, grids; and the cache of networks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.comparator.distance_terms import column_name
+from torchmetrics_fmiqa.comparator.video import ClipComparator, Layout, check_layout
 from torchmetrics_fmiqa.features.image_checks import DataRange
 from torchmetrics_fmiqa.grid.frequencies import PERIODS
 from torchmetrics_fmiqa.grid.meter import GridMeter
@@ -112,7 +113,7 @@ def feature_distance_map(
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16.
         target: the pristine references, in the same form.
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a distance that has a
-            map: l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
+            map: l2, normalized_l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
         per_layer: return each tap's map beside the ``"score"``.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first; the map has the size of the rest.
@@ -142,6 +143,62 @@ def feature_distance_map(
     return {
         column_name(name, label, several): value for name, by_tap in maps.items() for label, value in by_tap.items()
     }
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _clip_comparator(recipe: Recipe, precision: Precision) -> ClipComparator:
+    return ClipComparator(recipe, precision)
+
+
+CACHE_CLEARERS.append(_clip_comparator.cache_clear)
+
+
+def video_feature_distance(
+    preds: Tensor,
+    target: Tensor,
+    recipe: Recipe | NamedRecipe | str | Path = "default",
+    layout: Layout = "BTCHW",
+    reduction: Reduction = "mean",
+    data_range: DataRange = 1.0,
+    crop_border: int = 0,
+    precision: Precision = "float32",
+    validate: bool = True,
+    **overrides: Unpack[RecipeFields],
+) -> dict[str, Tensor]:
+    """Perceptual distance between clips: of their frames, and of what changes from frame to frame. Lower is better.
+
+    This is the function of :class:`~torchmetrics_fmiqa.VideoFeatureDistance`; it is differentiable with respect to
+    ``preds``.
+
+    Args:
+        preds: clips under test, ``(B, T, 3, H, W)`` in ``data_range``, uint8 or uint16, of at least two frames.
+        target: the pristine references, in the same form.
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a single result.
+        layout: ``"BTCHW"``, or ``"BCTHW"`` for ``(B, 3, T, H, W)``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over clips.
+        data_range: range of floating point clips: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        precision: as in :func:`feature_distance`.
+        validate: check the values of clips too.
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe`.
+
+    Returns:
+        ``"frames"``, ``"worst"`` and ``"temporal"``, each 0-dim, or ``(B,)`` with ``reduction="none"``.
+
+    Raises:
+        ValueError: for invalid arguments, clips or weights; the message names the value and the fix.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> import torch
+    >>> from torchmetrics_fmiqa import video_feature_distance
+    >>> target = torch.rand(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> {name: float(value) for name, value in video_feature_distance(target, target).items()}
+    {'frames': 0.0, 'worst': 0.0, 'temporal': 0.0}
+    """
+    comparator = _clip_comparator(as_recipe(recipe, **overrides), precision)
+    reduction = check_reduction(reduction)
+    found = comparator.clips(preds, target, check_layout(layout), data_range, crop_border, validate)
+    return {name: reduce(values, reduction) for name, values in found.columns().items()}
 
 
 class _HashableHead:

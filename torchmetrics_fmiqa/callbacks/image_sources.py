@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from torchmetrics_fmiqa.comparator import Images
-from torchmetrics_fmiqa.features.image_checks import check_lists, check_pair
 
 #: A key, the index of a tuple batch, or a callable ``(outputs, batch) -> images`` or its import path. LightningCLI
 #: takes the first type that fits, and supports callables only as ``...``.
@@ -110,21 +109,6 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
-
-
-def as_pair(preds: Images, target: Images) -> tuple[Images, Images]:
-    """Return both sides as two tensors or two lists, with the predictions detached.
-
-    Raises:
-        ValueError: if the sides do not match.
-    """
-    preds = preds.detach() if isinstance(preds, Tensor) else [image.detach() for image in preds]
-    if isinstance(preds, Tensor) and isinstance(target, Tensor):
-        check_pair(preds, target)
-    else:
-        preds, target = (list(images) for images in (preds, target))
-        check_lists(preds, target, None)
-    return preds, target
 
 
 def _are_images(value: Any) -> bool:

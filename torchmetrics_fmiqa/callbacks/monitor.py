@@ -8,30 +8,25 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
-from torch import Tensor
 
 from torchmetrics_fmiqa.arguments import as_bool, whole_number
 from torchmetrics_fmiqa.callbacks.dataloader_evaluation import DataloaderEvaluation
 from torchmetrics_fmiqa.callbacks.distributed_samples import DistributedSamples, joined_samples, running_loaders
 from torchmetrics_fmiqa.callbacks.image_logging import WorstImageLogger
-from torchmetrics_fmiqa.callbacks.image_sources import (
-    Source,
-    as_pair,
-    check_predict,
-    check_source,
-    find_images,
-    predict_images,
-)
-from torchmetrics_fmiqa.callbacks.metric_arguments import Metrics, as_collection, drawing_metric, ranking_metric
-from torchmetrics_fmiqa.callbacks.options import STAGES, check_device, check_dtype, check_stages, check_text
-from torchmetrics_fmiqa.callbacks.ranks import gather_objects
+from torchmetrics_fmiqa.callbacks.image_sources import Source, check_predict, check_source, find_images, predict_images
+from torchmetrics_fmiqa.callbacks.options import STAGES, check_stages
 from torchmetrics_fmiqa.callbacks.serving import TrainerBinding, names_of_others
-from torchmetrics_fmiqa.callbacks.worst_images import WorstImages
 from torchmetrics_fmiqa.comparator import Images
-from torchmetrics_fmiqa.features.image_checks import DataRange, data_limits
+from torchmetrics_fmiqa.features.image_checks import DataRange
 from torchmetrics_fmiqa.features.reference_cache import ReferenceCache
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_settings
-from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy, PairMetric, check_nan_strategy
+from torchmetrics_fmiqa.metrics.image_pair_metric import NanStrategy
+from torchmetrics_fmiqa.monitoring.batch import as_pair
+from torchmetrics_fmiqa.monitoring.evaluation import single_number
+from torchmetrics_fmiqa.monitoring.metric_arguments import Metrics
+from torchmetrics_fmiqa.monitoring.monitor import QualityMonitor, shape_of
+from torchmetrics_fmiqa.monitoring.options import check_text
+from torchmetrics_fmiqa.monitoring.ranks import gather_objects
 
 
 class ImageQualityMonitor(Callback):
@@ -45,10 +40,12 @@ class ImageQualityMonitor(Callback):
     The sanity check logs nothing: it only checks that the images can be read from the step. With several ranks every
     sample counts once: the padding of a ``DistributedSampler`` is left out.
 
+    What it measures is :class:`~torchmetrics_fmiqa.QualityMonitor`'s work, which takes the same options: ``metrics``,
+    ``worst``, ``maps``, ``worst_by``, ``crop_border``, ``data_range``, ``nan_strategy``, ``cache_references``,
+    ``cache_device`` and ``cache_dtype``.
+
     Args:
-        metrics: a ``torchmetrics.Metric`` of ``(preds, target)``, a ``MetricCollection``, the name of a recipe (or a
-            :class:`~torchmetrics_fmiqa.Recipe`), a list of these, or a dict of them by name. Members with the same
-            backbone share its forward pass.
+        metrics: a metric, the name of a recipe, or several of them.
         preds: source of the images under test: a key of the step's output or else of the batch, the index of a tuple
             batch, or a callable ``(outputs, batch) -> images``. Images are ``(N, 3, H, W)`` or a list of ``(3, H, W)``.
         target: source of the references, in the same forms.
@@ -60,19 +57,17 @@ class ImageQualityMonitor(Callback):
         worst: number of worst images to show, over all ranks: reference, prediction and heat map side by side. They go
             to TensorBoard, Weights & Biases, MLflow or Comet, else to PNG files in the logger's folder.
         maps: draw the heat maps.
-        worst_by: metric that ranks the images; by default the first of features, else the first with a direction.
+        worst_by: metric that ranks the images.
         worst_side: longest side of a shown image in pixels; larger ones are shrunk.
-        crop_border: pixels to cut off each side before measuring, as is usual in super-resolution.
-        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``. Metrics
-            that are given as objects have a range of their own.
-        nan_strategy: treatment of predictions with NaN or infinite values: ``"error"``, or ``"warn"`` or ``"ignore"``
-            to leave them out and log ``<prefix>share_not_finite``.
-        cache_references: memory for features of references, such as ``"8GiB"``; ``None`` for no cache.
+        crop_border: pixels to cut off each side before measuring.
+        data_range: range of floating point images.
+        nan_strategy: ``"error"``, or ``"warn"`` or ``"ignore"`` to leave predictions that are not finite out and log
+            ``<prefix>share_not_finite``.
+        cache_references: memory for features of references; ``None`` for no cache.
         cache_device: device that keeps these features.
-        cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` is exact.
+        cache_dtype: type that they are kept in.
         reference_version: a text that names the current state of the references. With it, features are looked up by
-            sample and version, without reading the pixels. Use it on a GPU, and change it whenever a reference or its
-            preparation changes. Without it the look-up is by pixels, so that no change is missed.
+            the sample's index and version, without reading the pixels. Change it whenever a reference changes.
         prog_bar: show the metrics in the progress bar.
 
     Raises:
@@ -108,35 +103,37 @@ class ImageQualityMonitor(Callback):
         prog_bar: bool = False,
     ) -> None:
         super().__init__()
-        self.data_range = data_limits(data_range)
-        self.metrics = as_collection(metrics, data_range)
+        self._monitor = QualityMonitor(
+            metrics,
+            worst,
+            worst_by,
+            maps,
+            crop_border,
+            data_range,
+            nan_strategy,
+            cache_references,
+            cache_device,
+            cache_dtype,
+            reference_version,
+        )
+        options = self._monitor.options
+        self.metrics, self.worst, self.worst_by = options.metrics, options.worst, options.worst_by
+        self.crop_border, self.data_range, self.nan_strategy = (
+            options.crop_border,
+            options.data_range,
+            options.nan_strategy,
+        )
+        #: Features of references, or ``None``.
+        self.cache: ReferenceCache | None = self._monitor.cache
         self.preds, self.target = check_source(preds, "preds"), check_source(target, "target")
         self.predict = check_predict(predict)
         self.stages = check_stages(stages)
         self.prefix = check_text(prefix, "prefix")
         self.every_n_epochs = whole_number(every_n_epochs, "every_n_epochs", 1)
-        self.worst = whole_number(worst, "worst", 0)
         self.worst_side = whole_number(worst_side, "worst_side", 1)
-        self.crop_border = whole_number(crop_border, "crop_border", 0)
-        self.nan_strategy = check_nan_strategy(nan_strategy)
         self.prog_bar = as_bool(prog_bar, "prog_bar")
-        maps = as_bool(maps, "maps")
         # Logged name of each metric -> its direction.
-        self._higher = {name: m.higher_is_better for name, m in self.metrics.items(copy_state=False)}
-        self._members = dict(self.metrics.items(keep_base=True, copy_state=False))
-        self.worst_by = ranking_metric(self._members, worst_by, self.worst > 0)
-        self._drawer = drawing_metric(self._members, self.worst_by) if maps and self.worst else None
-        #: Features of references, or ``None``.
-        self.cache: ReferenceCache | None = None
-        if cache_references is not None:
-            self.cache = ReferenceCache(cache_references, check_device(cache_device), check_dtype(cache_dtype))
-            if not any(isinstance(metric, PairMetric) for metric in self._members.values()):
-                raise ValueError("`cache_references` keeps features, but no metric has any: leave it out")
-        elif reference_version is not None or cache_dtype is not None:
-            raise ValueError("`reference_version` and `cache_dtype` belong to `cache_references`, which is None")
-        self.reference_version = (
-            None if reference_version is None else check_text(reference_version, "reference_version")
-        )
+        self._higher = {name: metric.higher_is_better for name, metric in self.metrics.items(copy_state=False)}
         #: Name -> best value in the validation of a training, and its epoch.
         self.best: dict[str, dict[str, float]] = {}
         self._evaluations: dict[str, list[DataloaderEvaluation]] = {}
@@ -156,7 +153,7 @@ class ImageQualityMonitor(Callback):
 
     def shares(self) -> list[str]:
         """Names of the shares that are logged beside the metrics, without the prefix."""
-        return ["share_outside"] if self.nan_strategy == "error" else ["share_outside", "share_not_finite"]
+        return self._monitor.options.shares
 
     # Lightning's hooks, in the order of a run
 
@@ -168,9 +165,8 @@ class ImageQualityMonitor(Callback):
         """
         if self._trainer_binding.bind(trainer) and stage == "fit":
             self.best = {}  # the old values are from another training
-        names = ("stages", "prefix", "every_n_epochs", "worst", "worst_by", "crop_border", "data_range", "nan_strategy")
-        settings = {name: getattr(self, name) for name in names} | {"maps": self._drawer is not None}
-        all_ranks = enumerate(gather_objects(settings | self.metrics.settings()))
+        own = {name: getattr(self, name) for name in ("stages", "prefix", "every_n_epochs")}
+        all_ranks = enumerate(gather_objects(own | self._monitor.options.settings()))
         check_equal_settings({f"rank {rank}": own for rank, own in all_ranks}, "Give every rank the same monitor.")
         monitors = [callback for callback in trainer.callbacks if isinstance(callback, ImageQualityMonitor)]
         self._logged_by_others = names_of_others(self, monitors)
@@ -215,7 +211,9 @@ class ImageQualityMonitor(Callback):
     @property
     def state_key(self) -> str:
         """Key of this monitor's state in a checkpoint."""
-        return self._generate_state_key(prefix=self.prefix, stages=list(self.stages), metrics=list(self._members))
+        return self._generate_state_key(
+            prefix=self.prefix, stages=list(self.stages), metrics=list(self.metrics.keys(keep_base=True))
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The best values so far, as numbers."""
@@ -253,25 +251,13 @@ class ImageQualityMonitor(Callback):
         if len(evaluations) != len(samples):
             evaluations[:] = [self._new_evaluation(stage, number, self.cache) for number in range(len(samples))]
         for evaluation, known in zip(evaluations, samples, strict=True):
-            evaluation.start(known, pl_module.device)
+            evaluation.start_epoch(known, pl_module.device)
         if self.cache is not None:
             self.cache.start_epoch()
 
     def _new_evaluation(self, stage: str, number: int, cache: ReferenceCache | None) -> DataloaderEvaluation:
-        higher = bool(self._members[self.worst_by].higher_is_better)
-        # trainer.validate and trainer.test run in inference mode, whose tensors could not be updated later.
-        with torch.inference_mode(False):
-            return DataloaderEvaluation(
-                self.metrics.clone(),  # type: ignore[arg-type]
-                WorstImages(self.worst, higher),
-                self.worst_by,
-                self.data_range,
-                self.crop_border,
-                self.nan_strategy,
-                cache,
-                self.reference_version,
-                (stage, number),
-            )
+        version = self._monitor.reference_version
+        return DataloaderEvaluation(self._monitor.options, cache, version, (stage, number))
 
     def _add(
         self, trainer: Any, pl_module: Any, stage: str, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
@@ -285,7 +271,7 @@ class ImageQualityMonitor(Callback):
         elif self._active(trainer, stage):
             preds, target = self._find_pair(trainer, pl_module, outputs, batch)
             evaluation = self._evaluations[stage][dataloader_idx]
-            evaluation.add(preds, target, batch_idx)
+            evaluation.add_batch(preds, target, batch_idx)
             if not evaluation.samples.certain:
                 self._warn_once(
                     "sampler",
@@ -307,26 +293,28 @@ class ImageQualityMonitor(Callback):
         evaluations = self._evaluations[stage]
         for number, evaluation in enumerate(evaluations):
             suffix = f"/dataloader_idx_{number}" if len(evaluations) > 1 else ""
-            for name, value in evaluation.values().items():
+            for name, value in evaluation.results().values.items():
                 if name not in self._higher and name in self._logged_by_others[stage]:
                     continue
                 self._log(trainer, pl_module, stage, name, suffix, value)
             if self.worst and trainer.loggers:
-                show = WorstImageLogger(self.worst_by, self._drawer, self.worst_side, self._warn_once, self._shown)
-                show(evaluation.worst, evaluation.count.device, trainer, self.prefix_of(stage), stage, suffix)
+                drawer = self._monitor.options.drawer
+                show = WorstImageLogger(self.worst_by, drawer, self.worst_side, self._warn_once, self._shown)
+                show(evaluation.worst, evaluation.device, trainer, self.prefix_of(stage), stage, suffix)
         if self.cache is not None and self.cache.full:
             self._warn_once("cache", f"the references' features do not all fit: {self.describe_cache()}")
 
     def _log(self, trainer: Any, pl_module: Any, stage: str, name: str, suffix: str, value: Any) -> None:
         logged_name = self.prefix_of(stage) + name + suffix
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            self._warn_once(logged_name, f"{logged_name!r} is no single number but {shape}, and is not logged")
+        number = single_number(value)
+        if number is None:
+            message = f"{logged_name!r} is no single number but {shape_of(value)}, and is not logged"
+            self._warn_once(logged_name, message)
             return
         # Every rank has the same value. A maximum over ranks keeps it to the last digit, a mean would not.
         pl_module.log(
             logged_name,
-            value.detach().reshape(()),
+            number,
             on_step=False,
             on_epoch=True,
             prog_bar=self.prog_bar and not name.startswith("share_"),
@@ -335,7 +323,7 @@ class ImageQualityMonitor(Callback):
             add_dataloader_idx=False,
         )
         if trainer.state.fn == "fit" and self._higher.get(name) is not None:
-            number, best = float(value), self.best.get(logged_name, {}).get("value")
+            best = self.best.get(logged_name, {}).get("value")
             if number == number and (best is None or (number > best if self._higher[name] else number < best)):
                 self.best[logged_name] = {"value": number, "epoch": trainer.current_epoch}
 

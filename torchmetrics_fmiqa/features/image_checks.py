@@ -72,9 +72,7 @@ def check_pair(preds: Tensor, target: Tensor) -> None:
         ValueError: naming the actual shape and the call that converts it.
     """
     for name, images in (("preds", preds), ("target", target)):
-        if not isinstance(images, Tensor):
-            raise ValueError(f"`{name}` must be a tensor (N, 3, H, W), got {type(images).__name__}")
-        _check_layout(images, name)
+        check_images(images, name)
     if preds.shape != target.shape:
         raise ValueError(
             f"`preds` and `target` must have one shape, got {tuple(preds.shape)} and {tuple(target.shape)}: "
@@ -84,10 +82,19 @@ def check_pair(preds: Tensor, target: Tensor) -> None:
         raise ValueError(f"`preds` is on {preds.device} and `target` on {target.device}: move one of them")
 
 
-def _check_layout(images: Tensor, name: str) -> None:
+def check_images(images: Tensor, name: str) -> None:
+    """Check that a tensor is a batch of RGB images.
+
+    Raises:
+        ValueError: naming the actual shape and the call that converts it.
+    """
+    if not isinstance(images, Tensor):
+        raise ValueError(f"`{name}` must be a tensor (N, 3, H, W), got {type(images).__name__}")
     shape = tuple(images.shape)
     if images.ndim == 5:
-        raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}: {_frames(shape, name)}")
+        raise ValueError(
+            f"`{name}` must be (N, 3, H, W), got {shape}: {_frames(shape, name)}; or take VideoFeatureDistance"
+        )
     if images.ndim != 4:
         raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}{_missing_axes(shape, name)}")
     if images.shape[0] == 0 or images.shape[2] == 0 or images.shape[3] == 0:
@@ -219,16 +226,21 @@ def _unit_hint(least: float, most: float, low: float, high: float) -> str:
     return "scale or clamp it (`clamp_target=True` and `clamp_preds=True` do), or give its data_range"
 
 
+def outside(images: Tensor, data_range: DataRange = 1.0) -> Tensor:
+    """Say of each value whether it is outside the data range; integer images have no such values."""
+    if not images.is_floating_point():
+        return torch.zeros_like(images, dtype=torch.bool)
+    low, high = data_limits(data_range)
+    return (images < low) | (images > high)
+
+
 def share_outside(images: Tensor, data_range: DataRange = 1.0) -> float:
     """Return the share of values outside their data range, in [0, 1]; integer images have none.
 
     >>> share_outside(torch.tensor([-0.1, 0.5, 1.0, 1.2]))
     0.5
     """
-    if not images.is_floating_point():
-        return 0.0
-    low, high = data_limits(data_range)
-    return float(((images < low) | (images > high)).double().mean())
+    return float(outside(images, data_range).double().mean())
 
 
 def finite_images(preds: Tensor | Sequence[Tensor]) -> list[int]:

@@ -18,7 +18,7 @@ def warn_of_lost_gradient(warn: WarnOnce, *images: Any, **others: Any) -> None:
         images: positional arguments of ``forward``: tensors, or lists of them.
         others: keyword arguments of ``forward``.
     """
-    if torch.is_grad_enabled() and any(_requires_grad(side) for side in (*images, *others.values())):
+    if torch.is_grad_enabled() and any(requires_grad(side) for side in (*images, *others.values())):
         warn(
             "gradient",
             "the images require a gradient, but the result of a metric has none: in a loss it trains nothing. Take "
@@ -27,7 +27,8 @@ def warn_of_lost_gradient(warn: WarnOnce, *images: Any, **others: Any) -> None:
         )
 
 
-def _requires_grad(images: Any) -> bool:
+def requires_grad(images: Any) -> bool:
+    """Whether a tensor, or any of a list of them, requires a gradient."""
     if isinstance(images, (list, tuple)):
-        return any(_requires_grad(image) for image in images)
+        return any(requires_grad(image) for image in images)
     return isinstance(images, Tensor) and images.requires_grad

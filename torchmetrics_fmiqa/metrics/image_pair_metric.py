@@ -58,6 +58,8 @@ class ImagePairMetric(StatefulMetric):
 
     is_differentiable = False
     full_state_update = False
+    #: Whether each image has a score of its own.
+    scores_images = True
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
-"""StatefulMetric: states that keep their digits and sync over ranks, also from ranks that have none."""
+"""StatefulMetric: states that keep their digits and sync over ranks, also from ranks that have none; states joined."""
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from lightning_utilities import apply_to_collection
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from torchmetrics_fmiqa.arguments import as_python, short_repr
@@ -26,8 +28,8 @@ class StatefulMetric(Metric):
 
     What torchmetrics' public names cannot do is in this file alone, tried with 1.8.1 and 1.9.0: states that no cast
     reaches (``_apply``), locks around ``update`` and ``compute`` (``_wrap_update``, ``_wrap_compute``), an error in
-    ``forward`` that leaves the state as it was, typed empty lists before a sync (``_sync_dist``), and whether a
-    ``compute`` will sync (:func:`will_sync`).
+    ``forward`` that leaves the state as it was, typed empty lists before a sync (``_sync_dist``), whether a
+    ``compute`` will sync (:func:`will_sync`), and how states are joined (:func:`joined`).
     """
 
     # TorchScript compiles what is not listed or marked here; torchmetrics' own metrics can be scripted too.
@@ -215,6 +217,64 @@ def will_sync(metric: Metric) -> bool:
     if metric._computed is not None or metric._is_synced or not metric._to_sync:
         return False
     return bool(metric.distributed_available_fn and metric.distributed_available_fn())
+
+
+#: The states of a metric, and of the metrics inside it, such as a wrapper's: by name of the module, then of the state.
+States = dict[str, dict[str, Any]]
+
+
+def states_of(metric: Metric) -> States:
+    """The states of a metric as they are now; a later update or reset does not change them."""
+    return {
+        name: {state: list(value) if isinstance(value, list) else value for state, value in part.metric_state.items()}
+        for name, part in _metrics_in(metric)
+    }
+
+
+def unsynced(metric: Metric) -> Metric:
+    """A copy of a metric that has seen nothing and never syncs. Networks in it are shared, not copied."""
+    copied = copy.deepcopy(metric, {id(one): one for one in (*metric.parameters(), *metric.buffers())})
+    copied.reset()
+    for _, part in _metrics_in(copied):
+        part.distributed_available_fn = _never
+    return copied
+
+
+def _never() -> bool:
+    return False
+
+
+def joined(metric: Metric, parts: Sequence[States]) -> Metric:
+    """A copy of a metric that has seen what all the parts have, as if each part were on a rank of its own.
+
+    So a metric that is right over ranks is right here, whatever it adds up, joins or keeps. The copy never syncs.
+
+    Args:
+        metric: the metric, on the device where the copy computes.
+        parts: at least one.
+    """
+    whole = unsynced(metric)
+    for name, part in _metrics_in(whole):
+        for state, reduce in part._reductions.items():
+            values = apply_to_collection([one[name][state] for one in parts], Tensor, lambda one: one.to(metric.device))
+            setattr(part, state, _reduced(values, reduce))  # type: ignore[arg-type]  # callable since add_state
+        part._update_count = 1
+    return whole
+
+
+def _metrics_in(metric: Metric) -> list[tuple[str, Metric]]:
+    return [(name, part) for name, part in metric.named_modules() if isinstance(part, Metric)]
+
+
+def _reduced(values: list[Any], reduce: Callable[..., Any] | None) -> Any:
+    """The states of several ranks as one, as torchmetrics' own sync makes it."""
+    if isinstance(values[0], list):
+        entries = [entry for value in values for entry in value]
+        return entries if reduce is None or reduce is dim_zero_cat else reduce(entries)
+    if len(values) == 1:
+        return values[0]
+    stacked = torch.stack(values)
+    return stacked if reduce is None else reduce(stacked)
 
 
 def whole_numbers(values: Tensor | Sequence[int], name: str, count: int, device: torch.device) -> Tensor:
