@@ -121,6 +121,8 @@ def start(folders: tuple[Path, Path], out: Path) -> subprocess.Popen[str]:
         text=True,
         env=environment,
         start_new_session=True,
+        # a shell's background jobs ignore Ctrl+C, and their children would
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 600
     while not list(out.rglob("part-*.parquet")) and running.poll() is None and time.monotonic() < deadline:

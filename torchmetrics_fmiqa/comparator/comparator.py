@@ -196,8 +196,7 @@ class FeatureComparator:
         patches = {place for each in statistics for places in each.positions for place in places}
         last = {each.last for each in statistics}
         measured = Accumulator(plan, preds, weights, self._terms, patches, last)
-        pooled = PooledSums(plan, preds, self.pooled), PooledSums(plan, preds, self.pooled)
-        pieces = self.pieces(plan, preds)
+        pooled, pieces = [PooledSums(plan, preds, self.pooled) for _ in range(2)], self.pieces(plan, preds)
         with torch.set_grad_enabled(needs_grad(preds)):
             for portion in portions(plan, preds.shape[0], 1 if pieces else self.at_once(plan, preds.shape[0])):
                 tiles = cut(preds, plan, portion), cut(target, plan, portion)
@@ -206,8 +205,9 @@ class FeatureComparator:
                     cached = references.of_portion(scope, tiles[1], portion)
                 values, sides = self._distances(*tiles, dtype, pieces, cached)
                 measured.add(portion, values, sides[1])
-                for sums, tokens in zip(pooled, sides, strict=True):
-                    sums.add(portion, tokens)
+                pooled[0].add(portion, sides[0])
+                pooled[1].add(portion, sides[1])
+                del values, sides  # before those of the next portion come
         return [
             PooledFeatures(*(sums.result(requested) for sums in pooled))
             if isinstance(requested, PooledPlan)
@@ -328,8 +328,9 @@ class FeatureComparator:
             with torch.set_grad_enabled(needs_grad(preds)):
                 for portion in portions(plan, preds.shape[0], 1 if pieces else self.at_once(plan, preds.shape[0])):
                     tiles = cut(preds, plan, portion), cut(target, plan, portion)
-                    values, (_, tokens) = self._distances(*tiles, dtype, pieces)
-                    canvas.add(portion, values, tokens)
+                    values, sides = self._distances(*tiles, dtype, pieces)
+                    canvas.add(portion, values, sides[1])
+                    del values, sides
             return canvas.stretched((given.shape[-2] - 2 * crop_border, given.shape[-1] - 2 * crop_border))
 
 

@@ -126,6 +126,7 @@ class ClipComparator(FeatureComparator):
                     differ = differing(*tiles)
                     errors_now = [self._errors(term, *sides, differ) for term in self._changes]
                     changes.add(portion, errors_before.changes_to(errors_now, portion), sides[1])
+                    del values, sides, errors_now  # before those of the next portion come
         (scores,) = self._scoring(0).result(frames.sums).scores().values()
         (weights,) = self.weights().values()
         changed = combine(torch.stack(changes.sums, 1), weights)
