@@ -24,6 +24,7 @@ class Mutation(NamedTuple):
 
 
 _CORRIDOR = ("distances", "tiles", "metric", "recipes", "loss", "backbone", "nan", "tap_statistics")
+_GRID = ("grid",)
 _DISTANCES = ("distances", "graded", "metric")
 _ZSIQA = ("zsiqa", "distances")
 _FEATURES = ("backbone", "tiles", "weights", "metric", "embedded", "recipes", "families", "loss")
@@ -35,6 +36,18 @@ _SCORING = ("cli", "spips_command", "benchmark_scoring")
 _SPIPS = ("spips_head", "spips", "quality_maps", "spips_training")
 
 MUTATIONS = (
+    # distances between sets
+    Mutation("set distances pool prefix tokens too", "comparator/pooled_features.py", 'return tokens.select("patch").mean(1)', "return tokens.values.mean(1)", ("set_distances",)),
+    Mutation("a unit vector is not scaled", "comparator/pooled_features.py", "torch.nn.functional.normalize(sums, dim=1) if self.unit else sums", "sums", ("set_distances",)),
+    Mutation("joined moments forget how far means are apart", "distances/frechet.py", "self.scatter.sum(0) + (self.size[:, None] * off).T @ off", "self.scatter.sum(0)", ("set_distances",)),
+    Mutation("covariances are divided by N", "distances/frechet.py", "_root(one.scatter / (one.size - 1))", "_root(one.scatter / one.size)", ("set_distances",)),
+    Mutation("an image is counted with itself in the unbiased estimate", "distances/kernel.py", "sums(side, side) - equal[side].diag()", "sums(side, side)", ("set_distances",)),
+    Mutation("the kernel without a fold keeps its mixed pairs", "distances/kernel.py", "matrix.sum() - matrix.sum(0) - matrix.sum(1) + matrix.diagonal()", "matrix.sum() - 2 * matrix.sum(0) + matrix.diagonal()", ("set_distances",)),
+    Mutation("a figure is extrapolated from too few images", "distances/set_figures.py", "IMAGES_A_CHANNEL = 2", "IMAGES_A_CHANNEL = 0", ("set_distances",)),
+    Mutation("the jackknife extrapolates the wrong way", "statistics/jackknife.py", "count * float(value) - (count - 1) * mean", "count * mean - (count - 1) * float(value)", ("set_distances",)),
+    Mutation("a saved reference of other features is taken", "metrics/set_reference.py", 'if names or given["digest"] != fields["digest"]:', "if False:", ("set_distances",)),
+    Mutation("a saved reference is overwritten", "metrics/set_reference.py", "if path.exists() and not overwrite:", "if False:", ("set_distances",)),
+    Mutation("few images are not warned of", "distances/set_figures.py", "if count >= FEW:", "if True:", ("set_distances", "compare_sets")),
     # comparator: preparation, the forward pass, sums over tiles
     Mutation("recipes with other backbones share a forward pass", "comparator/comparator.py", "if other.trunk != first.trunk:", "if False:", ("tap_statistics", *_CORRIDOR)),
     Mutation("tile_batch=0 is accepted", "comparator/comparator.py", 'whole_number(tile_batch, "tile_batch", 1)', 'whole_number(tile_batch, "tile_batch", 0)', _CORRIDOR),
@@ -49,7 +62,7 @@ MUTATIONS = (
     Mutation("a tile that is no multiple of the patch is accepted", "comparator/preprocess.py", "self.tile % network.multiple:", "False:", ("tiles", "metric")),
     Mutation("max_side is ignored", "comparator/preprocess.py", "if limit is None or longer <= limit:", "if True:", ("tap_statistics", "metric")),
     Mutation("a mask replaces the weights by information", "comparator/preprocess.py", "return found if mask is None else found * mask", "return found if mask is None else mask", ("information", "metric")),
-    Mutation("the target keeps a gradient", "comparator/preprocess.py", "with torch.no_grad():\n            target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n            target = to_unit(target, data_range", ("spips", "loss", "metric")),
+    Mutation("the target keeps a gradient", "features/image_pairs.py", "with torch.no_grad():\n        target = to_unit(target.detach(), data_range", "with torch.enable_grad():\n        target = to_unit(target, data_range", ("spips", "loss", "metric")),
     Mutation("equal tiles are not exactly 0", "comparator/distance_terms.py", "torch.where(differ.view(-1, *[1] * (values.ndim - 1)), values, 0.0)", "values", ("metric", *_CORRIDOR)),
     Mutation("the input is not normalised", "features/backbone.py", "return (images - mean) / std", "return images", _CORRIDOR),
     Mutation("distances are taken under autocast", "comparator/comparator.py", "with full_precision(preds):", "if True:", ("loss", "metric", "training_loss", "distances")),
@@ -62,6 +75,18 @@ MUTATIONS = (
     Mutation("a distance of the wrong shape is accepted", "comparator/distance_terms.py", "if not isinstance(value, Tensor) or value.shape != (count,):", "if False:", ("distances", "metric")),
     Mutation("the maps leave out the overlap of tiles", "comparator/maps.py", "* self.shares[[tile for _, tile in portion]]", "* 1", ("metric", "tiles", "plots", "cli")),
     Mutation("the maps do not weigh taps", "comparator/maps.py", "painted * self.weights[name][column]", "painted", ("metric", "tiles", "cli")),
+    # grids
+    Mutation("a filter of the target counts as a grid", "grid/energy.py", "difference[..., places] - change * here", "difference[..., places]", _GRID),
+    Mutation("noise counts as a grid", "grid/energy.py", "excess = residual.energy - residual.beside", "excess = residual.energy", _GRID),
+    Mutation("the window changes the amplitude of a grid", "grid/energy.py", "* (2 / side)", "* (1.5 / side)", _GRID),
+    Mutation("a frequency of two periods counts twice", "grid/frequencies.py", "if frequency in seen:", "if False:", _GRID),
+    Mutation("the conjugates are left out", "grid/frequencies.py", "else 2.0", "else 1.0", _GRID),
+    Mutation("rows and columns are mixed up", "grid/frequencies.py", "found[0 if row == 0 else 1 if column == 0 else 2]", "found[1 if row == 0 else 0 if column == 0 else 2]", _GRID),
+    Mutation("the root of a grid's energy has an infinite gradient at 0", "grid/meter.py", "torch.where(positive, energy, 1.0).sqrt()", "energy.sqrt()", _GRID),
+    Mutation("lists of images have their grids in another order", "grid/meter.py", "[places.argsort()]", "", _GRID),
+    Mutation("the alarm comes at each epoch", "metrics/grid_artifact.py", "if self._above and not was_above:", "if self._above:", _GRID),
+    Mutation("the alarm names the longest period", "metrics/grid_artifact.py", "if energy >= _MOST * most)", "if period == max(energies))", _GRID),
+    Mutation("batches in forward alarm", "metrics/grid_artifact.py", "self._watching = False\n            try", "self._watching = True\n            try", _GRID),
     # distances
     Mutation("l2 sums where it should average", "distances/pointwise.py", ".square().mean(-1)", ".square().sum(-1)", _DISTANCES),
     Mutation("cosine is not halved", "distances/pointwise.py", "return 0.5 * (_direction", "return (_direction", _DISTANCES),
@@ -170,6 +195,13 @@ MUTATIONS = (
     Mutation("an interrupted part is lost", "scoring/score_parts.py", "            if results:", "            if False:", ("score_parts",)),
     Mutation("a retried row stays beside the new one", "scoring/score_parts.py", 'kept = part.filter(compute.equal(part.column("reason"), ""))', "kept = part", ("score_parts",)),
     Mutation("parts of other inputs are taken", "scoring/parts.py", 'if note.get("inputs") != self.digest:', "if False:", ("score_parts",)),
+    Mutation("retried pairs go into another part", "scoring/score_parts.py", "if len(found[path]) == len(failed[path]):", "if True:", ("score_parts",)),
+    Mutation("a worker's signals end it with the run", "scoring/workers.py", "before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})", "before = signal.pthread_sigmask(signal.SIG_BLOCK, set())", ("score_workers",)),
+    Mutation("a dead worker is waited for", "scoring/workers.py", "                there.close()  #", "                pass  #", ("score_workers",)),
+    Mutation("an image that tasks of Ray cannot read ends the run", "scoring/ray.py", "Scored(pair, {}, error=error) if error else ", "", ("score_ray",)),
+    Mutation("a URL in a table counts from its folder", "data/remote.py", "return place if isinstance(place, str) else Path(folder) / place", 'return f"{folder}/{name}"', ("score_inputs",)),
+    Mutation("scores are written to a URL", "cli/score_folder.py", "if out is not None and is_url(out):", "if False:", ("score_inputs",)),
+    Mutation("predictions are scored twice", "callbacks/pair_score_writer.py", "if row[0] not in self._done", "if True", ("pair_score_writer",)),
     Mutation("the 95th percentile is the 90th", "comparator/pooling.py", "_PERCENT = 95", "_PERCENT = 90", ("tap_statistics", "quality_maps", "spips")),
     Mutation("the spread of a map is its variance", "comparator/pooling.py", "spread = _root(_mean((values - centre[:, None]).square(), weights))", "spread = _mean((values - centre[:, None]).square(), weights)", ("tap_statistics", "quality_maps", "spips")),
     Mutation("an anchored head is not 0 for equal images", "spips_model/fusion_head.py", "return F.softplus(score) * -torch.expm1(", "return F.softplus(score) * torch.exp(", _SPIPS),

@@ -1,8 +1,10 @@
-"""Rate of `fmiqa score --out FOLDER/`: one process against two shards together, each with one thread; and peak memory.
+"""Rates of `fmiqa score --out FOLDER/` by each of its doors, their peak memory, and whether their rows are equal.
 
-``python benchmarks/score_shards.py [PAIRS] [TURNS]``: made pairs of 256 x 256, the embedded network. The measures take
-turns, and the least time of each counts, with and without the start of the processes. Then 500 and 5,000 pairs by one
-process, for its peak memory; they name the same files many times over.
+``python benchmarks/score_shards.py [PAIRS] [TURNS] [DOORS ...]``: made pairs of 256 x 256, the embedded network, each
+process with one thread. 20000 takes about half an hour on two cores. The doors take turns, and the least time of each
+counts. A rate is that of the pairs beyond the first ones, so that the start of processes does not count. Peak memory is
+that of the process and of all that it has started, shared pages counted once. The table names the same files again and
+again.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ from benchmarks.score_kills import make_pairs
 from torchmetrics_fmiqa.scoring.collect import collect
 
 _FILES = 100
+_FIRST = 64  # pairs of the run that is taken as the start: two blocks of Ray
 
-
-def start(table: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
-    """Start a run."""
-    command = [sys.executable, "-m", "torchmetrics_fmiqa", "score", str(table), "--out", f"{out}/", *options]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+#: The options of each run of a door.
+DOORS = {
+    "one process": ((),),
+    "two shards": (("--shard", "0/2"), ("--shard", "1/2")),
+    "two workers": (("--workers", "2"),),
+    "Ray, two actors": (("--engine", "ray", "--actors", "2"),),
+}
 
 
 def cpu_of_children() -> float:
@@ -39,10 +44,13 @@ def cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def finish(running: list[subprocess.Popen[bytes]]) -> None:
-    """Wait until all have ended well."""
-    statuses = [process.wait() for process in running]
-    assert not any(statuses)  # noqa: S101
+def memory_of(process: psutil.Process) -> int:
+    """Bytes of a process and of all that it has started."""
+    total = 0
+    for one in [process, *process.children(recursive=True)]:
+        with suppress(psutil.Error):  # it may end just now
+            total += one.memory_full_info().pss
+    return total
 
 
 def write_table(folder: Path, count: int) -> Path:
@@ -52,57 +60,53 @@ def write_table(folder: Path, count: int) -> Path:
     return folder / f"{count}.parquet"
 
 
-def seconds(table: Path, shards: int) -> tuple[float, float]:
-    """Wall time of shards that run together, and the time of the CPU that they take."""
-    with tempfile.TemporaryDirectory() as name:
-        began, before = perf_counter(), cpu_of_children()
-        running = [start(table, Path(name) / "out", "--shard", f"{index}/{shards}") for index in range(shards)]
-        finish(running)
-        return perf_counter() - began, cpu_of_children() - before
+def run(table: Path, door: str, out: Path) -> tuple[float, float, float]:
+    """Wall time of a door's runs together, the time of the CPU that they take, and their peak memory in MiB."""
+    began, before, most = perf_counter(), cpu_of_children(), 0
+    command = [sys.executable, "-m", "torchmetrics_fmiqa", "score", str(table), "--out", f"{out}/"]
+    running = [subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL) for options in DOORS[door]]
+    watched = [psutil.Process(process.pid) for process in running]
+    while any(process.poll() is None for process in running):
+        with suppress(psutil.Error):
+            most = max(most, sum(map(memory_of, watched)))
+        sleep(0.5)
+    assert not any(process.returncode for process in running)  # noqa: S101
+    return perf_counter() - began, cpu_of_children() - before, most / 2**20
 
 
-def peak(table: Path) -> float:
-    """Peak memory of one process, in MiB."""
-    with tempfile.TemporaryDirectory() as name:
-        process = start(table, Path(name) / "out")
-        watched, most = psutil.Process(process.pid), 0
-        while process.poll() is None:
-            with suppress(psutil.Error):  # it may end just now
-                most = max(most, watched.memory_info().rss)
-            sleep(0.05)
-        return most / 2**20
+def measure(folder: Path, table: Path, door: str) -> tuple[float, float, float]:
+    """A run into a new folder, which is kept as the latest of the door and the table."""
+    out = Path(tempfile.mkdtemp(dir=folder))
+    found = run(table, door, out / "scores")
+    latest = folder / f"{door} {table.stem}"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(out / "scores")
+    return found
 
 
-def main(count: int = 1000, turns: int = 3) -> None:
+def main(count: int = 2000, turns: int = 1, doors: tuple[str, ...] = tuple(DOORS)) -> None:
     """Measure."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_pairs(folder, _FILES, 256)
-        some, few = write_table(folder, count), write_table(folder, 2)
-        measures = {
-            f"{shards} {what}": partial(seconds, table, shards)
-            for shards in (1, 2)
-            for what, table in (("start", few), ("all", some))
-        }
-        found = least(measures, turns)
-        rates = {}
-        for shards in (1, 2):
-            (begin, begin_cpu), (whole, whole_cpu) = found[f"{shards} start"], found[f"{shards} all"]
-            rates[shards] = count / (whole - begin)
-            cpu = 1000 * (whole_cpu - begin_cpu) / count
+        tables = [write_table(folder, pairs) for pairs in (_FIRST, max(count // 10, _FIRST + 1), count)]
+        calls = {(door, table.stem): partial(measure, folder, table, door) for door in doors for table in tables}
+        found = least({f"{door} {stem}": call for (door, stem), call in calls.items()}, turns)
+        print(f"{count} pairs, {turns} turns, {psutil.cpu_count()} cores, load before {psutil.getloadavg()[2]:.1f}")
+        rates: dict[str, float] = {}
+        for door in doors:
+            (first, first_cpu, _), (_, _, some), (whole, whole_cpu, most) = (found[f"{door} {t.stem}"] for t in tables)
+            rates[door] = (count - _FIRST) / (whole - first)
             print(
-                f"{shards} process: {rates[shards]:.1f} pairs/s after {begin:.1f} s, {count / whole:.1f} with it; "
-                f"{cpu:.1f} ms of the CPU a pair"
+                f"{door}: {rates[door]:.1f} pairs/s after {first - _FIRST / rates[door]:.1f} s, "
+                f"{rates[door] / rates[doors[0]]:.2f} times {doors[0]}, {count / whole:.1f} with the start; "
+                f"{1000 * (whole_cpu - first_cpu) / (count - _FIRST):.1f} ms of the CPU a pair; "
+                f"peak {some:.0f} MiB at {tables[1].stem} pairs, {most:.0f} at {count}"
             )
-        print(f"two shards: {rates[2] / rates[1]:.2f} times the rate")
-        for shards in (1, 2):
-            running = [start(some, folder / f"of-{shards}", "--shard", f"{index}/{shards}") for index in range(shards)]
-            finish(running)
-        equal = collect(folder / "of-1").scores.equals(collect(folder / "of-2").scores)
-        print(f"rows of one process and of two shards are equal bit for bit: {equal}")
-        for pairs in (500, 5000):
-            print(f"{pairs} pairs: peak {peak(write_table(folder, pairs)):.0f} MiB", flush=True)
+        rows = [collect(folder / f"{door} {count}").scores for door in doors]
+        print(f"rows equal bit for bit: {all(one.equals(rows[0]) for one in rows)}, {rows[0].num_rows} of {count}")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    given = [int(one) for one in sys.argv[1:] if one.isdecimal()]
+    main(*given, doors=tuple(one for one in sys.argv[1:] if not one.isdecimal()) or tuple(DOORS))

@@ -3,15 +3,16 @@
     python examples/super_resolution.py --quick            # about a quarter of an hour on two CPU cores
     python examples/super_resolution.py                    # the longer run
 
-Three stages, in one command:
+Stages, in one command:
 
-    pretrain      L1 alone
-    l1            goes on from that checkpoint with L1 alone
-    perceptual    goes on from the same checkpoint with L1 + weight * FeatureDistanceLoss (--loss RECIPE)
+    pretrain         L1 alone
+    l1               goes on from that checkpoint with L1 alone
+    perceptual       goes on from the same checkpoint with L1 + weight * FeatureDistanceLoss (--loss RECIPE)
+    perceptual+grid  likewise, + W * GridArtifactLoss, with --grid-weight W alone
 
-The last two see the same crops in the same order for the same number of steps. Both are then measured against bicubic
-on images that were not trained on, by networks that were not in the loss. OUT gets table.md, table.csv, figure.png, and
-all images in images/METHOD, for `fmiqa compare`.
+All but the first see the same crops in the same order for the same number of steps. They are then measured against
+bicubic on images that were not trained on, by networks that were not in the loss, and for the grid of 4 pixels that
+pixel shuffle leaves. OUT gets table.md, table.csv, figure.png, and all images in images/METHOD, for `fmiqa compare`.
 
 Interrupt it whenever you like: the same command goes on where it was. Images and weights come from the folder
 FMIQA_ASSETS (images/{bsd100,kodak,set5,set14}, weights/*.safetensors), or give --train FOLDER --val FOLDER. What is
@@ -50,7 +51,14 @@ from super_resolution_report import Judges, report
 from torch.utils.data import DataLoader
 from torchmetrics.image import PeakSignalNoiseRatio
 
-from torchmetrics_fmiqa import FeatureDistance, FeatureDistanceLoss, ImageQualityMonitor, WeightsUnavailableError
+from torchmetrics_fmiqa import (
+    FeatureDistance,
+    FeatureDistanceLoss,
+    GridArtifact,
+    GridArtifactLoss,
+    ImageQualityMonitor,
+    WeightsUnavailableError,
+)
 
 # A checkpoint is written after each epoch, so an interruption costs at most so many steps
 STEPS_PER_EPOCH = 250
@@ -73,6 +81,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of the pretraining")
     parser.add_argument("--finetune-lr", type=float, default=2e-4, help="learning rate of the other two stages")
     parser.add_argument("--weight", type=float, default=0.03, help="weight of the perceptual loss beside L1")
+    parser.add_argument("--grid-weight", type=float, metavar="W", help="also train with this weight against grids")
     parser.add_argument("--loss", default="embedded", metavar="RECIPE", help="recipe of the perceptual loss")
     # a CPU without instructions for bfloat16 takes ten times as long by it
     own = "bf16-mixed" if torch.cuda.is_available() else "32-true"
@@ -93,7 +102,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_settings(given: argparse.Namespace, files: dict[str, list[str]], loss: FeatureDistanceLoss) -> None:
     """Write down what the run depends on; refuse to go on with a run that was made with something else."""
-    names = ("steps", "finetune_steps", "batch", "lr", "finetune_lr", "weight", "precision", "seed")
+    names = ("steps", "finetune_steps", "batch", "lr", "finetune_lr", "weight", "precision", "seed", "grid_weight")
     settings = {name: getattr(given, name) for name in names} | {"loss": loss.recipe.digest} | files
     path = given.out / "settings.json"
     if path.is_file():
@@ -136,6 +145,7 @@ def run_stage(
         {
             "embedded": FeatureDistance(local_recipe("embedded")),
             "psnr": PeakSignalNoiseRatio(data_range=1.0),
+            "grid": GridArtifact(periods=[SCALE]),
         },
         crop_border=SCALE,
     )
@@ -189,12 +199,16 @@ def main() -> None:
         return SuperResolution(**options)
 
     start = run_stage("pretrain", model(lr=given.lr, seed=given.seed), given.steps, given, train, val)
+    stages: dict[str, dict[str, Any]] = {"l1": {}, "perceptual": {"perceptual": loss, "weight": given.weight}}
+    if given.grid_weight is not None:
+        against_grids = {"grid": GridArtifactLoss(periods=[SCALE]), "grid_weight": given.grid_weight}
+        stages["perceptual+grid"] = {**stages["perceptual"], **against_grids}
     results = {}
-    for name, perceptual in (("l1", None), ("perceptual", loss)):
-        tuned = model(lr=given.finetune_lr, seed=given.seed + 1, perceptual=perceptual, weight=given.weight)
+    for name, losses in stages.items():
+        tuned = model(lr=given.finetune_lr, seed=given.seed + 1, **losses)
         end = run_stage(name, load_network(tuned, start), given.finetune_steps, given, train, val)
         results[name] = load_network(tuned, end).eval()
-    report(results["l1"], results["perceptual"], val, judges, given.out, given.show)
+    report(results, val, judges, given.out, given.show)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The network of the super-resolution example and how it is trained: L1, or L1 and a perceptual loss."""
+"""The network of the super-resolution example and how it is trained: L1, a perceptual loss, a term against grids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from super_resolution_data import SCALE, enlarge, shrink
 from torch import Tensor, nn
 
-from torchmetrics_fmiqa import FeatureDistanceLoss
+from torchmetrics_fmiqa import FeatureDistanceLoss, GridArtifactLoss
 
 
 class Block(nn.Module):
@@ -45,15 +45,23 @@ class SmallEDSR(nn.Module):
 
 
 class SuperResolution(L.LightningModule):
-    """Trains :class:`SmallEDSR` with ``L1 + weight * perceptual``; with no perceptual loss, L1 alone."""
+    """Trains :class:`SmallEDSR` with ``L1 + weight * perceptual + grid_weight * grid``; what is not given is out."""
 
     def __init__(
-        self, lr: float, seed: int, perceptual: FeatureDistanceLoss | None = None, weight: float = 0.0, steps: int = 1
+        self,
+        lr: float,
+        seed: int,
+        perceptual: FeatureDistanceLoss | None = None,
+        weight: float = 0.0,
+        grid: GridArtifactLoss | None = None,
+        grid_weight: float = 0.0,
+        steps: int = 1,
     ) -> None:
         super().__init__()
         self.network = SmallEDSR().to(memory_format=torch.channels_last)
         self.lr, self.seed, self.steps = lr, seed, steps
         self.perceptual, self.weight = perceptual, weight
+        self.grid, self.grid_weight = grid, grid_weight
 
     def forward(self, small: Tensor) -> Tensor:
         return self.network(small.contiguous(memory_format=torch.channels_last))
@@ -68,6 +76,10 @@ class SuperResolution(L.LightningModule):
             perceptual = self.perceptual(preds, target)
             loss = l1 + self.weight * perceptual
             self.log("train/perceptual", perceptual)
+        if self.grid is not None:
+            grid = self.grid(preds, target)
+            loss = loss + self.grid_weight * grid
+            self.log("train/grid", grid)
         self.log("train/l1", l1, prog_bar=True)
         return loss
 

@@ -19,7 +19,7 @@ from super_resolution_data import SCALE, InputError, Photograph, enlarge, local_
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from torchmetrics_fmiqa import FeatureComparator, WeightsUnavailableError
+from torchmetrics_fmiqa import FeatureComparator, WeightsUnavailableError, grid_artifact
 from torchmetrics_fmiqa.benchmark.metrics.network_baselines import lpips_network
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.features.image_checks import crop
@@ -39,10 +39,16 @@ MEASURES = {
     "squeezenet": ("SqueezeNet distance", False),
     "vit-tiny": ("ViT-Tiny distance", False),
     "embedded": ("embedded distance", False),
+    "grid": (f"grid of {SCALE} pixels (grey levels)", False),
 }
 _Judge = TypeVar("_Judge")
 _DEEP = ("squeezenet", "vit-tiny", "embedded")
-METHODS = {"bicubic": "bicubic", "l1": "L1", "perceptual": "L1 + perceptual"}
+METHODS = {
+    "bicubic": "bicubic",
+    "l1": "L1",
+    "perceptual": "L1 + perceptual",
+    "perceptual+grid": "L1 + perceptual + grid",
+}
 SHOWN = 120  # side of the regions in the figure, in pixels
 
 # Free photographs that come with scikit-image, and the top left corner of what is shown of each
@@ -83,6 +89,7 @@ class Judges:
             "ssim": structural_similarity_index_measure(preds, target, data_range=1.0),
             **({} if self.lpips is None else {"lpips_squeeze": self.lpips(preds, target, normalize=True)}),
             **distances,
+            "grid": grid_artifact(preds, target, periods=[SCALE]),
         }
         return {name: float(value) for name, value in values.items()}
 
@@ -93,9 +100,9 @@ def restore(upscaler: Upscaler, target: Tensor) -> Tensor:
     return upscaler(shrink(target)).clamp(0, 1)
 
 
-def report(l1: Upscaler, perceptual: Upscaler, val: list[Photograph], judges: Judges, out: Path, show: str) -> None:
-    """Measure, write table.csv and table.md, print the table, draw figure.png."""
-    upscalers = {"bicubic": enlarge, "l1": l1, "perceptual": perceptual}
+def report(trained: dict[str, Upscaler], val: list[Photograph], judges: Judges, out: Path, show: str) -> None:
+    """Measure, write table.csv and table.md, print the table, draw figure.png. The networks go by the stage's name."""
+    upscalers = {"bicubic": enlarge, **trained}
     rows = []
     for photograph in track(val, "measuring", transient=True):
         target = photograph.pixels[None].float() / 255
@@ -148,21 +155,25 @@ def write_image(out: Path, method: str, name: str, images: Tensor) -> None:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], loss: str) -> tuple[list[str], list[list[str]]]:
-    """One line a measure: the mean of each method, and how L1 + perceptual differs from L1 image by image."""
-    header = ["measure", *METHODS.values(), "change from L1", "better"]
+    """One line a measure: the mean of each method, and how those beyond L1 differ from L1 image by image."""
+    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
+    beyond = [method for method in methods if method.startswith("perceptual")]
+    header = ["measure", *(METHODS[m] for m in methods), *(f"{METHODS[m]}, change from L1" for m in beyond)]
     lines = []
     for name, (label, more_is_better) in MEASURES.items():
         if name not in rows[0]:
             continue
-        of = {method: [row[name] for row in rows if row["method"] == method] for method in METHODS}
+        of = {method: [row[name] for row in rows if row["method"] == method] for method in methods}
         digits = 2 if name == "psnr" else 4
-        differences = [one - other for one, other in zip(of["perceptual"], of["l1"], strict=True)]
-        better = sum((difference > 0) == more_is_better and difference != 0 for difference in differences)
         arrow = "↑" if more_is_better else "↓"
         means = [f"{mean(values):.{digits}f}" for values in of.values()]
-        share = f"{better} of {len(differences)}"
+        changes = []
+        for method in beyond:
+            differences = [one - other for one, other in zip(of[method], of["l1"], strict=True)]
+            better = sum((difference > 0) == more_is_better and difference != 0 for difference in differences)
+            changes.append(f"{mean(differences):+.{digits}f}, better in {better} of {len(differences)}")
         star = "*" if name == loss else ""
-        lines.append([f"{label}{star} {arrow}", *means, f"{mean(differences):+.{digits}f}", share])
+        lines.append([f"{label}{star} {arrow}", *means, *changes])
     return header, lines
 
 
@@ -197,9 +208,10 @@ def textured(photographs: list[Photograph]) -> list[Region]:
 
 
 def draw(upscalers: dict[str, Upscaler], shown: list[Region], judges: Judges) -> Figure:
-    """A row for each photograph: the same region by each method, with its LPIPS, and of the original."""
-    figure = new_figure(4 * 2.9, len(shown) * 3.1)
-    grid = figure.subplots(len(shown), 4, squeeze=False)
+    """A row for each photograph: the same region by each method, with its LPIPS and grid, and of the original."""
+    columns = len(upscalers) + 1
+    figure = new_figure(columns * 2.9, len(shown) * 3.2)
+    grid = figure.subplots(len(shown), columns, squeeze=False)
     for axes, (photograph, (top, left)) in zip(grid, shown, strict=True):
         target = photograph.pixels[None].float() / 255
         region = (..., slice(top, top + SHOWN), slice(left, left + SHOWN))
@@ -208,6 +220,7 @@ def draw(upscalers: dict[str, Upscaler], shown: list[Region], judges: Judges) ->
             found = judges.measure(preds, target[region])
             measure = next(name for name in ("lpips_squeeze", *_DEEP) if name in found)
             label = "LPIPS" if measure == "lpips_squeeze" else MEASURES[measure][0]
-            show_image(axis, preds[0], f"{METHODS[method]}: {label} {found[measure]:.3f}")
-        show_image(axes[3], target[region][0], "original")
+            show_image(axis, preds[0], "")
+            axis.set_title(f"{METHODS[method]}\n{label} {found[measure]:.3f}, grid {found['grid']:.2f}", fontsize=10)
+        show_image(axes[-1], target[region][0], "original")
     return figure

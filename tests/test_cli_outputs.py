@@ -232,7 +232,7 @@ def test_few_images_are_printed_one_by_one_and_layers_on_the_screen(run, folders
     assert status == 0
     assert re.findall(r"^\S+ +(\d\.png)$", printed, re.M) == ["0.png", "1.png", "2.png"]
     assert re.findall(r"^(score|blocks\.\d) +3 ", printed, re.M) == ["score", "blocks.0", "blocks.1"]
-    monkeypatch.setattr("torchmetrics_fmiqa.cli.score._MAX_LISTED", 2)
+    monkeypatch.setattr("torchmetrics_fmiqa.cli.score_table._MAX_LISTED", 2)
     _, printed, _ = run("score", *folders, *VIT)
     assert not re.findall(r"^\S+ +(\d\.png)$", printed, re.M)
 

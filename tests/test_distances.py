@@ -49,6 +49,11 @@ def oracle_cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean([scipy_distance.cosine(a, b) for a, b in zip(one, other, strict=True)]))
 
 
+def oracle_normalized_l2(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = (tokens / np.sqrt((tokens**2).sum(1, keepdims=True) + 1e-8) for tokens in (one, other))
+    return float(np.mean([scipy_distance.sqeuclidean(*pair) for pair in zip(a, b, strict=True)]))
+
+
 def oracle_angular(one: np.ndarray, other: np.ndarray) -> float:
     cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
     return float(np.mean(np.arccos(np.clip(cosines, -1, 1)) / np.pi))

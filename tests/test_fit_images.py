@@ -28,8 +28,9 @@ from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import Triplets, read_rated_csv
 from torchmetrics_fmiqa.fitting import cross_validation, measure
 from torchmetrics_fmiqa.fitting.compare import SINGLE, single_inputs
+from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
 from torchmetrics_fmiqa.fitting.graded_photographs import VERSIONS
-from torchmetrics_fmiqa.fitting.measure import MeasuredSource, Measurement, SpipsPanel, check_apart
+from torchmetrics_fmiqa.fitting.measure import Measurement, SpipsPanel, check_apart
 from torchmetrics_fmiqa.fitting.sources import SetPlan, plan_set, read_photographs
 from torchmetrics_fmiqa.spips_model.checkpoint import load_spips
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe, as_spips_recipe
@@ -64,7 +65,7 @@ def measurement(source: Any, cache: Path, root: Path | None = None, **options: A
     return Measurement(plan, PANEL, Reading(), cache, **options)
 
 
-def measured(one: Measurement) -> MeasuredSource:
+def measured(one: Measurement) -> MeasuredSet:
     list(one)
     return one.result()
 
@@ -91,8 +92,7 @@ def column(rows: list[dict[str, str]], name: str) -> np.ndarray:
 
 
 def test_opinions_are_measured_as_the_comparator_measures_them(tmp_path: Path) -> None:
-    found = measured(measurement(read_rated_csv(rated(tmp_path / "data", 2)), tmp_path / "cache", batch=3))
-    own = found.set
+    own = measured(measurement(read_rated_csv(rated(tmp_path / "data", 2)), tmp_path / "cache", batch=3))
     assert (own.name, own.kind, own.higher_is_better, len(own)) == ("data", "opinion", False, 2 * LEVELS)
     assert own.image.tolist()[LEVELS] == "d1_0.png"
     assert own.reference.tolist() == ["r0.png"] * LEVELS + ["r1.png"] * LEVELS
@@ -113,7 +113,7 @@ def test_versions_that_crop_one_reference_differently_have_their_own(tmp_path: P
     )
     reading = Reading("crop", 48)  # all three have one size in the end
     plan = plan_set(read_rated_csv(tmp_path / "pairs.csv"), None)
-    own = measured(Measurement(plan, PANEL, reading, tmp_path / "cache", batch=3)).set
+    own = measured(Measurement(plan, PANEL, reading, tmp_path / "cache", batch=3))
     for row, pair in enumerate(read_rated_csv(tmp_path / "pairs.csv").pairs):
         preds, reference = reading(pair)
         assert equal(own.measured[0], row, PANEL.comparator(preds[None], reference[None])[0])
@@ -126,7 +126,7 @@ def test_photographs_are_distorted_by_degrees_and_each_reference_runs_once(
     one = measurement(read_photographs(folder), tmp_path / "cache")
     assert PANEL.columns  # the first time they take a forward pass
     forwarded.clear()
-    own = measured(one).set
+    own = measured(one)
     assert len(one) == len(own) == 2 * VERSIONS
     assert sum(forwarded) == 2 * (VERSIONS + 1)
     assert own.kind == "rank"
@@ -145,7 +145,7 @@ def test_photographs_are_shrunk_before_they_are_distorted(tmp_path: Path) -> Non
     folder = photographs(tmp_path / "photos", 1)
     small = Reading(max_side=32)
     one = Measurement(read_photographs(folder), PANEL, small, tmp_path / "cache")
-    own = measured(one).set
+    own = measured(one)
     image = small.fit(read_image(folder / "p0.png"))[None]
     row = own.image.tolist().index("p0.png noise 5")
     assert equal(own.measured[0], row, PANEL.comparator(GRADED["noise"].series(image)[-1], image)[0])
@@ -155,16 +155,15 @@ def test_choices_have_both_versions_and_go_as_a_whole(tmp_path: Path) -> None:
     root = bapps_2afc(tmp_path / "data")
     home = root / "2afc" / "val" / "cnn"
     (home / "p1" / "000001.png").write_bytes(b"no image")
-    found = measured(measurement(read_bapps_2afc(root), tmp_path / "cache", root))
-    own = found.set
+    own = measured(measurement(read_bapps_2afc(root), tmp_path / "cache", root))
     assert own.kind == "choice"
     assert own.target.tolist() == pytest.approx(
         [share for part in SHARES.values() for share in part if share != 0.2][:4] + SHARES["traditional"]
     )
-    assert found.part.tolist() == ["cnn"] * 4 + ["traditional"] * 3
-    assert [problem.name for problem in found.problems] == ["2afc/val/cnn/p1/000001.png"]
+    assert own.part.tolist() == ["cnn"] * 4 + ["traditional"] * 3
+    assert [problem.name for problem in own.problems] == ["2afc/val/cnn/p1/000001.png"]
     assert own.image[1] == "2afc/val/cnn/p0/000002.png"
-    assert found.second[1] == "2afc/val/cnn/p1/000002.png"
+    assert own.second[1] == "2afc/val/cnn/p1/000002.png"
     for side, name in enumerate(("p0", "p1")):
         assert equal(own.measured[side], 1, direct(home / name / "000002.png", home / "ref" / "000002.png"))
     for path in root.rglob("p1/*.png"):
@@ -180,7 +179,7 @@ def test_triplets_may_share_images_and_references_go_by_content(tmp_path: Path) 
     source = read_bapps_2afc(root)
     twice = measurement(Triplets(source.name, (*source.triplets, source.triplets[-1])), tmp_path / "cache", root)
     assert len(twice) == 2 * len(source)
-    own = measured(twice).set
+    own = measured(twice)
     assert len(own) == len(source) + 1
     assert own.reference[0] == own.reference[1] == "2afc/val/cnn/ref/000000.png"
     assert len(set(own.reference.tolist())) == len(source) - 1
@@ -190,7 +189,7 @@ def test_an_interrupted_measurement_goes_on_and_gives_the_same(
     tmp_path: Path, forwarded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = read_rated_csv(rated(tmp_path / "data", 3))
-    whole = measured(measurement(source, tmp_path / "whole", batch=2)).set
+    whole = measured(measurement(source, tmp_path / "whole", batch=2))
     run = iter(measurement(source, tmp_path / "broken", batch=2))
     assert [next(run) for _ in range(3)] == [0, 2, 4]
     run.close()
@@ -199,7 +198,7 @@ def test_an_interrupted_measurement_goes_on_and_gives_the_same(
     counts = list(again)
     assert counts == [4, 6, 8, 10, 12]
     assert sum(forwarded) == 8 + 4  # images, and a reference for each batch
-    assert torch.equal(again.result().set.measured[0].flat(), whole.measured[0].flat())
+    assert torch.equal(again.result().measured[0].flat(), whole.measured[0].flat())
 
 
 def test_what_was_measured_is_found_again_whatever_people_said_and_sets_are_called(
@@ -214,13 +213,13 @@ def test_what_was_measured_is_found_again_whatever_people_said_and_sets_are_call
     forwarded.clear()
     after = measured(measurement(read_rated_csv(table), tmp_path / "cache"))
     assert forwarded == []
-    assert (after.set.name, after.set.higher_is_better, after.part[0]) == ("moved", True, "other")
-    assert torch.equal(before.set.measured[0].flat().flip(0), after.set.measured[0].flat())
-    assert after.set.image.tolist() == before.set.image.tolist()[::-1]
+    assert (after.name, after.higher_is_better, after.part[0]) == ("moved", True, "other")
+    assert torch.equal(before.measured[0].flat().flip(0), after.measured[0].flat())
+    assert after.image.tolist() == before.image.tolist()[::-1]
     save(make_pair(1, 48, 48, seed=7)[0][0], tmp_path / "moved" / "d0_0.png")
     again = measured(measurement(read_rated_csv(table), tmp_path / "cache"))
     assert forwarded
-    assert not torch.equal(again.set.measured[0].flat(), after.set.measured[0].flat())
+    assert not torch.equal(again.measured[0].flat(), after.measured[0].flat())
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
@@ -246,10 +245,7 @@ def test_a_measurement_that_is_not_finite_names_the_pair(tmp_path: Path, monkeyp
     with pytest.raises(ValueError, match=r"data: mean@blocks.0 of 'd0_2.png' against 'r0.png' is nan: leave out"):
         list(one)
     monkeypatch.undo()
-    assert (
-        len(measured(measurement(read_rated_csv(tmp_path / "data" / "pairs.csv"), tmp_path / "cache", batch=3)).set)
-        == 8
-    )
+    assert len(measured(measurement(read_rated_csv(tmp_path / "data" / "pairs.csv"), tmp_path / "cache", batch=3))) == 8
 
 
 def test_a_reference_in_two_sets_is_refused_but_not_of_two_sets_of_ranks(tmp_path: Path) -> None:

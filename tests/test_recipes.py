@@ -73,6 +73,7 @@ def test_another_backbone_resets_what_belongs_to_a_backbone_and_keeps_the_rest()
         "weights": "random:7",
         "taps": [0, 3],
         "tap_weights": {0: 1.0, 3: 2.0},
+        "channel_weights": {0: (1.0,), 3: (2.0,)},
         "normalization": "none",
         "resolution": "native",
         "tile": 112,
@@ -281,6 +282,10 @@ def test_the_digest_differs_for_each_field():
         {"pooling": "information"},
         {"distance": {"cosine": 1, "l2": 1}},
         {"distance": {"cosine": 1, "l2": 1}, "combine": "geometric"},
+        {"channel_weights": {0: [1.0, 2.0]}},
+        {"channel_weights": {0: [2.0, 1.0]}},
+        {"channel_weights": {1: [1.0, 2.0]}},
+        {"tap_reduction": "sum"},
     ]
     assert {name for change in changes for name in change} == {field.name for field in dataclasses.fields(Recipe)}
     digests = [VIT.digest, *(VIT.replace(**change).digest for change in changes)]

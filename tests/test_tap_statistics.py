@@ -382,7 +382,7 @@ def test_the_order_of_taps_is_that_of_the_recipe() -> None:
 def test_tap_statistics_have_no_scores_and_no_map() -> None:
     comparator = FeatureComparator([request_of(VIT), Recipe(**VIT)])
     assert not comparator.has_maps
-    with pytest.raises(ValueError, match="request 0 is for tap statistics, not scores"):
+    with pytest.raises(ValueError, match="request 0 is not for scores"):
         comparator.labels()
     assert comparator.weights(1) == {"cosine": (0.5, 0.5)}
 

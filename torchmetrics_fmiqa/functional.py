@@ -1,8 +1,8 @@
-"""Functions of the metrics: feature distance, its map, and SPIPS, for a batch of pairs; and the cache of networks."""
+"""Functions of the metrics: distance of images and clips, its map, SPIPS, grids; and the cache of networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +11,10 @@ from typing_extensions import Unpack
 
 from torchmetrics_fmiqa.comparator import FeatureComparator, Images, Precision
 from torchmetrics_fmiqa.comparator.distance_terms import column_name
+from torchmetrics_fmiqa.comparator.video import ClipComparator, Layout, check_layout
 from torchmetrics_fmiqa.features.image_checks import DataRange
+from torchmetrics_fmiqa.grid.frequencies import PERIODS
+from torchmetrics_fmiqa.grid.meter import GridMeter
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.reduction import Reduction, check_reduction, reduce
@@ -110,7 +113,7 @@ def feature_distance_map(
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16.
         target: the pristine references, in the same form.
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a distance that has a
-            map: l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
+            map: l2, normalized_l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
         per_layer: return each tap's map beside the ``"score"``.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first; the map has the size of the rest.
@@ -140,6 +143,62 @@ def feature_distance_map(
     return {
         column_name(name, label, several): value for name, by_tap in maps.items() for label, value in by_tap.items()
     }
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _clip_comparator(recipe: Recipe, precision: Precision) -> ClipComparator:
+    return ClipComparator(recipe, precision)
+
+
+CACHE_CLEARERS.append(_clip_comparator.cache_clear)
+
+
+def video_feature_distance(
+    preds: Tensor,
+    target: Tensor,
+    recipe: Recipe | NamedRecipe | str | Path = "default",
+    layout: Layout = "BTCHW",
+    reduction: Reduction = "mean",
+    data_range: DataRange = 1.0,
+    crop_border: int = 0,
+    precision: Precision = "float32",
+    validate: bool = True,
+    **overrides: Unpack[RecipeFields],
+) -> dict[str, Tensor]:
+    """Perceptual distance between clips: of their frames, and of what changes from frame to frame. Lower is better.
+
+    This is the function of :class:`~torchmetrics_fmiqa.VideoFeatureDistance`; it is differentiable with respect to
+    ``preds``.
+
+    Args:
+        preds: clips under test, ``(B, T, 3, H, W)`` in ``data_range``, uint8 or uint16, of at least two frames.
+        target: the pristine references, in the same form.
+        recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a single result.
+        layout: ``"BTCHW"``, or ``"BCTHW"`` for ``(B, 3, T, H, W)``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over clips.
+        data_range: range of floating point clips: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        precision: as in :func:`feature_distance`.
+        validate: check the values of clips too.
+        overrides: fields of :class:`~torchmetrics_fmiqa.Recipe`.
+
+    Returns:
+        ``"frames"``, ``"worst"`` and ``"temporal"``, each 0-dim, or ``(B,)`` with ``reduction="none"``.
+
+    Raises:
+        ValueError: for invalid arguments, clips or weights; the message names the value and the fix.
+        WeightsUnavailableError: if pretrained weights cannot be downloaded.
+
+    >>> import torch
+    >>> from torchmetrics_fmiqa import video_feature_distance
+    >>> target = torch.rand(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> {name: float(value) for name, value in video_feature_distance(target, target).items()}
+    {'frames': 0.0, 'worst': 0.0, 'temporal': 0.0}
+    """
+    comparator = _clip_comparator(as_recipe(recipe, **overrides), precision)
+    reduction = check_reduction(reduction)
+    found = comparator.clips(preds, target, check_layout(layout), data_range, crop_border, validate)
+    return {name: reduce(values, reduction) for name, values in found.columns().items()}
 
 
 class _HashableHead:
@@ -226,3 +285,49 @@ def spips(
     scorer = _scorer(spips_recipe, _HashableHead(head), checked_parts, precision, tile_batch)
     measured = scorer.comparator(preds, target, mask, data_range, crop_border, validate)[0]
     return reduce(scorer.score(measured), reduction)
+
+
+def grid_artifact(
+    preds: Images,
+    target: Images,
+    periods: Iterable[int] = PERIODS,
+    reduction: Reduction = "mean",
+    per_period: bool = False,
+    data_range: DataRange = 1.0,
+    crop_border: int = 0,
+    validate: bool = True,
+) -> Tensor | dict[str, Tensor]:
+    """RMS of patterns locked to the pixels that ``target`` does not have, in grey levels of 255. Lower is better.
+
+    This is the function of :class:`~torchmetrics_fmiqa.GridArtifact`; it is differentiable with respect to ``preds``,
+    but :class:`~torchmetrics_fmiqa.GridArtifactLoss` is what to train with.
+
+    Args:
+        preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16; or a list of ``(3, H, W)``. Each
+            side must hold the longest period 6 times.
+        target: the pristine references, in the same form.
+        periods: in pixels, whole numbers of at least 2.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        per_period: return each period and axis too.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        validate: check the values of images too.
+
+    Returns:
+        0-dim, or ``(N,)`` with ``reduction="none"``; with ``per_period`` a dict: ``"total"``, ``"4"``, ``"4/x"`` ...
+
+    Raises:
+        ValueError: for invalid arguments or images, or images too small for a period.
+
+    >>> import torch
+    >>> from torchmetrics_fmiqa import grid_artifact
+    >>> target = torch.full((2, 3, 96, 96), 100.0)
+    >>> preds = target + torch.tensor([1.0, -1.0]).repeat(48)
+    >>> grid_artifact(preds, target, reduction="none", data_range=255).round(decimals=2)
+    tensor([1., 1.])
+    """
+    reduction = check_reduction(reduction)
+    meter = GridMeter(periods)
+    rms = meter.rms(preds, target, data_range, crop_border, validate)
+    found = {name: reduce(value, reduction) for name, value in zip(meter.names, rms.unbind(-1), strict=True)}
+    return found if per_period else found["total"]

@@ -1,8 +1,8 @@
-"""FeatureDistanceLoss and SpipsLoss: differentiable losses with the values of the metrics."""
+"""FeatureDistanceLoss and SpipsLoss: differentiable losses with the values of the metrics; GridArtifactLoss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from torchmetrics_fmiqa.comparator.distance_terms import Distances
 from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.features.image_checks import DataRange, as_data_range, check_mask, check_pair, crop
 from torchmetrics_fmiqa.features.tiles import mirror_index
+from torchmetrics_fmiqa.grid.frequencies import PERIODS
+from torchmetrics_fmiqa.grid.meter import GridMeter
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import NamedRecipe, Recipe, Taps, as_recipe
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
@@ -221,6 +223,65 @@ class SpipsLoss(PairLoss):
     def extra_repr(self) -> str:
         """Show the recipe when the loss is printed."""
         return f"{self.recipe}, reduction={self.reduction!r}"
+
+
+class GridArtifactLoss(nn.Module):
+    """A term against grids: the energy at their frequencies that no smooth filter of ``target`` explains.
+
+    Add it to another loss, since it sees nothing but grids: ``l1 + 0.03 * perceptual + weight * grid``. It is the
+    square of what :class:`GridArtifact` measures, before that subtracts what is beside the frequencies: so it is small
+    and not 0 for images that differ otherwise. It is 0 for equal images. Gradients reach ``preds`` only and are finite
+    everywhere.
+
+    As input to ``forward`` the loss accepts ``preds`` and ``target``, ``(N, 3, H, W)`` in ``data_range``. It returns a
+    0-dim tensor, or ``(N,)`` with ``reduction="none"``, in squared grey levels of 255, float32 (float64 for float64
+    images).
+
+    Args:
+        periods: in pixels; those that the network can leave, such as its upsampling factor. Each side of the images
+            must hold the longest 6 times.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
+        crop_border: pixels to cut off each side first.
+        validate: check the values of images too (on a GPU this waits for the device).
+
+    Raises:
+        ValueError: for invalid arguments or images; the message names the value and the fix.
+
+    >>> from torchmetrics_fmiqa import GridArtifactLoss
+    >>> loss = GridArtifactLoss(periods=[4], data_range=255)
+    >>> target = torch.full((1, 3, 96, 96), 100.0)
+    >>> preds = (target + torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(24)).requires_grad_()
+    >>> value = loss(preds, target)
+    >>> value.backward()
+    >>> round(float(value), 3), bool(preds.grad.isfinite().all())
+    (1.0, True)
+    """
+
+    def __init__(
+        self,
+        periods: Iterable[int] = PERIODS,
+        reduction: Reduction = "mean",
+        data_range: DataRange = 1.0,
+        crop_border: int = 0,
+        validate: bool = True,
+    ) -> None:
+        super().__init__()
+        self.meter = GridMeter(periods)
+        self.reduction = check_reduction(reduction)
+        self.data_range = as_data_range(data_range)
+        self.crop_border = whole_number(crop_border, "crop_border", 0, "a whole number of pixels")
+        self.validate = validate
+
+    def forward(self, preds: Tensor, target: Tensor) -> Tensor:
+        """Return the energy of grids in a batch of pairs, see the class."""
+        return reduce(
+            self.meter.residual(preds, target, self.data_range, self.crop_border, self.validate), self.reduction
+        )
+
+    def extra_repr(self) -> str:
+        """Show the periods when the loss is printed."""
+        return f"periods={self.meter.periods}, reduction={self.reduction!r}"
 
 
 def _as_shift(random_shift: Any, half_patch: int) -> int:

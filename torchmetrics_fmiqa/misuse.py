@@ -1,4 +1,4 @@
-"""WarnOnce: warn of misuse that is not an error, once for each owner."""
+"""Warn at the line of the user's call: :func:`warn_user`, and :class:`WarnOnce` for misuse that is not an error."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class WarnOnce:
         if torch.compiler.is_compiling() or kind in self._kinds:
             return
         self._kinds.add(kind)
-        warnings.warn(message, UserWarning, stacklevel=_levels_to_user())
+        warn_user(message)
 
 
-def _levels_to_user() -> int:
-    """The ``stacklevel`` of the nearest caller outside this package and its frameworks."""
-    level, frame = 2, sys._getframe(2)
+def warn_user(message: str) -> None:
+    """Give a ``UserWarning`` at the line of the nearest caller outside this package and its frameworks."""
+    level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith(_INSIDE):
         level, frame = level + 1, frame.f_back
-    return level
+    warnings.warn(message, UserWarning, stacklevel=level)

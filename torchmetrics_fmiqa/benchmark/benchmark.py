@@ -39,13 +39,7 @@ _DIRECTION = {"column": "as its column's name says", "dataset": "as the dataset 
 
 @dataclass(frozen=True)
 class Output:
-    """Where the results of a benchmark go.
-
-    Args:
-        folder: the folder.
-        command: what the reports say they were made with.
-        progress: shows what is being done.
-    """
+    """Where the results of a benchmark go, what the reports say they were made with, and what shows the progress."""
 
     folder: Path
     command: str = "fmiqa benchmark"
@@ -55,11 +49,7 @@ class Output:
 def benchmark_table(scores: Path, columns: Mapping[str, Any], settings: StudySettings, output: Output) -> Study:
     """Study a table of scores, and write the folder.
 
-    Args:
-        scores: the table.
-        columns: arguments of :func:`~torchmetrics_fmiqa.benchmark.scoring.score_table.read_scored`.
-        settings: what to find out.
-        output: where the results go.
+    ``columns`` are arguments of :func:`~torchmetrics_fmiqa.benchmark.scoring.score_table.read_scored`.
 
     Raises:
         ValueError: for a table that does not fit, and for a folder made from other inputs.
@@ -67,8 +57,7 @@ def benchmark_table(scores: Path, columns: Mapping[str, Any], settings: StudySet
     digest = file_digest(scores)
     table = read_scored(scores, **columns)
     with one_writer(output.folder):
-        inputs = {"scores": digest, "columns": dict(columns), **_settings_inputs(settings)}
-        open_run_folder(output.folder, inputs)
+        open_run_folder(output.folder, {"scores": digest, "columns": dict(columns), **_settings_inputs(settings)})
         study = study_table(table, scores.name, output.command, settings, output.progress)
         write_study(study, output.folder)
     return study
@@ -84,28 +73,16 @@ def benchmark_images(
 ) -> Study:
     """Score pairs of images, study the scores, and write the folder. An interrupted run goes on.
 
-    Args:
-        rated: the pairs, and their opinions.
-        panel: the metrics.
-        options: how images are scored.
-        settings: what to find out.
-        output: where the results go.
-        type_from: expression that finds a distortion's type in an image's name.
+    ``type_from`` is an expression that finds a distortion's type in an image's name.
 
     Raises:
         ValueError: for arguments that do not fit, for a folder made from other inputs, and if no metric or no pair is
             left.
     """
     run = ScoreRun(rated, panel, output.folder, replace(options, properties=True))
-    inputs = {
-        **run.inputs,
-        "changes": options.changes,
-        "type_from": type_from,
-        "direction": rated.higher_is_better,
-        **_settings_inputs(settings),
-    }
+    inputs = {"changes": options.changes, "type_from": type_from, "direction": rated.higher_is_better}
     with one_writer(output.folder):
-        open_run_folder(output.folder, inputs)
+        open_run_folder(output.folder, {**run.inputs, **inputs, **_settings_inputs(settings)})
         table = _scored(run, output.progress, type_from)
         if settings.opinion_is == "infer" and rated.higher_is_better is not None:
             settings = replace(settings, opinion_is="better" if rated.higher_is_better else "worse")
@@ -147,10 +124,6 @@ def as_rated(source: Triplets | JndPairs, root: Path | None = None) -> RatedPair
 
     The opinion of an image is the share of people who chose it, or who took it for its reference ``p0``.
 
-    Args:
-        source: the choices.
-        root: the data set's folder.
-
     >>> from torchmetrics_fmiqa.data.rated_pairs import Triplet
     >>> triplet = Triplet(Path("ref.png"), Path("p0.png"), Path("p1.png"), 0.75, "cnn")
     >>> [(pair.dist.name, pair.opinion) for pair in as_rated(Triplets("bapps_2afc", (triplet,))).pairs]
@@ -178,15 +151,8 @@ def benchmark_choices(
     """Score the images of a data set of choices, and write the folder. An interrupted run goes on.
 
     Writes ``choices.csv`` (one row a metric), ``ceilings.csv`` (the same of people), ``scores.parquet``,
-    ``unscored.csv``, ``report.html`` and ``report.md``.
-
-    Args:
-        source: the choices, such as :func:`~torchmetrics_fmiqa.data.datasets.read_bapps_2afc` reads.
-        root: the data set's folder, from which images are named.
-        panel: the metrics; qualities are turned round.
-        options: how images are scored; changes are left out.
-        settings: of the bootstrap; the rest means nothing here.
-        output: where the results go.
+    ``unscored.csv``, ``report.html`` and ``report.md``. Images are named from ``root``, the data set's folder. Metrics
+    that are qualities are turned round; changes are left out. Of the settings only those of the bootstrap count.
 
     Raises:
         ValueError: for a folder made from other inputs, if no metric or no choice is left, and for what
@@ -199,25 +165,24 @@ def benchmark_choices(
     if taken:
         raise ValueError(f"a part of {source.name} is called {taken[0]!r}, as a column of choices.csv is: rename it")
     check_recall(kind, np.array([pair.opinion for pair in rated.pairs]), np.array([pair.type for pair in rated.pairs]))
+    bootstrap = settings.resamples, settings.seed
     with one_writer(output.folder):
-        bootstrap = [settings.resamples, settings.seed]
-        open_run_folder(output.folder, {"choices": kind, **run.inputs, "bootstrap": bootstrap})
-        table = _scored(run, output.progress)
+        open_run_folder(output.folder, {"choices": kind, **run.inputs, "bootstrap": list(bootstrap)})
+        choices = _choices(run, _scored(run, output.progress), kind)
         output.progress.status(f"comparing {len(panel.names)} metrics with what people chose")
-        choices = _choices(run, table, kind)
-        scores, ceilings = analyse_choices(choices, settings.resamples, settings.seed)
+        scores, ceilings = analyse_choices(choices, *bootstrap)
         parts, sizes = np.unique(choices.part, return_counts=True)
         study = ChoiceStudy(
-            source.name,
-            output.command,
-            kind,
-            scores,
-            ceilings,
-            dict(zip(parts.tolist(), sizes.tolist(), strict=True)),
-            len(np.unique(choices.reference)),
-            len(source) - len(choices.share),
-            tuple(panel.skipped),
-            (*source.missing, *run.unscored()),
+            title=source.name,
+            command=output.command,
+            kind=kind,
+            scores=scores,
+            ceilings=ceilings,
+            parts=dict(zip(parts.tolist(), sizes.tolist(), strict=True)),
+            references=len(np.unique(choices.reference)),
+            lost=len(source) - len(choices.share),
+            skipped=tuple(panel.skipped),
+            missing=(*source.missing, *run.unscored()),
         )
         write_choice_study(study, output.folder)
     return study
@@ -239,12 +204,12 @@ def _choices(run: ScoreRun, table: ScoredTable, kind: Kind) -> Choices:
             f"no triplet of {run.rated.name} is left: none had both of its images scored, see unscored.csv"
         )
     index = np.array(rows)
-    sign = {name: -1.0 if name in run.panel.qualities else 1.0 for name in table.scores}
+    distances = {name: -values if name in run.panel.qualities else values for name, values in table.scores.items()}
     # One reference may lie beside each of its versions under a new name: its content tells it.
     content = digests(pair.ref for pair in pairs)
     return Choices(
         kind,
-        {name: sign[name] * values[index] for name, values in table.scores.items()},
+        {name: values[index] for name, values in distances.items()},
         np.array([pair.opinion for pair in pairs]),
         np.array([pair.type or "all" for pair in pairs]),
         np.array([content[pair.ref] for pair in pairs]),

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis, OpinionIs, analyse
+from torchmetrics_fmiqa.benchmark.analysis.agreement import OpinionIs, analyse
 from torchmetrics_fmiqa.benchmark.analysis.attacks import AttackResult, attack_metric
-from torchmetrics_fmiqa.benchmark.analysis.cost import Cost, measure_cost
+from torchmetrics_fmiqa.benchmark.analysis.cost import measure_cost
 from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability, desirability, factors_of
 from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import FEWEST, AccuracyFinding, accuracy_finding
 from torchmetrics_fmiqa.benchmark.analysis.layers import layer_curves
-from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import LossSuitability, loss_suitability
+from torchmetrics_fmiqa.benchmark.analysis.loss_suitability import loss_suitability
 from torchmetrics_fmiqa.benchmark.analysis.outliers import WorstCase, outlier_finding
 from torchmetrics_fmiqa.benchmark.gallery import gallery
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Skipped
@@ -36,25 +37,17 @@ _LOSS_IMAGES = 3
 
 @dataclass(frozen=True)
 class StudySettings:
-    """What to find out from scores, and how.
+    """What to find out from scores, and how."""
 
-    Args:
-        opinion_is: what a higher opinion means.
-        higher_is_better: the metrics that are qualities; ``None`` takes those that run against the majority.
-        resamples: of the bootstraps over references.
-        seed: of everything random.
-        attacked: images that attacks are tried on; 0 for no attacks.
-        other_sets: for each metric its SRCC on other data sets, for the aggregate's worst set.
-        worst: images in the gallery.
-    """
-
-    opinion_is: OpinionIs = "infer"
+    opinion_is: OpinionIs = "infer"  #: what a higher opinion means
+    #: The metrics that are qualities; ``None`` takes those that run against the majority.
     higher_is_better: Collection[str] | None = None
-    resamples: int = 1000
-    seed: int = 0
-    attacked: int = 3
+    resamples: int = 1000  #: of the bootstraps over references
+    seed: int = 0  #: of everything random
+    attacked: int = 3  #: images that attacks are tried on; 0 for no attacks
+    #: For each metric its SRCC on other data sets, for the aggregate's worst set.
     other_sets: Mapping[str, Sequence[float]] | None = None
-    worst: int = 10
+    worst: int = 10  #: images in the gallery
 
 
 def study_table(
@@ -64,14 +57,7 @@ def study_table(
     settings: StudySettings | None = None,
     progress: Progress | None = None,
 ) -> Study:
-    """Study a table of scores.
-
-    Args:
-        table: the scores.
-        title: what they are of.
-        command: what the report says it was made with.
-        settings: what to find out.
-        progress: shows what is being done.
+    """Study a table of scores; the report has the title, and says that it was made with the command.
 
     Raises:
         ValueError: for an opinion whose direction the metrics do not settle.
@@ -85,36 +71,42 @@ def study_table(
     >>> [agreement.metric for agreement in study.analysis.agreements], study.analysis.ties()
     (['near', 'far'], [])
     """
-    settings, progress = settings or StudySettings(), progress or SilentProgress()
-    study = _study_scores(Study(title, command, table, _analyse(table, settings, progress)), settings, progress)
-    return _add_summaries(study, settings)
+    settings = settings or StudySettings()
+    return _add_summaries(_study_scores(table, title, command, settings, progress or SilentProgress()), settings)
 
 
 def study_images(run: ScoreRun, table: ScoredTable, command: str, settings: StudySettings, progress: Progress) -> Study:
-    """Study scores whose images and metrics are at hand: attacks, suitability as a loss, cost and gallery too.
-
-    Args:
-        run: the complete run that made the scores.
-        table: the scores.
-        command: what the report says it was made with.
-        settings: what to find out.
-        progress: shows what is being done.
-    """
+    """Study the scores of a complete run, whose images and metrics are at hand: attacks, loss, cost and gallery too."""
     settings = replace(settings, higher_is_better=run.panel.qualities)
-    study = Study(run.rated.name, command, table, _analyse(table, settings, progress), folder=run.rated.root)
-    study = _study_scores(study, settings, progress)
+    study = _study_scores(table, run.rated.name, command, settings, progress)
     metrics = run.panel.metrics()
     attacks, failed = _attacks(run, metrics, study, settings, progress)
+    count = min(_LOSS_IMAGES, len(run.rated.references))
+    references = [_pair(run, run.rated.reference_ids.index(number))[1] for number in range(count)]
+    suitability = []
+    for metric in metrics:
+        images = [image for image in references if min(image.shape[-2:]) >= metric.minimum_side]
+        if images:
+            progress.status(f"trying {metric.name} as a loss")
+            suitability.append(loss_suitability(metric, images, settings.seed))
+    pair = _pair(run, 0)
+    costs = []
+    for metric in metrics:
+        if min(pair[0].shape[2:]) >= metric.minimum_side:
+            progress.status(f"timing {metric.name}")
+            costs.append(measure_cost(metric, *pair))
     study = replace(
         study,
         attacks=tuple(attacks),
-        loss_suitability=tuple(_loss_suitability(run, metrics, settings.seed, progress)),
-        cost=tuple(_cost(run, metrics, progress)),
+        loss_suitability=tuple(suitability),
+        cost=tuple(costs),
         skipped=(*run.panel.skipped, *failed),
         missing=(*run.rated.missing, *run.unscored()),
+        folder=run.rated.root,
     )
     study = _add_summaries(study, settings)
-    return replace(study, gallery=_gallery(run, study, progress))
+    progress.status("gathering the worst images")
+    return replace(study, gallery=tuple(_gallery(run, study)))
 
 
 def other_sets(folders: Sequence[Path]) -> dict[str, list[float]]:
@@ -136,18 +128,15 @@ def other_sets(folders: Sequence[Path]) -> dict[str, list[float]]:
     return by_metric
 
 
-def _analyse(table: ScoredTable, settings: StudySettings, progress: Progress) -> Analysis:
+def _study_scores(table: ScoredTable, title: str, command: str, settings: StudySettings, progress: Progress) -> Study:
+    """Agreement, and how it goes with depth where the table has taps."""
     progress.status(f"comparing {len(table.scores)} metrics on {len(table.opinion)} images with people")
-    return analyse(table, settings.opinion_is, settings.higher_is_better, settings.resamples, settings.seed)
-
-
-def _study_scores(study: Study, settings: StudySettings, progress: Progress) -> Study:
-    """Add how agreement goes with depth, where the table has taps."""
-    if not study.table.taps:
-        return study
-    progress.status("following agreement through the networks")
-    better = study.analysis.opinion_higher_is_better
-    return replace(study, layers=layer_curves(study.table, better, settings.resamples, settings.seed))
+    bootstrap = settings.resamples, settings.seed
+    analysis = analyse(table, settings.opinion_is, settings.higher_is_better, *bootstrap)
+    if table.taps:
+        progress.status("following agreement through the networks")
+    layers = layer_curves(table, analysis.opinion_higher_is_better, *bootstrap)
+    return Study(title, command, table, analysis, layers)
 
 
 def _add_summaries(study: Study, settings: StudySettings) -> Study:
@@ -158,7 +147,7 @@ def _add_summaries(study: Study, settings: StudySettings) -> Study:
         for agreement in study.analysis.agreements[:_OUTLIERS_OF]
         if agreement.fit.converged
     )
-    accuracy = _accuracy(study.analysis, aggregate, settings.seed)
+    accuracy = tuple(_accuracy(study, aggregate, settings.seed))
     return replace(study, desirability=aggregate, accuracy=accuracy, outliers=outliers)
 
 
@@ -175,14 +164,16 @@ def _desirability(study: Study, settings: StudySettings) -> Desirability | None:
     return desirability(factors, seed=settings.seed) if factors else None
 
 
-def _accuracy(analysis: Analysis, aggregate: Desirability | None, seed: int) -> tuple[AccuracyFinding, ...]:
-    figures = {"SRCC": {a.metric: a.srcc for a in analysis.agreements if not math.isnan(a.srcc)}}
+def _accuracy(study: Study, aggregate: Desirability | None, seed: int) -> Iterator[AccuracyFinding]:
+    figures = {"SRCC": {one.metric: one.srcc for one in study.analysis.agreements if not math.isnan(one.srcc)}}
     if aggregate is not None:
         rows = zip(aggregate.metrics, aggregate.aggregate.tolist(), aggregate.group, strict=True)
         # Aggregates of different factors cannot be compared; group 0 is the largest.
         figures["desirability"] = {name: value for name, value, group in rows if group == 0}
-    findings = (accuracy_finding(values, what, seed=seed) for what, values in figures.items())
-    return tuple(finding for finding in findings if len(finding.backbones) >= FEWEST)
+    for what, values in figures.items():
+        finding = accuracy_finding(values, what, seed=seed)
+        if len(finding.backbones) >= FEWEST:
+            yield finding
 
 
 def _attacks(
@@ -191,10 +182,11 @@ def _attacks(
     """The attacks, and the metrics that could not be attacked."""
     results: list[AttackResult] = []
     failed: list[Skipped] = []
-    if not settings.attacked:
-        return results, failed
-    pairs = [_pair(run, index) for index in _evenly_chosen(len(run.rated), settings.attacked)]
-    for metric in metrics:
+    count, wanted = len(run.rated), settings.attacked
+    # Spread evenly over all pairs.
+    places = sorted({round((place + 0.5) * count / wanted - 0.5) for place in range(min(wanted, count))})
+    pairs = [_pair(run, place) for place in places]
+    for metric in metrics if pairs else ():
         progress.status(f"attacking {metric.name}")
         spread = float(np.std(study.table.scores[metric.name]))
         try:
@@ -204,32 +196,7 @@ def _attacks(
     return results, failed
 
 
-def _loss_suitability(run: ScoreRun, metrics: Sequence[Metric], seed: int, progress: Progress) -> list[LossSuitability]:
-    count = min(_LOSS_IMAGES, len(run.rated.references))
-    references = [_pair(run, run.rated.reference_ids.index(number))[1] for number in range(count)]
-    findings = []
-    for metric in metrics:
-        images = [image for image in references if min(image.shape[-2:]) >= metric.minimum_side]
-        if images:
-            progress.status(f"trying {metric.name} as a loss")
-            findings.append(loss_suitability(metric, images, seed))
-    return findings
-
-
-def _cost(run: ScoreRun, metrics: Sequence[Metric], progress: Progress) -> list[Cost]:
-    preds, target = _pair(run, 0)
-    costs = []
-    for metric in metrics:
-        if min(preds.shape[2:]) >= metric.minimum_side:
-            progress.status(f"timing {metric.name}")
-            costs.append(measure_cost(metric, preds, target))
-    return costs
-
-
-def _gallery(run: ScoreRun, study: Study, progress: Progress) -> tuple[GalleryItem, ...]:
-    if not study.outliers:
-        return ()
-    progress.status("gathering the worst images")
+def _gallery(run: ScoreRun, study: Study) -> Iterator[GalleryItem]:
     # The best metric may have no map, as PSNR has none: then the best of those that have one shows the place.
     ranked = ((agreement.metric, run.panel.comparator(agreement.metric)) for agreement in study.analysis.agreements)
     with_maps = ((name, comparator) for name, comparator in ranked if comparator is not None and comparator.has_maps)
@@ -241,23 +208,16 @@ def _gallery(run: ScoreRun, study: Study, progress: Progress) -> tuple[GalleryIt
         reference, distorted = ((side * 255).round().to(torch.uint8) for side in (target, preds))
         return reference, distorted
 
-    items = gallery(study.outliers[0], load, None if comparator is None else _heat_of(comparator))
-    return tuple(replace(item, heat_of=name) for item in items)
+    for finding in study.outliers[:1]:
+        for item in gallery(finding, load, None if comparator is None else partial(_heat, comparator)):
+            yield replace(item, heat_of=name)
 
 
-def _heat_of(comparator: FeatureComparator) -> Callable[[Tensor, Tensor], Tensor]:
-    def heat(preds: Tensor, target: Tensor) -> Tensor:
-        return next(iter(comparator.maps(preds, target).values()))["score"]
-
-    return heat
+def _heat(comparator: FeatureComparator, preds: Tensor, target: Tensor) -> Tensor:
+    return next(iter(comparator.maps(preds, target).values()))["score"]
 
 
 def _pair(run: ScoreRun, index: int) -> tuple[Tensor, Tensor]:
-    preds, target = run.reading(run.rated.pairs[index])
-    device = torch.device(run.device)
-    return preds[None].to(device), target[None].to(device)
-
-
-def _evenly_chosen(count: int, wanted: int) -> list[int]:
-    """Places spread evenly over all pairs."""
-    return sorted({round((place + 0.5) * count / wanted - 0.5) for place in range(min(wanted, count))})
+    """One pair for a metric: preds and target, ``(1, 3, H, W)`` on the run's device."""
+    preds, target = (side[None].to(run.device) for side in run.reading(run.rated.pairs[index]))
+    return preds, target

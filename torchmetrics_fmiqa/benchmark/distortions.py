@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from torchmetrics_fmiqa.benchmark.metrics.unit_images import check_unit
 from torchmetrics_fmiqa.features.image_checks import check_pair
 from torchmetrics_fmiqa.features.tiles import mirror_index
 
@@ -25,17 +26,11 @@ Distort = Callable[[Tensor, float, Generator], Tensor]
 
 @dataclass(frozen=True)
 class GradedDistortion:
-    """A distortion and its levels.
-
-    Args:
-        name: what it is called.
-        levels: from the mildest to the worst.
-        distort: the function; pure but for the generator, which lives on the CPU.
-    """
+    """A distortion and its levels."""
 
     name: str
-    levels: tuple[float, ...]
-    distort: Distort = field(repr=False, compare=False)
+    levels: tuple[float, ...]  #: from the mildest to the worst
+    distort: Distort = field(repr=False, compare=False)  #: pure but for the generator, which lives on the CPU
 
     def __call__(self, preds: Tensor, level: float, generator: Generator) -> Tensor:
         """Distort images ``(N, 3, H, W)``, floating point in [0, 1], by one of the levels, or by another.
@@ -68,9 +63,7 @@ def _check_images(preds: Tensor) -> None:
     check_pair(preds, preds)
     if not preds.is_floating_point():
         raise ValueError(f"`preds` must be floating point in [0, 1], got {preds.dtype}: convert it first")
-    low, high = (float(limit) for limit in preds.detach().aminmax())
-    if not (low >= 0 and high <= 1):  # so put that NaN fails too
-        raise ValueError(f"`preds` must lie in [0, 1], it spans {low:.6g} ... {high:.6g}: scale or clamp it first")
+    check_unit(preds, "preds")
 
 
 def _blur(images: Tensor, level: float, generator: Generator) -> Tensor:
@@ -110,9 +103,9 @@ def _contrast(images: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def _pixelate(images: Tensor, level: float, generator: Generator) -> Tensor:
-    if level < 1 or level != int(level):
-        raise ValueError(f"the level of pixelation must be a whole number of pixels, got {level:g}")
     side = int(level)
+    if side < 1 or level != side:
+        raise ValueError(f"the level of pixelation must be a whole number of pixels, got {level:g}")
     if side > min(images.shape[-2:]):
         raise ValueError(f"blocks of {side} pixels need images as large, got {_size(images)}")
     # Blocks cut by the border are the mean of what is left of them.
@@ -149,26 +142,17 @@ GRADED: dict[str, GradedDistortion] = {
 class Change:
     """A change of images under test; call it with them.
 
-    Args:
-        name: what it is called in columns and options, without spaces.
-        apply: the function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
-
     >>> ramp = torch.tensor([0.0, 0.2, 0.4, 0.6]).expand(1, 3, 2, 4)
     >>> CHANGES["shift-1px"](ramp)[0, 0, 0]
     tensor([0.2000, 0.0000, 0.2000, 0.4000])
     """
 
-    name: str
+    name: str  #: what it is called in columns and options, without spaces
+    #: The function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
     apply: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
 
     def __call__(self, preds: Tensor) -> Tensor:
-        """Change images.
-
-        Args:
-            preds: ``(N, 3, H, W)``, floating point in [0, 1].
-
-        Returns:
-            Changed images of the same size and type, in [0, 1].
+        """Change images ``(N, 3, H, W)``, floating point in [0, 1]; size and type stay.
 
         Raises:
             ValueError: for images of another shape, type or range.
@@ -184,33 +168,17 @@ def _shift(preds: Tensor, pixels: int | None) -> Tensor:
     return preds.index_select(3, mirror_index(width, width, preds.device, -by))
 
 
-def _scale(preds: Tensor, factor: float) -> Tensor:
-    """Enlarge about the centre and keep the size."""
-    from kornia.geometry.transform import scale
+def _transform(preds: Tensor, name: str, value: float) -> Tensor:
+    """Enlarge ("scale") or turn ("rotate", counter-clockwise) about the centre, and keep the size."""
+    from kornia.geometry import transform
 
-    images = _exact(preds)
-    scaled: Tensor = scale(images, images.new_full((1, 2), factor), padding_mode="reflection", align_corners=True)
-    return _like(scaled, preds)
-
-
-def _rotate(preds: Tensor, degrees: float) -> Tensor:
-    """Turn clockwise about the centre."""
-    from kornia.geometry.transform import rotate
-
-    images = _exact(preds)
-    # kornia turns counter-clockwise; with `align_corners` it mirrors about pixels, not about their edges
-    turned: Tensor = rotate(images, images.new_full((1,), -degrees), padding_mode="reflection", align_corners=True)
-    return _like(turned, preds)
-
-
-def _exact(preds: Tensor) -> Tensor:
-    """At least float32: places in an image need more digits than half types have."""
-    return preds.to(torch.promote_types(preds.dtype, torch.float32))
-
-
-def _like(changed: Tensor, preds: Tensor) -> Tensor:
-    # interpolation stays between the values it mixes; the clamp only takes back rounding, such as 1.0000001
-    return changed.clamp(0, 1).to(preds.dtype)
+    # At least float32: places in an image need more digits than half types have.
+    images = preds.to(torch.promote_types(preds.dtype, torch.float32))
+    amount = images.new_full((1, 2) if name == "scale" else (1,), value)
+    # With `align_corners` kornia mirrors about pixels, not about their edges.
+    changed = getattr(transform, name)(images, amount, padding_mode="reflection", align_corners=True)
+    # Interpolation stays between the values it mixes; the clamp only takes back rounding, such as 1.0000001.
+    return torch.as_tensor(changed.clamp(0, 1).to(preds.dtype))
 
 
 #: The changes by name: to the right by a pixel, to the right by 1 % of the width, larger by 1 %, turned clockwise by a
@@ -220,18 +188,15 @@ CHANGES: dict[str, Change] = {
     for change in (
         Change("shift-1px", partial(_shift, pixels=1)),
         Change("shift-1%", partial(_shift, pixels=None)),
-        Change("scale-1%", partial(_scale, factor=1.01)),
-        Change("rotate-0.25", partial(_rotate, degrees=0.25)),
-        Change("rotate-1", partial(_rotate, degrees=1.0)),
+        Change("scale-1%", partial(_transform, name="scale", value=1.01)),
+        Change("rotate-0.25", partial(_transform, name="rotate", value=-0.25)),
+        Change("rotate-1", partial(_transform, name="rotate", value=-1.0)),
     )
 }
 
 
 def parse_changes(text: str) -> tuple[Change, ...]:
-    """Changes that an option names.
-
-    Args:
-        text: ``"all"``, ``"none"``, or names with commas between.
+    """Changes that an option names: ``"all"``, ``"none"``, or names with commas between.
 
     Raises:
         ValueError: for names that are unknown or come twice, naming those that are known.

@@ -18,18 +18,12 @@ def gallery(
     heat: Callable[[Tensor, Tensor], Tensor] | None,
     width: int = 400,
 ) -> tuple[GalleryItem, ...]:
-    """Show the worst cases of a finding. One pair is in memory at a time.
+    """Show the worst cases of a finding in their order. One pair is in memory at a time.
 
-    Args:
-        finding: the outliers of a metric.
-        load: gives the reference and the image under test of a case, ``(3, H, W)`` uint8 of one size.
-        heat: the metric's map of a pair, ``(preds, target)``, both ``(1, 3, H, W)`` float32 in [0, 1], to
-            ``(1, 1, H, W)`` distances, such as ``lambda *pair: comparator.maps(*pair)["cosine"]["score"]``; ``None``
-            for a metric without a map.
-        width: the most that a picture is wide, in pixels; wider images are shrunk (antialiased), narrower ones kept.
-
-    Returns:
-        The cases in their order.
+    ``load`` gives the reference and the image under test of a case, ``(3, H, W)`` uint8 of one size. ``heat`` is a
+    metric's map of a pair, ``(preds, target)``, both ``(1, 3, H, W)`` float32 in [0, 1], to ``(1, 1, H, W)`` distances,
+    such as ``lambda *pair: comparator.maps(*pair)["cosine"]["score"]``; ``None`` for a metric without a map. Images
+    wider than ``width`` pixels are shrunk (antialiased).
 
     Raises:
         ValueError: for images or maps of another shape or type, naming the image, and a width below 1.
@@ -42,31 +36,25 @@ def gallery(
     """
     if width < 1:
         raise ValueError(f"`width` must be at least 1 pixel, got {width}")
-    return tuple(_item(case, load, heat, width) for case in finding.worst)
+    return tuple(_item(case, *load(case), heat, width) for case in finding.worst)
 
 
 def _item(
-    case: WorstCase,
-    load: Callable[[WorstCase], tuple[Tensor, Tensor]],
-    heat: Callable[[Tensor, Tensor], Tensor] | None,
-    width: int,
+    case: WorstCase, target: Tensor, preds: Tensor, heat: Callable[[Tensor, Tensor], Tensor] | None, width: int
 ) -> GalleryItem:
-    target, preds = load(case)
     for name, image in ((case.ref, target), (case.dist, preds)):
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"the image {name!r} must be (3, H, W) uint8, got {tuple(image.shape)} {image.dtype}")
-    if target.shape != preds.shape:
-        raise ValueError(
-            f"{case.ref!r} and {case.dist!r} must have one size, got {tuple(target.shape)} and {tuple(preds.shape)}"
-        )
+    sizes = tuple(target.shape), tuple(preds.shape)
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"{case.ref!r} and {case.dist!r} must have one size, got {sizes[0]} and {sizes[1]}")
     shades = None
     if heat is not None:
         with torch.no_grad():
-            drawn = heat(*(image[None].float() / 255 for image in (preds, target)))
-        if drawn.shape != (1, 1, *preds.shape[1:]):
-            raise ValueError(
-                f"the map of {case.dist!r} must be (1, 1, {preds.shape[1]}, {preds.shape[2]}), got {tuple(drawn.shape)}"
-            )
+            drawn = heat(preds[None].float() / 255, target[None].float() / 255)
+        shape = (1, 1, *preds.shape[1:])
+        if drawn.shape != shape:
+            raise ValueError(f"the map of {case.dist!r} must be {shape}, got {tuple(drawn.shape)}")
         shades = _shrunk(drawn[0].float(), width)[0].cpu().numpy().astype(np.float32)
     return GalleryItem(case, _picture(target, width), _picture(preds, width), shades)
 

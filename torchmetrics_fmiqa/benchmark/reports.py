@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
-
 from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
 from torchmetrics_fmiqa.benchmark.sections.agreement import (
     agreement_section,
@@ -28,14 +25,9 @@ from torchmetrics_fmiqa.benchmark.sections.scatter import scatter_section
 from torchmetrics_fmiqa.benchmark.study import Study
 from torchmetrics_fmiqa.report.document import Report, Section
 
-Results = TypeVar("Results")
-
 
 def study_report(study: Study) -> Report:
     """The report of a study of opinions, for :mod:`torchmetrics_fmiqa.report` to print.
-
-    Args:
-        study: what was found.
 
     Raises:
         ValueError: for a gallery whose pictures are not ``(h, w, 3)`` uint8 or whose maps are not finite.
@@ -50,36 +42,25 @@ def study_report(study: Study) -> Report:
     >>> "".join(report.headline), [section.title for section in report.sections][:2]
     ('near agrees with people at an SRCC of .994.', ['Agreement', 'Image by image'])
     """
-    kind = "Agreement with human opinion"
-    return Report(kind, study.title, study.command, headline(study), facts(study), list(_sections(study)))
-
-
-def _sections(study: Study) -> Iterator[Section]:
-    """All that the study has, from agreement to how it was made."""
     analysis = study.analysis
-    yield agreement_section(analysis)
-    yield scatter_section(study)
-    if analysis.comparison is not None:
-        yield pairwise_section(analysis, analysis.comparison)
-    yield types_section(analysis)
-    yield from _optional(study.layers, layers_section)
-    if analysis.robustness:
-        yield robustness_section(analysis)
-    yield from _optional(study.attacks, attacks_section)
-    yield from _optional(study.desirability, desirability_section)
-    yield from _optional(study.accuracy, accuracy_section)
-    yield from _optional(study.outliers, outliers_section)
-    if study.gallery:
-        yield gallery_section(study)
-    yield from _optional(study.loss_suitability, loss_suitability_section)
-    yield from _optional(study.cost, cost_section)
-    yield provenance_section(study)
-
-
-def _optional(results: Results | None, section: Callable[[Results], Section]) -> Iterator[Section]:
-    """The section of results, if there are any."""
-    if results:
-        yield section(results)
+    sections = (
+        agreement_section(analysis),
+        scatter_section(study),
+        analysis.comparison and pairwise_section(analysis, analysis.comparison),
+        types_section(analysis),
+        study.layers and layers_section(study.layers),
+        analysis.robustness and robustness_section(analysis),
+        study.attacks and attacks_section(study.attacks),
+        study.desirability and desirability_section(study.desirability),
+        study.accuracy and accuracy_section(study.accuracy),
+        study.outliers and outliers_section(study.outliers),
+        study.gallery and gallery_section(study),
+        study.loss_suitability and loss_suitability_section(study.loss_suitability),
+        study.cost and cost_section(study.cost),
+        provenance_section(study),
+    )
+    kind, shown = "Agreement with human opinion", [section for section in sections if isinstance(section, Section)]
+    return Report(kind, study.title, study.command, headline(study), facts(study), shown)
 
 
 def choice_report(study: ChoiceStudy) -> Report:

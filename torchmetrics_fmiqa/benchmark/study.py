@@ -23,57 +23,32 @@ from torchmetrics_fmiqa.data.pairs import Problem
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """A misjudged image, to be shown.
+    """A misjudged image, to be shown."""
 
-    Args:
-        case: what is known of it.
-        reference: ``(h, w, 3)`` uint8, at most about 400 pixels wide.
-        distorted: likewise.
-        heat: ``(h, w)`` distances where they differ, or ``None`` without a metric that has a map.
-        heat_of: the metric whose map that is.
-    """
-
-    case: WorstCase
-    reference: npt.NDArray[np.uint8]
+    case: WorstCase  #: what is known of it
+    reference: npt.NDArray[np.uint8]  #: ``(h, w, 3)`` uint8, and so is ``distorted``
     distorted: npt.NDArray[np.uint8]
+    #: ``(h, w)`` distances where they differ, or ``None`` without a metric that has a map.
     heat: npt.NDArray[np.float32] | None
-    heat_of: str = ""
+    heat_of: str = ""  #: the metric whose map that is
 
 
 @dataclass(frozen=True)
 class Study:
-    """A benchmark's findings. Whatever was not asked for or cannot be told is empty or ``None``.
+    """A benchmark's findings. Whatever was not asked for or cannot be told is empty or ``None``."""
 
-    Args:
-        title: what was analysed.
-        command: the command that made it.
-        table: the scores.
-        analysis: agreement, robustness, which metric beats which.
-        layers: agreement against depth, a curve for each feature metric.
-        attacks: what attacks do.
-        loss_suitability: of each metric.
-        cost: of each metric.
-        desirability: the aggregate.
-        accuracy: agreement against ImageNet accuracy.
-        outliers: of the best metric, and of others that are of interest.
-        gallery: the worst images of the best metric.
-        skipped: metrics that could not run.
-        missing: files that are absent or broken, and pairs that could not be scored.
-        folder: where the images are, if there are any.
-    """
-
-    title: str
-    command: str
-    table: ScoredTable
-    analysis: Analysis
-    layers: tuple[LayerCurve, ...] = ()
-    attacks: tuple[AttackResult, ...] = ()
-    loss_suitability: tuple[LossSuitability, ...] = ()
-    cost: tuple[Cost, ...] = ()
-    desirability: Desirability | None = None
-    accuracy: tuple[AccuracyFinding, ...] = ()
-    outliers: tuple[OutlierFinding, ...] = ()
-    gallery: tuple[GalleryItem, ...] = field(default=(), repr=False)
-    skipped: tuple[Skipped, ...] = ()
-    missing: tuple[Problem, ...] = ()
-    folder: Path | None = None
+    title: str  #: what was analysed
+    command: str  #: the command that made it
+    table: ScoredTable  #: the scores
+    analysis: Analysis  #: agreement, robustness, which metric beats which
+    layers: tuple[LayerCurve, ...] = ()  #: agreement against depth, a curve for each feature metric
+    attacks: tuple[AttackResult, ...] = ()  #: what attacks do
+    loss_suitability: tuple[LossSuitability, ...] = ()  #: of each metric
+    cost: tuple[Cost, ...] = ()  #: of each metric
+    desirability: Desirability | None = None  #: the aggregate
+    accuracy: tuple[AccuracyFinding, ...] = ()  #: agreement against ImageNet accuracy
+    outliers: tuple[OutlierFinding, ...] = ()  #: of the best metric, and of others that are of interest
+    gallery: tuple[GalleryItem, ...] = field(default=(), repr=False)  #: the worst images of the best metric
+    skipped: tuple[Skipped, ...] = ()  #: metrics that could not run
+    missing: tuple[Problem, ...] = ()  #: files that are absent or broken, and pairs that could not be scored
+    folder: Path | None = None  #: where the images are, if there are any

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability
+from torchmetrics_fmiqa.benchmark.analysis.imagenet_accuracy import AccuracyFinding
+from torchmetrics_fmiqa.benchmark.analysis.layers import LayerCurve
 from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
 from torchmetrics_fmiqa.benchmark.reports import choice_report, study_report
 from torchmetrics_fmiqa.benchmark.study import Study
@@ -21,16 +24,22 @@ Row = Mapping[str, Any]
 
 def write_study(study: Study, folder: Path) -> None:
     """Write ``agreement.csv``, a table for each other part that the study has, ``report.md`` and ``report.html``."""
+    analysis, comparison = study.analysis, study.analysis.comparison
     tables: dict[str, Sequence[Row]] = {
-        "agreement": study.analysis.rows(),
-        "types": _types(study),
-        "beats": _pairwise(study),
-        "layers": _layers(study),
-        "attacks": _fields(study.attacks),
-        "usefulness": _fields(study.loss_suitability),
-        "cost": _fields(study.cost),
-        "desirability": _desirability(study),
-        "accuracy": _accuracy(study),
+        "agreement": analysis.rows(),
+        "types": [{"metric": one.metric, **one.by_type} for one in analysis.agreements if one.by_type],
+        "beats": [
+            {"metric": name, **dict(zip(comparison.metrics, outcomes, strict=True))}
+            for name, outcomes in zip(comparison.metrics, comparison.beats.tolist(), strict=True)
+        ]
+        if comparison
+        else [],
+        "layers": [row for curve in study.layers for row in _taps(curve)],
+        "attacks": [dataclasses.asdict(result) for result in study.attacks],
+        "usefulness": [dataclasses.asdict(finding) for finding in study.loss_suitability],
+        "cost": [dataclasses.asdict(cost) for cost in study.cost],
+        "desirability": _ranks(study.desirability) if study.desirability else [],
+        "accuracy": [row for finding in study.accuracy for row in _backbones(finding)],
         "outliers": [
             {"metric": finding.metric, **dataclasses.asdict(case)}
             for finding in study.outliers
@@ -48,10 +57,8 @@ def write_study(study: Study, folder: Path) -> None:
 
 def write_choice_study(study: ChoiceStudy, folder: Path) -> None:
     """Write ``choices.csv`` (one row a metric), ``ceilings.csv`` (the same of people), and both reports."""
-    tables = {
-        name: [score.row(study.kind) for score in scores]
-        for name, scores in (("choices", study.scores), ("ceilings", study.ceilings))
-    }
+    groups = {"choices": study.scores, "ceilings": study.ceilings}
+    tables = {name: [score.row(study.kind) for score in scores] for name, scores in groups.items()}
     _write(folder, tables, choice_report(study))
 
 
@@ -66,46 +73,15 @@ def _write(folder: Path, tables: Mapping[str, Sequence[Row]], report: Report) ->
     write_text(folder / "report.html", render_html(report))
 
 
-def _fields(results: Iterable[Any]) -> list[Row]:
-    return [dataclasses.asdict(result) for result in results]
-
-
-def _types(study: Study) -> list[Row]:
-    agreements = study.analysis.agreements
-    return (
-        [{"metric": agreement.metric, **agreement.by_type} for agreement in agreements] if agreements[0].by_type else []
-    )
-
-
-def _pairwise(study: Study) -> list[Row]:
-    comparison = study.analysis.comparison
-    if comparison is None:
-        return []
-    names = comparison.metrics
-    rows = zip(names, comparison.beats.tolist(), strict=True)
-    return [{"metric": name, **dict(zip(names, outcomes, strict=True))} for name, outcomes in rows]
-
-
-def _layers(study: Study) -> list[Row]:
+def _taps(curve: LayerCurve) -> list[Row]:
+    joined = {"joined": curve.joined, "joined_against_last_p": curve.final_p}
     return [
-        {
-            "metric": curve.metric,
-            "tap": tap,
-            "srcc": srcc,
-            "srcc_low": low,
-            "srcc_high": high,
-            "joined": curve.joined,
-            "joined_against_last_p": curve.final_p,
-        }
-        for curve in study.layers
+        {"metric": curve.metric, "tap": tap, "srcc": srcc, "srcc_low": low, "srcc_high": high, **joined}
         for tap, srcc, low, high in zip(curve.taps, curve.srcc, curve.low, curve.high, strict=True)
     ]
 
 
-def _desirability(study: Study) -> list[Row]:
-    ranking = study.desirability
-    if ranking is None:
-        return []
+def _ranks(ranking: Desirability) -> list[Row]:
     names = [factor.name for factor in ranking.factors]
     return [
         {
@@ -123,21 +99,8 @@ def _desirability(study: Study) -> list[Row]:
     ]
 
 
-def _accuracy(study: Study) -> list[Row]:
-    return [
-        {
-            "figure": finding.what,
-            "backbone": backbone,
-            "metric": metric,
-            "top1": top1,
-            "value": value,
-            "rho": finding.rho,
-            "p": finding.p,
-            "rho_low": finding.interval[0],
-            "rho_high": finding.interval[1],
-        }
-        for finding in study.accuracy
-        for backbone, metric, top1, value in zip(
-            finding.backbones, finding.metrics, finding.top1, finding.values, strict=True
-        )
-    ]
+def _backbones(finding: AccuracyFinding) -> list[Row]:
+    names = ("figure", "backbone", "metric", "top1", "value", "rho", "p", "rho_low", "rho_high")
+    whole = finding.rho, finding.p, *finding.interval
+    columns = finding.backbones, finding.metrics, finding.top1, finding.values
+    return [dict(zip(names, (finding.what, *row, *whole), strict=True)) for row in zip(*columns, strict=True)]

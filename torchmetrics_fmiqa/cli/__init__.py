@@ -1,4 +1,4 @@
-"""The command line: ``fmiqa score | collect | map | compare | benchmark | fit | fuse | gate | recipes``."""
+"""The command line: ``fmiqa score | collect | video | map | compare | benchmark | fit | fuse | gate | recipes``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from torchmetrics_fmiqa.cli.map import draw_map as _map
 from torchmetrics_fmiqa.cli.recipes import recipes as _recipes
 from torchmetrics_fmiqa.cli.score import score as _score
 from torchmetrics_fmiqa.cli.termination import keyboard_interrupt_on_termination
+from torchmetrics_fmiqa.cli.video import video as _video
 
 _EXIT_BROKEN_PIPE = 128 + 13  # SIGPIPE, which the signal module lacks on some systems
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command(name="score", cls=Command)(_score)
 app.command(name="collect", cls=Command)(_collect)
+app.command(name="video", cls=Command)(_video)
 app.command(name="map", cls=Command)(_map)
 app.command(name="compare", cls=Command)(_compare)
 app.command(name="benchmark", cls=Command)(_benchmark)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +19,7 @@ from torchmetrics_fmiqa.cli.console import (
     out_console,
     plain,
     show_notes,
+    this_command,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +64,14 @@ def compare(
             "default,psnr,ssim without it."
         ),
     ] = None,
+    set_distances: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-distances",
+            help="Distances between sets of thousands of images too: frechet (as FID, on the default network), kernel "
+            "(as KID), either on another recipe as in frechet:vit-tiny, fd-dinov2, cmmd; comma-separated, repeatable.",
+        ),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Exit with status 0 although images were left out.")
     ] = False,
@@ -93,6 +100,7 @@ def compare(
     from torchmetrics_fmiqa.comparison.compare_methods import DEFAULT_METRICS, compare_images
     from torchmetrics_fmiqa.comparison.heat import metric_heat
     from torchmetrics_fmiqa.comparison.report import write_comparison_report
+    from torchmetrics_fmiqa.comparison.set_distances import read_set_distances
     from torchmetrics_fmiqa.comparison.tables import write_tables
     from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
     from torchmetrics_fmiqa.one_writer import one_writer
@@ -102,15 +110,15 @@ def compare(
     reading = Reading(options.check_match(match), crop_border=crop_border, to_rgb=to_rgb)
     place = options.check_device(device)
     names = [name for text in metrics or DEFAULT_METRICS for name in options.split_names(text)]
+    sets = read_set_distances([one for text in set_distances or () for one in options.split_names(text)], precision)  # type: ignore[arg-type]
     panel = options.load_panel(names, device, precision)
     show_notes(images.notes)
-    command = shlex.join(["fmiqa", *sys.argv[1:]])
     with one_writer(out), hint_to_resume(out), TerminalProgress() as progress:
-        comparison = compare_images(images, panel, reading, place, resamples, seed, progress, out)
+        comparison = compare_images(images, panel, reading, place, resamples, seed, progress, out, sets)
         write_tables(comparison, out)
         progress.status("writing the report")
         heat = metric_heat(panel, comparison.scores.metrics[0], place)
-        write_comparison_report(comparison, out, command=command, heat=heat, files=image_files, seed=seed)
+        write_comparison_report(comparison, out, command=this_command(), heat=heat, files=image_files, seed=seed)
         (out / UNFINISHED).unlink(missing_ok=True)
     _show(comparison, out)
     if comparison.left_out and not allow_missing:
@@ -124,11 +132,7 @@ def _read(
     pairs: Path | None,
     root: Path | None,
 ) -> MethodImages:
-    """The images that the options name.
-
-    Raises:
-        ValueError: for options that do not fit together, and what the readers raise.
-    """
+    """The images that the options name; a ValueError for options that do not fit together."""
     from torchmetrics_fmiqa.comparison.inputs import check_methods, read_folders, read_method_table
 
     if pairs is not None:
@@ -155,18 +159,13 @@ def _read(
 
 
 def _check_out(out: Path, folders: Sequence[Path | None], images: MethodImages, pairs: Path | None) -> None:
-    """Refuse a folder for the results where something could be lost.
-
-    Raises:
-        ValueError: for a folder that is, holds or is inside an input, or that holds other files than results.
-    """
+    """Refuse a folder that is, holds or is inside an input, or that holds other files than results."""
     from torchmetrics_fmiqa.comparison.tables import is_comparison
     from torchmetrics_fmiqa.one_writer import is_result
     from torchmetrics_fmiqa.safe_write import check_no_inputs
 
-    here = out.resolve()
     for folder in folders:
-        if folder is not None and (here in (there := folder.resolve(), *there.parents) or there in here.parents):
+        if folder is not None and options.overlap(out, folder):
             raise ValueError(f"`--out {out}` and the input {str(folder)!r} overlap: give a folder of its own")
     if out.is_dir():
         files = [path for path in out.iterdir() if is_result(path)]
@@ -185,7 +184,7 @@ def _show(comparison: Comparison, out: Path) -> None:
     from torchmetrics_fmiqa.comparison.tables import images_compared
 
     scores = comparison.scores
-    out_console.print(one_line(comparison.answer), soft_wrap=True, highlight=False)
+    out_console.say(one_line(comparison.answer))
     out_console.print()
     cells = mean_cells(scores, comparison.statistics)
     arrows = [f"{plain(name)} {'↑' if name in scores.qualities else '↓'}" for name in scores.metrics]
@@ -202,15 +201,32 @@ def _show(comparison: Comparison, out: Path) -> None:
     out_console.print(table)
     shown = "mean and 95 % interval" if intervals else "mean"
     legend = f"{shown} of {images_compared(comparison)}; bold: best, underlined: second, ≈: tied with the best"
-    out_console.print(legend, style="dim", soft_wrap=True, highlight=False)
+    out_console.say(legend, style="dim")
     out_console.print()
     order = best_first(comparison.statistics.mean[:, 0], scores.metrics[0] in scores.qualities)
     for pair in list(itertools.combinations([scores.methods[place] for place in order], 2))[:_MOST_PAIRS]:
-        out_console.print(one_line(str(comparison.difference(*pair))), soft_wrap=True, highlight=False)
+        out_console.say(one_line(str(comparison.difference(*pair))))
     for sentence in (*comparison.lacking_images, *comparison.disagreements[:_MOST_PAIRS]):
-        out_console.print(one_line("".join(sentence)), soft_wrap=True, highlight=False)
+        out_console.say(one_line("".join(sentence)))
+    _show_sets(comparison)
     _list_left_out(comparison.left_out, out)
-    out_console.print(f"report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False)
+    out_console.say(f"report in {plain(out / 'report.html')}")
+
+
+def _show_sets(comparison: Comparison) -> None:
+    """Print the distances between sets, and that the images are too few for them."""
+    if comparison.sets is None:
+        return
+    for name, reason in comparison.sets.skipped.items():
+        err_console.say(f"[yellow]{plain(name)} left out: {one_line(reason)}[/]")
+    table = Table("set distance ↓", "method", "value", "of infinitely many", "95 %", box=None, pad_edge=False)
+    for row in comparison.sets.rows:
+        table.add_row(plain(row.distance), plain(row.method), *map(plain, row.texts()))
+    if comparison.sets.rows:
+        out_console.print()
+        out_console.print(table)
+    if comparison.sets.warning:
+        err_console.say(f"[yellow]{comparison.sets.warning}[/]")
 
 
 def _list_left_out(left_out: Sequence[LeftOut], out: Path) -> None:
@@ -223,7 +239,7 @@ def _list_left_out(left_out: Sequence[LeftOut], out: Path) -> None:
     for (method, kind), images in groups.items():
         err_console.print(f"[red]{plain(method or 'references')}: {len(images)} {kind}[/]", highlight=False)
         for one in images[:_MOST_NAMED]:
-            err_console.print(f"  {plain(one.name)}: {one_line(one.reason)}", soft_wrap=True, highlight=False)
+            err_console.say(f"  {plain(one.name)}: {one_line(one.reason)}")
         if len(images) > _MOST_NAMED:
             where = plain(out / LEFT_OUT)
-            err_console.print(f"  and {len(images) - _MOST_NAMED} more, see {where}", soft_wrap=True, highlight=False)
+            err_console.say(f"  and {len(images) - _MOST_NAMED} more, see {where}")

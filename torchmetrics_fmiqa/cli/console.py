@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.progress import Progress
     from rich.status import Status
 
     from torchmetrics_fmiqa.data.pairs import Problem
@@ -36,6 +38,10 @@ class _Console(Console):
         if not self.stderr:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         discard(sys.stderr)
+
+    def say(self, text: str, **options: Any) -> None:
+        """Print a text in one line, however long; numbers in it are not coloured."""
+        self.print(text, soft_wrap=True, highlight=False, **options)
 
 
 out_console, err_console = _Console(emoji=False), _Console(stderr=True, emoji=False)
@@ -115,58 +121,45 @@ def hint_to_resume(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err_console.print(
-            f"interrupted: the same command goes on where it stopped, in {plain(folder)}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        err_console.say(f"interrupted: the same command goes on where it stopped, in {plain(folder)}")
         raise
 
 
 def track_pairs(results: Any, total: int) -> Any:
     """Pass results on, and show a progress bar."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = (
-        TextColumn("scoring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("pairs, time left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*bar, console=err_console, transient=True) as progress:
+    with _bar("pairs, time left") as progress:
         yield from progress.track(results, total=total)
 
 
 def _count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    speed = TextColumn("{task.fields[speed]}")
-    bar = (
-        TextColumn("scoring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("pairs,"),
-        speed,
-        TextColumn("time left"),
-    )
-    with Progress(*bar, TimeRemainingColumn(), console=err_console, transient=True) as progress:
+    with _bar("pairs, {task.fields[speed]} time left") as progress:
         task = progress.add_task("", total=total, speed="")
         first_count: int | None = None  # pairs of an earlier run do not count for the speed
         start = time.monotonic()
         for count in done:
             first_count = count if first_count is None else first_count
             new = count - first_count
-            progress.update(
-                task, completed=count, speed=f"{new / (time.monotonic() - start):.2f} pairs/s," if new > 0 else ""
-            )
+            speed = f"{new / (time.monotonic() - start):.2f} pairs/s," if new > 0 else ""
+            progress.update(task, completed=count, speed=speed)
             yield count
+
+
+def _bar(unit: str) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    return Progress(*columns, console=err_console, transient=True)
 
 
 def show_notes(notes: Iterable[str]) -> None:
     """Print notes on standard error."""
     for note in notes:
-        err_console.print(one_line(note), style="dim", soft_wrap=True, highlight=False)
+        err_console.say(one_line(note), style="dim")
+
+
+def this_command() -> str:
+    """The command that runs, as a report has it."""
+    return shlex.join(["fmiqa", *sys.argv[1:]])
 
 
 def report_problems(problems: list[Problem]) -> None:
@@ -187,6 +180,6 @@ def list_problems(problems: list[Problem], more: int = 0) -> None:
     more = max(0, more)
     err_console.print(f"[red]{len(problems) + more} could not be scored:[/]")
     for problem in problems:
-        err_console.print(f"  {plain(problem.name)}: {one_line(problem.reason)}", soft_wrap=True, highlight=False)
+        err_console.say(f"  {plain(problem.name)}: {one_line(problem.reason)}")
     if more:
         err_console.print(f"  and {more} more")

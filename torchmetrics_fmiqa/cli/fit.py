@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -19,11 +16,13 @@ from torchmetrics_fmiqa.cli.console import (
     out_console,
     plain,
     report_problems,
+    this_command,
 )
 from torchmetrics_fmiqa.cli.sources import given
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.fitting.compare import SetComparison
+    from torchmetrics_fmiqa.fitting.report import FitResult
     from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 
@@ -137,48 +136,46 @@ def fit(
         raise ValueError("folds are held out of opinions and choices, and --graded has neither: leave out --folds")
     with hint_to_resume(out), TerminalProgress() as progress:
         result = fit_images(config, out, this_command(), progress)
+    print_result(result, out, brief=True)
 
-    from torchmetrics_fmiqa.fitting.compare import short_list
 
+def print_result(result: FitResult, out: Path, brief: bool) -> None:
+    """Print how the trained score did on each set, and what could not be measured.
+
+    Args:
+        result: of the training.
+        out: folder with the report.
+        brief: of the single inputs of SPIPS only the best of each part.
+
+    Raises:
+        typer.Exit: if something could not be measured.
+    """
     for compared in result.compared:
-        rows = short_list(compared.rows, [row["metric"] for row in compared.rows]) if compared.rows else ()
-        print_comparison(compared, rows)
-    print_report_path(out)
-    report_problems([problem for source in (*result.trained, *result.tested) for problem in source.problems])
+        out_console.print(_table(compared, brief))
+    out_console.say(f"report in {plain(out / 'report.md')}")
+    report_problems([problem for data in (*result.trained, *result.tested) for problem in data.problems])
 
 
-def this_command() -> str:
-    """The command that runs, as a report has it."""
-    return shlex.join(["fmiqa", *sys.argv[1:]])
-
-
-def print_report_path(out: Path) -> None:
-    """Say where the report is."""
-    out_console.print(f"report in {plain(out / 'report.md')}", soft_wrap=True, highlight=False)
-
-
-def print_comparison(compared: SetComparison, rows: Sequence[dict[str, Any]]) -> None:
-    """Print rows of a comparison on opinions; of one on choices what is trained, what is not, and the best inputs."""
+def _table(compared: SetComparison, brief: bool) -> Table:
+    """A line a score, the trained one first."""
     from torchmetrics_fmiqa.fitting.compare import short_list
 
-    name = plain(f"{compared.source.set.name} ({compared.tested})")
+    lines: dict[str, list[float]]
     if compared.choices:
-        parts = compared.choices[0].by_part
-        shown = Table(name, "2AFC", "95 %", *map(plain, parts), box=None, pad_edge=False)
-        for score in short_list(compared.choices, [row.metric for row in compared.choices]):
-            span = f"{score.low:.4f} .. {score.high:.4f}"
-            figures = (f"{value:.4f}" for value in score.by_part.values())
-            shown.add_row(plain(score.metric), f"{score.score:.4f}", span, *figures)
+        name, titles = "2AFC", [plain(part) for part in compared.choices[0].by_part]
+        lines = {row.metric: [row.score, row.low, row.high, *row.by_part.values()] for row in compared.choices}
     else:
         columns = {"krcc": "KRCC", "plcc": "PLCC", "within_reference": "within ref"}
         if compared.predictions.fold is not None:
             columns["srcc_fold_mean"] = "by fold"
-        shown = Table(name, "SRCC", "95 %", *columns.values(), box=None, pad_edge=False)
-        for row in rows:
-            span = f"{row['srcc_low']:.4f} .. {row['srcc_high']:.4f}"
-            figures = (f"{row[column]:.4f}" for column in columns)
-            shown.add_row(plain(row["metric"]), f"{row['srcc']:.4f}", span, *figures)
-    out_console.print(shown)
+        name, titles = "SRCC", list(columns.values())
+        figures = ("srcc", "srcc_low", "srcc_high", *columns)
+        lines = {row["metric"]: [row[figure] for figure in figures] for row in compared.rows}
+    table = Table(plain(f"{compared.data.name} ({compared.tested})"), name, "95 %", *titles, box=None, pad_edge=False)
+    for metric in short_list(list(lines)) if brief else lines:
+        value, low, high, *others = (f"{figure:.4f}" for figure in lines[metric])
+        table.add_row(plain(metric), value, f"{low} .. {high}", *others)
+    return table
 
 
 def _recipe(name: str, overrides: list[str] | None, low_level: str | None, semantic: str | None) -> SpipsRecipe:

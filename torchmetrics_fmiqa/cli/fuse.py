@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from torchmetrics_fmiqa.cli import options
-from torchmetrics_fmiqa.cli.console import TerminalProgress
-from torchmetrics_fmiqa.cli.fit import print_comparison, print_report_path, this_command
+from torchmetrics_fmiqa.cli.console import TerminalProgress, this_command
+from torchmetrics_fmiqa.cli.fit import print_result
 
 
 def fuse(
@@ -64,6 +64,5 @@ def fuse(
         HeadTraining(widths, linear, epochs, patience, learning_rate=learning_rate, seed=seed),
     )
     with TerminalProgress() as progress:
-        compared = fuse_scores(config, out, this_command(), progress)
-    print_comparison(compared, compared.rows)
-    print_report_path(out)
+        result = fuse_scores(config, out, this_command(), progress)
+    print_result(result, out, brief=False)

@@ -17,7 +17,7 @@ from torchmetrics_fmiqa.cli.console import (
     show_notes,
     track_pairs,
 )
-from torchmetrics_fmiqa.cli.options import RecipeOption, SetOption, read_recipe, recipe_files, split_names
+from torchmetrics_fmiqa.cli.options import RecipeOption, SetOption, overlap, read_recipe, recipe_files, split_names
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.gate.golden import Golden
@@ -83,14 +83,15 @@ def record_golden(
             raise ValueError(
                 f"no image of {str(outputs)!r} could be recorded: {problems[0].name}: {problems[0].reason}"
             )
-        changes = _changes(before, recorded)
+        changes = [] if before is None else _changes(before, recorded)
         write_golden(recorded)
-        _remove_stale(before, recorded)
+        if before is not None:
+            _remove_stale(before, recorded)
     count = len(recorded.images)
     images = f"{count} golden image{'s' if count > 1 else ''}"
-    out_console.print(f"{images} in {plain(golden)}; {plain(chosen)}", soft_wrap=True, highlight=False)
+    out_console.say(f"{images} in {plain(golden)}; {plain(chosen)}")
     for line in changes:
-        out_console.print(f"  {one_line(line)}", soft_wrap=True, highlight=False)
+        out_console.say(f"  {one_line(line)}")
     report_problems(problems)
 
 
@@ -116,35 +117,27 @@ def check_golden(
         check_report(report)
     result = check(known, outputs, lambda pairs: track_pairs(pairs, len(pairs)))
     files = write_report(result, known, report) if report is not None else []
-    out_console.print(one_line(answer(result)), soft_wrap=True, highlight=False)
+    out_console.say(one_line(answer(result)))
     for failure in result.failures:
-        out_console.print(f"  {plain(failure.name)}: {one_line(failure.reason)}", soft_wrap=True, highlight=False)
+        out_console.say(f"  {plain(failure.name)}: {one_line(failure.reason)}")
     for problem in result.problems:
-        out_console.print(f"  {plain(problem.name)}: {one_line(problem.reason)}", soft_wrap=True, highlight=False)
+        out_console.say(f"  {plain(problem.name)}: {one_line(problem.reason)}")
     show_notes(result.notes)
     if files:
-        err_console.print(f"report in {plain(files[0])}", soft_wrap=True, highlight=False)
+        err_console.say(f"report in {plain(files[0])}")
     if not result.holds:
         raise typer.Exit(_WORSE)
 
 
 def _check_apart(folder: Path, inputs: list[Path]) -> None:
-    """Refuse to write into a folder that is read, holds one or is inside one: pictures would become outputs.
-
-    Raises:
-        ValueError: naming both.
-    """
-    here = folder.resolve()
+    """Refuse to write into a folder that is read, holds one or is inside one: pictures would become outputs."""
     for path in inputs:
-        there = path.resolve()
-        if here == there or here in there.parents or there in here.parents:
+        if overlap(folder, path):
             raise ValueError(f"{str(folder)!r} and the input {str(path)!r} overlap: give another folder")
 
 
-def _changes(before: Golden | None, after: Golden) -> list[str]:
+def _changes(before: Golden, after: Golden) -> list[str]:
     """What a new recording changed, a line each."""
-    if before is None:
-        return []
     old, new = before.images, after.images
     lines = [f"added: {name}" for name in sorted(new.keys() - old.keys())]
     lines += [f"removed: {name}" for name in sorted(old.keys() - new.keys())]
@@ -161,9 +154,8 @@ def _changes(before: Golden | None, after: Golden) -> list[str]:
     return lines or ["nothing changed"]
 
 
-def _remove_stale(before: Golden | None, after: Golden) -> None:
+def _remove_stale(before: Golden, after: Golden) -> None:
     """Remove golden images that are not recorded any more."""
     kept = {after.path(image) for image in after.images.values()}
-    for image in before.images.values() if before is not None else ():
-        if before is not None and (path := before.path(image)) not in kept:
-            path.unlink(missing_ok=True)
+    for path in {before.path(image) for image in before.images.values()} - kept:
+        path.unlink(missing_ok=True)

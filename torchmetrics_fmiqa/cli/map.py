@@ -8,25 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torchmetrics_fmiqa.cli import options
 from torchmetrics_fmiqa.cli.console import out_console, plain, report_problems, show_notes, track_pairs
-from torchmetrics_fmiqa.cli.options import (
-    CombineOption,
-    CropOption,
-    DeviceOption,
-    DistanceOption,
-    MatchOption,
-    PrecisionOption,
-    RecipeOption,
-    RgbOption,
-    SetOption,
-    SuffixOption,
-    check_device,
-    check_match,
-    load_comparator,
-    read_recipe,
-    recipe_files,
-    with_distance,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,16 +26,16 @@ def draw_map(
         Path | None,
         typer.Option(help="Picture to write (.png, .pdf, .svg; map.png by default); of folders: the folder for them."),
     ] = None,
-    recipe: RecipeOption = "default",
-    overrides: SetOption = None,
-    distance: DistanceOption = None,
-    combine: CombineOption = None,
-    suffix: SuffixOption = "",
-    crop_border: CropOption = 0,
-    match: MatchOption = None,
-    to_rgb: RgbOption = False,
-    device: DeviceOption = "cpu",
-    precision: PrecisionOption = "float32",
+    recipe: options.RecipeOption = "default",
+    overrides: options.SetOption = None,
+    distance: options.DistanceOption = None,
+    combine: options.CombineOption = None,
+    suffix: options.SuffixOption = "",
+    crop_border: options.CropOption = 0,
+    match: options.MatchOption = None,
+    to_rgb: options.RgbOption = False,
+    device: options.DeviceOption = "cpu",
+    precision: options.PrecisionOption = "float32",
 ) -> None:
     """Draw where an image differs from its reference, and at which depth of the network.
 
@@ -70,15 +53,15 @@ def draw_map(
     folders = ref.is_dir() and dist.is_dir()
     out = _picture_path(out, folders)
     pairs, problems, notes = find_pairs(ref, dist, suffix)
-    match_mode = check_match(match)
-    overrides = with_distance(overrides, distance, combine)
-    resolved = read_recipe(recipe, overrides)
+    match_mode = options.check_match(match)
+    overrides = options.with_distance(overrides, distance, combine)
+    resolved = options.read_recipe(recipe, overrides)
     pictures = [out / Path(pair.dist).with_suffix(".png") if folders else out for pair in pairs]
     images = (path for pair in pairs for path in (pair.ref_path, pair.dist_path))
-    inputs: list[str | Path] = [*recipe_files(recipe, resolved), *images]
+    inputs: list[str | Path] = [*options.recipe_files(recipe, resolved), *images]
     check_no_inputs(pictures, inputs)
     check_folder(out) if folders else check_writable(out)
-    comparator, torch_device = load_comparator(resolved, precision), check_device(device)
+    comparator, torch_device = options.load_comparator(resolved, precision), options.check_device(device)
 
     def draw(pair: Pair, picture: Path) -> str:
         """Draw a pair; return a text with its score."""
@@ -94,7 +77,8 @@ def draw_map(
         score = float(maps["score"].mean())
         target, preds = (crop(to_unit(image, 1.0, maps["score"].dtype, ""), crop_border) for image in (target, preds))
         per_tap = {tap: float(heat.mean()) for tap, heat in maps.items() if tap != "score"}
-        title = f"{pair.dist_path.name} against {pair.ref_path.name}   ({resolved.backbone})"
+        name, against = Path(pair.dist_path).name, Path(pair.ref_path).name  # of a URL too
+        title = f"{name} against {against}   ({resolved.backbone})"
         figure = comparison_figure(target, preds, maps["score"][0, 0], per_tap, score, title, unit)
         with atomic_write(picture) as draft:
             figure.savefig(draft, dpi=130, format=picture.suffix[1:].lower())
@@ -102,20 +86,16 @@ def draw_map(
 
     if not folders:
         score_text = draw(pairs[0], out)
-        out_console.print(f"{score_text}; picture in {plain(out)}", soft_wrap=True, highlight=False)
+        out_console.say(f"{score_text}; picture in {plain(out)}")
         return
     done = _draw_all(pairs, pictures, draw, problems)
-    out_console.print(f"{done} pictures in {plain(out)}", soft_wrap=True, highlight=False)
+    out_console.say(f"{done} pictures in {plain(out)}")
     show_notes(notes)
     report_problems(problems)
 
 
 def _picture_path(out: Path | None, folders: bool) -> Path:
-    """Path of the picture, or of the folder for several.
-
-    Raises:
-        ValueError: if ``out`` is not such a path.
-    """
+    """Path of the picture, or of the folder for several; a ValueError if ``out`` is not such a path."""
     if folders:
         if out is None or out.suffix.lower() in _PICTURES or (out.exists() and not out.is_dir()):
             raise ValueError(f"of folders `--out` is the folder for the pictures, got {out and str(out)!r}")

@@ -92,11 +92,6 @@ def read_recipe(name: str, overrides: Sequence[str] | None) -> Recipe:
 def with_distance(overrides: Sequence[str] | None, distance: str | None, combine: str | None) -> list[str]:
     """The overrides of ``--set``, with those of ``--distance`` and ``--combine`` added.
 
-    Args:
-        overrides: fields of the recipe, each ``KEY=VALUE``.
-        distance: value of ``--distance``: a name, several names, or several with weights.
-        combine: value of ``--combine``.
-
     Raises:
         ValueError: if a value has no names or weights for only some of them, or ``--set`` has the same field.
 
@@ -128,8 +123,8 @@ def _read_distance(text: str) -> str | list[str] | dict[str, float]:
 
 
 def recipe_files(name: str, recipe: Recipe) -> list[str]:
-    """Possible input files of a recipe: its own name and its weights, either of which may not be a file."""
-    return [name, *([recipe.weights] if isinstance(recipe.weights, str) else ())]
+    """Possible input files of a recipe: its own name and its weights, any of which may not be a file."""
+    return [name, *(weights for weights in (recipe.weights, recipe.channel_weights) if isinstance(weights, str))]
 
 
 def load_comparator(recipe: Recipe, precision: str) -> FeatureComparator:
@@ -148,15 +143,7 @@ def load_spips(
     semantic: tuple[str | int, ...] | None,
     precision: str,
 ) -> SpipsScorer:
-    """Load the network and the head of SPIPS.
-
-    Args:
-        name: name or file of the recipe.
-        overrides: fields of the recipe, each ``KEY=VALUE``.
-        head: file of the head, ``None`` for fixed weights.
-        low_level: taps of the low-level stream, ``None`` for the first half.
-        semantic: taps of the semantic stream, ``None`` for the rest.
-        precision: precision of the network.
+    """Load the network and the head of SPIPS, without a head the fixed weights.
 
     Raises:
         ValueError: for an invalid recipe, invalid taps or an unsuitable head.
@@ -177,17 +164,12 @@ def load_panel(names: Sequence[str], device: str, precision: str) -> Panel:
     with err_console.status("loading metrics ..."):
         panel = read_panel(names, device, precision)  # type: ignore[arg-type]
     for metric in panel.skipped:
-        reason = f"[yellow]without {plain(metric.name)}:[/] {one_line(metric.reason)}"
-        err_console.print(reason, soft_wrap=True, highlight=False)
+        err_console.say(f"[yellow]without {plain(metric.name)}:[/] {one_line(metric.reason)}")
     return panel
 
 
 def read_taps(option: str, text: str | None) -> tuple[str | int, ...] | None:
-    """Parse taps: indices and module names between commas, in brackets or not; ``None`` stays ``None``.
-
-    Args:
-        option: name of the option, such as ``"--semantic"``.
-        text: its value.
+    """The taps that an option gives: indices and module names between commas, in brackets or not; or ``None``.
 
     Raises:
         ValueError: for a text without taps.
@@ -204,11 +186,7 @@ def read_taps(option: str, text: str | None) -> tuple[str | int, ...] | None:
 
 
 def check_device(name: str) -> Any:
-    """The torch device of a name.
-
-    Raises:
-        ValueError: if the device cannot be used here.
-    """
+    """The torch device of a name; a ValueError if it cannot be used here."""
     import torch
 
     try:
@@ -220,22 +198,14 @@ def check_device(name: str) -> Any:
 
 
 def check_opinion_is(opinion_is: str) -> Any:
-    """The value of ``--opinion-is``.
-
-    Raises:
-        ValueError: if it is none.
-    """
+    """The value of ``--opinion-is``; a ValueError if it is none."""
     if opinion_is not in ("better", "worse", "infer"):
         raise ValueError(f"`--opinion-is` must be better, worse or infer, got {opinion_is!r}")
     return opinion_is
 
 
 def read_hidden(hidden: str | None, linear: bool) -> tuple[int, ...]:
-    """The widths that ``--hidden`` names.
-
-    Raises:
-        ValueError: for a text that names none, and beside ``--linear``.
-    """
+    """The widths that ``--hidden`` names; a ValueError for a text that names none, and beside ``--linear``."""
     if hidden is None:
         return (32, 16)
     if linear:
@@ -247,11 +217,7 @@ def read_hidden(hidden: str | None, linear: bool) -> tuple[int, ...]:
 
 
 def check_match(match: str | None) -> Match | None:
-    """Check the value of ``--match``.
-
-    Raises:
-        ValueError: for an unknown value.
-    """
+    """The value of ``--match``; a ValueError if it is none."""
     if match not in (None, "crop", "resize"):
         raise ValueError(f"`--match` must be crop or resize, got {match!r}")
     return cast("Match | None", match)
@@ -264,3 +230,9 @@ def split_names(text: str) -> list[str]:
     ['psnr', 'vit-tiny:distance={l2: 1, cosine: 2}', 'vit-tiny:taps=[2, 5]']
     """
     return [name.strip() for name in re.split(r",(?![^\[]*\])(?![^{]*\})", text) if name.strip()]
+
+
+def overlap(folder: Path, other: Path) -> bool:
+    """Whether two folders are one, or one of them is inside the other."""
+    here, there = folder.resolve(), other.resolve()
+    return here in (there, *there.parents) or there in here.parents

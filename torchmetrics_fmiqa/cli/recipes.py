@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from torchmetrics_fmiqa.cli.console import out_console
 
@@ -38,17 +38,16 @@ def recipes(
     if cite is not None:
         from torchmetrics_fmiqa.recipes.cite import cite as line_of
 
-        out_console.print(line_of(as_recipe(cite)), highlight=False, soft_wrap=True, markup=False)
+        out_console.say(line_of(as_recipe(cite)), markup=False)
         return
     if name is not None:
-        out_console.print(as_recipe(name).to_yaml(), end="", highlight=False, soft_wrap=True, markup=False)
+        out_console.say(as_recipe(name).to_yaml(), end="", markup=False)
         return
-    right = ("M params", "MB", "GMAC", "MB/MP", *SETS, "TID2013", "LIVE")
-    table = Table("recipe", "backbone", box=None, pad_edge=False)
-    for title in right:
-        table.add_column(title, justify="right")
-    for title in ("licence of weights", "distance", "what"):
-        table.add_column(title)
+    numbers = [
+        Column(title, justify="right") for title in ("M params", "MB", "GMAC", "MB/MP", *SETS, "TID2013", "LIVE")
+    ]
+    texts = ("licence of weights", "distance", "what")
+    table = Table("recipe", "backbone", *numbers, *texts, box=None, pad_edge=False)
     for title, entry in RECIPES.items():
         facts = entry.facts
         measured = (facts.people.get(name) for name in SETS)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from torchmetrics_fmiqa.cli.console import err_console, out_console, plain, report_problems, show_notes, track_pairs
+from torchmetrics_fmiqa.cli.console import show_notes
 from torchmetrics_fmiqa.cli.options import (
     CombineOption,
     CropOption,
@@ -33,32 +30,30 @@ from torchmetrics_fmiqa.cli.options import (
     recipe_files,
     with_distance,
 )
-from torchmetrics_fmiqa.cli.score_folder import device_of_worker, folder_of, score_into_folder
+from torchmetrics_fmiqa.cli.score_folder import FolderOptions, device_of_worker, folder_of, score_into_folder
+from torchmetrics_fmiqa.cli.score_input import open_input
+from torchmetrics_fmiqa.cli.score_table import score_to_table
 from torchmetrics_fmiqa.yaml_text import read_fields
 
 if TYPE_CHECKING:
-    from torchmetrics_fmiqa.data.pairs import Pair
-    from torchmetrics_fmiqa.data.stored_pairs import PairSource
-    from torchmetrics_fmiqa.safe_write import WriteError
-    from torchmetrics_fmiqa.scoring import PairScorer, Scored
-
-_MAX_LISTED = 20  # up to so many images are printed one by one
+    from torchmetrics_fmiqa.scoring import PairScorer
 
 
 def score(
-    ref: Annotated[Path | None, typer.Argument(help="Reference: a file, or a folder.")] = None,
-    dist: Annotated[
-        Path | None, typer.Argument(help="Image under test: a file, or a folder of the same names.")
-    ] = None,
+    ref: Annotated[str | None, typer.Argument(help="Reference: a file, or a folder.")] = None,
+    dist: Annotated[str | None, typer.Argument(help="Image under test: a file, or a folder of the same names.")] = None,
     pairs: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
+            metavar="PATH",
             help="CSV table with the columns ref,dist instead of REF DIST. With --out FOLDER/ also a Parquet table of "
-            "paths or images, a tar file of KEY.ref.png and KEY.dist.png, or a folder of these. May be given as REF."
+            "paths or images, a tar file of KEY.ref.png and KEY.dist.png, a folder of these, or a saved data set of "
+            "Hugging Face's datasets. May be given as REF. CSV and Parquet may be URLs, and so may paths in them.",
         ),
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the table's paths count from; its own by default.")
+        str | None,
+        typer.Option(metavar="PATH", help="Folder, or URL, that the table's paths count from; its own by default."),
     ] = None,
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
@@ -98,6 +93,26 @@ def score(
         bool, typer.Option("--retry", help="With --out FOLDER/: try pairs again that could not be scored.")
     ] = False,
     rows: Annotated[int, typer.Option(min=1, help="With --out FOLDER/: pairs in a part.")] = 1000,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="With --out FOLDER/: processes of this machine; on a CPU they score, for a GPU they read images.",
+        ),
+    ] = 1,
+    engine: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --out FOLDER/: ray scores by actors of Ray.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of Ray: a cluster's, or auto; by default RAY_ADDRESS, else Ray is started here."),
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Of Ray: processes that hold the network; by default one a CPU or GPU.")
+    ] = None,
+    gpus_per_actor: Annotated[
+        float, typer.Option(min=0, help="Of Ray: GPUs of an actor, or a share of one; 0 computes on CPUs.")
+    ] = 0,
     suffix: SuffixOption = "",
     crop_border: CropOption = 0,
     match: MatchOption = None,
@@ -116,56 +131,33 @@ def score(
     Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments, and for a file that cannot
     be written (the scores are printed then). With --out FOLDER/ failed pairs are rows, and the status is 0.
     """
-    from torchmetrics_fmiqa.data.pair_tables import is_pair_table, open_pair_table
-    from torchmetrics_fmiqa.data.pairs import Problem, find_pairs, read_pairs
-    from torchmetrics_fmiqa.data.stored_pairs import ListedPairs
     from torchmetrics_fmiqa.data.tables import check_table_path
     from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, ScorePairs, score_pairs
     from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
 
     folder = folder_of(out)
-    _check_of_folder(folder, {"--shard": shard, "--retry": retry or None, "--rows": None if rows == 1000 else rows})
-    if pairs is None and ref is not None and dist is None and is_pair_table(ref):
-        ref, pairs = None, ref
-    if root is not None and pairs is None:
-        raise ValueError("`--root` is for the paths of a table: give --pairs TABLE.csv too")
-    if suffix and pairs is not None:
-        raise ValueError("`--suffix` pairs the names of two folders: leave it out with --pairs")
-    notes: list[str] = []
-    source: PairSource | None = None
-    to_score: list[Pair] = []
-    problems: list[Problem] = []
-    if pairs is not None and ref is None:
-        if folder is not None:
-            source, problems = open_pair_table(pairs, root)
-        elif pairs.is_dir() or pairs.suffix.lower() in (".parquet", ".tar"):
-            raise ValueError(f"{str(pairs)!r} is scored part by part: give --out FOLDER/, with the slash")
-        else:
-            to_score = read_pairs(pairs, root)
-    elif ref is not None and dist is not None and pairs is None:
-        to_score, problems, notes = find_pairs(ref, dist, suffix)
-        if folder is not None:
-            source = ListedPairs(to_score, *((ref, dist) if ref.is_dir() else (Path(), Path())))
-    else:
-        raise ValueError("give REF and DIST, or --pairs TABLE.csv with --root FOLDER")
+    in_parts = FolderOptions(shard, retry, rows, workers, engine, address, actors, gpus_per_actor)
+    in_parts.check(folder, device)
+    given = open_input(ref, dist, pairs, root, suffix, in_parts=folder is not None)
     matched = check_match(match)
     _check_spips(spips, {"--head": head, "--low-level": low_level, "--semantic": semantic, "--output": output}, layers)
     quality = output == "quality"
-    scorer: PairScorer
     overrides = with_distance(overrides, distance, combine)
     resolved = read_recipe(recipe, overrides)
     streams = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
-    if folder is not None and source is not None:
-        show_notes(notes)
+    if folder is not None and given.source is not None:
+        show_notes(given.notes)
         asked = as_spips_recipe(recipe, *streams, **read_fields("--set", overrides)) if spips else resolved
-        on = check_device(device_of_worker(device))
-        how: Any = {"head": head, "quality": quality, "layers": layers, "precision": precision, "device": on}
-        by = ScorePairs(asked, crop_border=crop_border, match=matched, to_rgb=to_rgb, **how)
-        score_into_folder(folder, source, problems, by, shard, rows=rows, retry=retry)
+        how: Any = {"head": head, "quality": quality, "layers": layers, "precision": precision}
+        on = in_parts.device or check_device(device_of_worker(device))
+        by = ScorePairs(asked, crop_border=crop_border, match=matched, to_rgb=to_rgb, device=on, **how)
+        score_into_folder(folder, given.source, given.problems, by, in_parts)
         return
-    if out is not None:
-        images = (path for pair in to_score for path in (pair.ref_path, pair.dist_path))
-        check_table_path(Path(out), [ref, dist, pairs, head, *recipe_files(recipe, resolved), *images])
+    table = None if out is None else Path(out)
+    if table is not None:
+        images = (path for pair in given.pairs for path in (pair.ref_path, pair.dist_path))
+        check_table_path(table, [ref, dist, pairs, head, *recipe_files(recipe, resolved), *images])
+    scorer: PairScorer
     if spips:
         spips_scorer = load_spips(recipe, overrides, head, *streams, precision)
         scorer = FusedScorer(spips_scorer, quality)
@@ -173,50 +165,8 @@ def score(
     else:
         comparator = load_comparator(resolved, precision)
         scorer, measured_by = DistanceScorer(comparator, layers), repr(comparator.recipes[0])
-    scored: list[Scored[Pair]] = []
-    write_error: WriteError | None = None
-    interrupted = True
-    try:
-        results = score_pairs(scorer, to_score, check_device(device), crop_border, matched, to_rgb)
-        for result in track_pairs(results, len(to_score)):
-            if result.error:
-                problems.append(Problem(f"{result.pair.dist} (reference {result.pair.ref})", result.error))
-            else:
-                scored.append(result)
-        interrupted = False
-    finally:  # write the scores so far after an interruption; without any, keep an older table
-        if out is not None and (scored or not interrupted):
-            write_error = _write(Path(out), scored, scorer.columns)
-    _print_scores(scored, scorer.names, scorer.columns, quality, measured_by)
-    show_notes(notes)
-    if write_error is not None:
-        raise write_error
-    report_problems(problems)
-
-
-def _check_of_folder(folder: Path | None, options: dict[str, Any]) -> None:
-    """Check that options of a folder of scores are given with one."""
-    given = [name for name, value in options.items() if value is not None]
-    if folder is None and given:
-        raise ValueError(f"`{given[0]}` is for a folder of scores: give --out FOLDER/, with the slash")
-
-
-def _write(out: Path, scored: Sequence[Scored[Pair]], columns: Sequence[str]) -> WriteError | None:
-    """Write the scores and report it; if the system refuses, print them instead and return the error."""
-    from torchmetrics_fmiqa.data.tables import format_csv, write_table
-    from torchmetrics_fmiqa.safe_write import WriteError, printable
-
-    names = ["ref", "dist", *columns]
-    rows = [{"ref": result.pair.ref, "dist": result.pair.dist, **result.values} for result in scored]
-    try:
-        write_table(out, rows, names)
-    except WriteError as error:
-        table = format_csv([names, *([row[name] for name in names] for row in rows)])
-        out_console.print(printable(table), end="", soft_wrap=True, highlight=False, markup=False)
-        return error
-    if scored:
-        err_console.print(f"{len(scored)} scores in {plain(out)}", soft_wrap=True, highlight=False)
-    return None
+    results = score_pairs(scorer, given.pairs, check_device(device), crop_border, matched, to_rgb)
+    score_to_table(results, given, scorer, table, quality, measured_by)
 
 
 def _check_spips(spips: bool, options: dict[str, Any], layers: bool) -> None:
@@ -232,43 +182,3 @@ def _check_spips(spips: bool, options: dict[str, Any], layers: bool) -> None:
         raise ValueError(f"`--output` must be distance or quality, got {options['--output']!r}")
     if spips and layers:
         raise ValueError("`--layers` gives each tap's distance, which SPIPS has not: leave out one of the two")
-
-
-def _print_scores(
-    scored: Sequence[Scored[Pair]], names: Sequence[str], columns: Sequence[str], quality: bool, measured_by: str
-) -> None:
-    """Print each image if there are few, a summary, and the number of images outside the range."""
-    if not scored:
-        return
-    if 1 < len(scored) <= _MAX_LISTED:
-        _print_images(scored, names)
-    table = Table("", "pairs", "mean", "median", "closest", "farthest", box=None, pad_edge=False)
-    table.add_column("farthest image", overflow="fold")
-    closest, farthest = (max, min) if quality else (min, max)
-    for name in columns:
-        values = [result.values[name] for result in scored]
-        farthest_image = scored[values.index(farthest(values))].pair.dist
-        figures = (statistics.fmean(values), statistics.median(values), closest(values), farthest(values))
-        table.add_row(plain(name), str(len(values)), *(f"{value:.6g}" for value in figures), plain(farthest_image))
-    out_console.print(table)
-    direction = "higher is better, 100 is equal" if quality else "lower is closer, 0 is equal"
-    out_console.print(f"{direction}; {plain(measured_by)}", style="dim", soft_wrap=True, highlight=False)
-    outside = [result for result in scored if result.outside]
-    if outside:
-        worst = max(outside, key=lambda result: result.outside)
-        out_console.print(
-            f"{len(outside)} images leave [0, 1], at most in {worst.outside:.2%} of values ({plain(worst.pair.dist)})",
-            soft_wrap=True,
-            highlight=False,
-        )
-
-
-def _print_images(scored: Sequence[Scored[Pair]], names: Sequence[str]) -> None:
-    """Print a line for each image: its scores, then its name, which may be long."""
-    width = max(12, *map(len, names))
-    rows = ([*(f"{result.values[name]:.6g}" for name in names), result.pair.dist] for result in scored)
-    lines = [[*names, "image"], *rows]
-    for *figures, name in lines:
-        cells = "".join(f"{figure:<{width}}" for figure in figures)
-        out_console.print(f"{plain(cells)} {plain(name)}", soft_wrap=True, highlight=False)
-    out_console.print()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torchmetrics_fmiqa.cli.console import err_console, hint_to_resume, one_line, plain, show_notes
 
@@ -14,12 +16,96 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.pairs import Problem
     from torchmetrics_fmiqa.data.stored_pairs import PairSource
     from torchmetrics_fmiqa.scoring import ScorePairs
-    from torchmetrics_fmiqa.scoring.score_parts import Progress
+    from torchmetrics_fmiqa.scoring.score_parts import Engine, Progress
     from torchmetrics_fmiqa.scoring.shards import Shard
 
 
+@dataclass(frozen=True)
+class FolderOptions:
+    """Options that only a folder of scores has.
+
+    Args:
+        shard: value of ``--shard``; by default what a launcher says.
+        retry: try pairs again that could not be scored.
+        rows: pairs in a part.
+        workers: processes of this machine.
+        engine: ``ray``, or ``None`` for this machine.
+        address: of a cluster of Ray.
+        actors: of Ray.
+        gpus_per_actor: of Ray.
+    """
+
+    shard: str | None = None
+    retry: bool = False
+    rows: int = 1000
+    workers: int = 1
+    engine: str | None = None
+    address: str | None = None
+    actors: int | None = None
+    gpus_per_actor: float = 0
+
+    def check(self, folder: Path | None, device: str) -> None:
+        """Check that there is a folder where one of them is given, and that they go together.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        given = [option.name for option in fields(self) if getattr(self, option.name) != option.default]
+        options = [f"`--{name.replace('_', '-')}`" for name in given]
+        if folder is None and given:
+            raise ValueError(f"{options[0]} is for a folder of scores: give --out FOLDER/, with the slash")
+        if self.engine not in (None, "ray"):
+            raise ValueError(f"`--engine` must be ray, or be left out; got {self.engine!r}")
+        of_ray = [one for one in options if one in ("`--address`", "`--actors`", "`--gpus-per-actor`")]
+        if self.engine is None and of_ray:
+            raise ValueError(f"{of_ray[0]} is for Ray: give --engine ray too, or leave it out")
+        if self.engine == "ray" and self.workers > 1:
+            raise ValueError("`--workers` is for this machine; with --engine ray give --actors")
+        if self.engine == "ray" and device != "cpu":
+            raise ValueError("`--device` is for this machine; with --engine ray give --gpus-per-actor")
+
+    @property
+    def share(self) -> Shard:
+        """Which share of the pairs is this worker's."""
+        from torchmetrics_fmiqa.scoring.shards import read_shard, shard_of_environment
+
+        return read_shard(self.shard) if self.shard is not None else shard_of_environment(os.environ)
+
+    @property
+    def device(self) -> str | None:
+        """What computes, where the engine says it."""
+        return None if self.engine is None else "cuda" if self.gpus_per_actor else "cpu"
+
+    def open_engine(self) -> Engine:
+        """Where the pairs are scored.
+
+        Raises:
+            ModuleNotFoundError: for Ray where it is not installed.
+        """
+        from torchmetrics_fmiqa.scoring.score_parts import in_process
+
+        if self.engine == "ray":
+            from torchmetrics_fmiqa.scoring.ray import RayEngine, need_ray
+
+            need_ray()
+            return RayEngine(self.address, self.actors, self.gpus_per_actor)
+        if self.workers > 1:
+            from torchmetrics_fmiqa.scoring.workers import score_by_workers
+
+            return partial(score_by_workers, workers=self.workers)
+        return in_process
+
+
 def folder_of(out: str | None) -> Path | None:
-    """The folder that ``--out`` names: it ends in a slash, or is a folder of scores; ``None`` for a file."""
+    """The folder that ``--out`` names: it ends in a slash, or is a folder of scores; ``None`` for a file.
+
+    Raises:
+        ValueError: for a URL: files there are not renamed and locked as these must be.
+    """
+    from torchmetrics_fmiqa.data.remote import is_url
+
+    if out is not None and is_url(out):
+        raise ValueError(f"`--out {out}` is a URL, and scores are written on this machine: copy them there at the end")
     if out is None or not (out.endswith(("/", os.sep)) or (Path(out) / "inputs.json").is_file()):
         return None
     return Path(out)
@@ -32,7 +118,7 @@ def device_of_worker(device: str) -> str:
 
 
 def score_into_folder(
-    folder: Path, source: PairSource, unpaired: list[Problem], scorer: ScorePairs, shard: str | None, **how: Any
+    folder: Path, source: PairSource, unpaired: list[Problem], scorer: ScorePairs, options: FolderOptions
 ) -> None:
     """Score a worker's share of the pairs, and say what was done.
 
@@ -41,15 +127,13 @@ def score_into_folder(
         source: the pairs.
         unpaired: images without a partner; they go to ``unpaired.csv``.
         scorer: scores pairs.
-        shard: value of ``--shard``; by default what a launcher says.
-        how: further arguments of :func:`~torchmetrics_fmiqa.scoring.score_parts.score_parts`.
+        options: of the folder.
     """
     from torchmetrics_fmiqa.data.run_folder import open_run_folder
     from torchmetrics_fmiqa.data.tables import write_table
     from torchmetrics_fmiqa.scoring.score_parts import score_parts
-    from torchmetrics_fmiqa.scoring.shards import read_shard, shard_of_environment
 
-    share = read_shard(shard) if shard is not None else shard_of_environment(os.environ)
+    share, engine = options.share, options.open_engine()
     with err_console.status("loading the network ..."):
         inputs = {**scorer.identity, **source.identity, "count": source.names.num_rows}
     open_run_folder(folder, inputs)
@@ -60,8 +144,8 @@ def score_into_folder(
         write_table(folder / "unpaired.csv", rows, ["name", "reason"])
         show_notes([f"{len(unpaired)} images have no partner or cannot be read: {folder / 'unpaired.csv'}"])
     with hint_to_resume(folder), _bar(share) as progress:
-        done = score_parts(source, scorer, folder, inputs, share, progress=progress, **how)
-    again = f", {done.retried} tried again" if how["retry"] else ""
+        done = score_parts(source, scorer, folder, inputs, share, options.rows, options.retry, progress, engine)
+    again = f", {done.retried} tried again" if options.retry else ""
     failed = f"; {done.failed} of them could not be scored" if done.failed else ""
     err_console.print(
         f"shard {share}: {done.before} pairs were there, {done.scored} scored now{again}{failed}. "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from torchmetrics_fmiqa.comparator.distance_terms import (
 from torchmetrics_fmiqa.comparator.forward_pass import ForwardPass, full_precision, input_normalization, needs_grad
 from torchmetrics_fmiqa.comparator.maps import Canvas, check_mappable
 from torchmetrics_fmiqa.comparator.piecewise import Pieces, PiecewiseForward
+from torchmetrics_fmiqa.comparator.pooled_features import PooledFeatures, PooledPlan, PooledRequest, PooledSums
+from torchmetrics_fmiqa.comparator.precision import Precision, backbone_dtype, check_precision, image_dtype
 from torchmetrics_fmiqa.comparator.preprocess import Preprocess, portions
 from torchmetrics_fmiqa.comparator.tap_statistics import TapStatisticsPlan, TapStatisticsRequest, plan_tap_statistics
 from torchmetrics_fmiqa.features.backbone import Backbone
@@ -38,19 +40,16 @@ from torchmetrics_fmiqa.features.tokens import Tokens
 from torchmetrics_fmiqa.recipes import Recipe
 
 #: What can be asked for: distances, or more.
-Request = Recipe | TapStatisticsRequest
+Request = Recipe | TapStatisticsRequest | PooledRequest
 
 #: A batch ``(N, 3, H, W)``, or images ``(3, H, W)`` of sizes of their own.
 Images = Tensor | Sequence[Tensor]
 
-Precision = Literal["float32", "float64", "bfloat16", "float16", "auto"]
 # Bytes for what the taps give of both sides of a portion: ViT-B's 12 blocks of 32 tiles are 0.47 GB. It keeps 4K at
 # 3 GiB, and fewer tiles than this holds are no faster and no slower a tile.
 _BUDGET = 512 * 2**20
 # Pixels a side that go at once whatever the network: the largest taps (ViT-g's, VGG's) take 2.5 kB a pixel of a pair.
 _SMALL = 200_000
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-_PRECISIONS = ("float32", "float64", "bfloat16", "float16", "auto")
 
 
 class FeatureComparator:
@@ -58,7 +57,7 @@ class FeatureComparator:
 
     Args:
         recipes: a recipe, or several with one backbone, weights, input normalisation and resolution; or requests
-            for tap statistics.
+            for tap statistics or pooled features.
         precision: ``"float32"`` (the measure's own), ``"float64"``, ``"bfloat16"`` or ``"float16"`` (autocast over
             float32 weights: faster, and wrong at small distances), or ``"auto"``: the surrounding autocast where there
             is one, else float64 for float64 images and float32 for all others.
@@ -77,12 +76,11 @@ class FeatureComparator:
         grad_checkpointing: bool = False,
         tile_batch: int = 32,
     ) -> None:
-        if precision not in _PRECISIONS:
-            raise ValueError(f"`precision` must be one of {', '.join(_PRECISIONS)}; got {precision!r}")
+        check_precision(precision)
         tile_batch = whole_number(tile_batch, "tile_batch", 1)
         grad_checkpointing = as_bool(grad_checkpointing, "grad_checkpointing")
-        self.requests = (recipes,) if isinstance(recipes, (Recipe, TapStatisticsRequest)) else tuple(recipes)
-        self.recipes = tuple(each.recipe if isinstance(each, TapStatisticsRequest) else each for each in self.requests)
+        self.requests = (recipes,) if isinstance(recipes, Request) else tuple(recipes)
+        self.recipes = tuple(each if isinstance(each, Recipe) else each.recipe for each in self.requests)
         first = self.recipes[0]
         for other in self.recipes[1:]:
             if other.trunk != first.trunk:
@@ -95,24 +93,28 @@ class FeatureComparator:
         taps = tuple(dict.fromkeys(tap for taps in taps_of for tap in taps))
         self.backbone = Backbone(network, taps, grad_checkpointing)
         mean_std = input_normalization(first, network)
-        self._preprocess = Preprocess(first, network)
+        self.preprocess = Preprocess(first, self.backbone)
         self._scope = hashlib.sha256(f"{_trunk_identity(first)}|{taps}|{precision}".encode()).hexdigest()[:16]
         self._terms: list[DistanceTerm] = []
-        self._plans: list[Scoring | TapStatisticsPlan] = []
+        self._plans: list[Scoring | TapStatisticsPlan | PooledPlan] = []
         for request, names in zip(self.requests, taps_of, strict=True):
             if isinstance(request, TapStatisticsRequest):
                 self._plans.append(plan_tap_statistics(request, names, self.backbone, self._terms))
+            elif isinstance(request, PooledRequest):
+                self._plans.append(PooledPlan(taps.index(names[0]), names[0], request.pool, request.unit))
             else:
                 columns = plan_terms(request, names, self.backbone, self._terms)
                 self._plans.append(Scoring(columns, bind_weights(request, network, columns), request.joint))
-        self._forward = ForwardPass(self.backbone, mean_std)
-        self._piecewise = PiecewiseForward(self._forward, self._terms)
+        self.forward_pass = ForwardPass(self.backbone, mean_std)
+        self._piecewise = PiecewiseForward(self.forward_pass, self._terms)
+        #: What is pooled for distances between sets.
+        self.pooled = tuple(each for each in self._plans if isinstance(each, PooledPlan))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FeatureComparator:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.requests, [request.digest for request in self.requests], self._options)
+        return _rebuild, (type(self), self.requests, [request.digest for request in self.requests], self._options)
 
     def labels(self, position: int = 0) -> dict[str, tuple[str, ...]]:
         """For each distance of a recipe, the names of its columns."""
@@ -125,7 +127,7 @@ class FeatureComparator:
     def _scoring(self, position: int) -> Scoring:
         plan = self._plans[position]
         if not isinstance(plan, Scoring):
-            raise ValueError(f"request {position} is for tap statistics, not scores: ask a comparator of its recipe")
+            raise ValueError(f"request {position} is not for scores: ask a comparator of its recipe")
         return plan
 
     def __call__(
@@ -165,7 +167,7 @@ class FeatureComparator:
             return self._lists(preds, target, mask, data_range, crop_border, validate, references)
         if mask is not None and not isinstance(mask, Tensor):
             raise ValueError(f"`mask` must be a tensor (N, 1, H, W) beside tensors, got {type(mask).__name__}")
-        dtype = self._backbone_dtype(preds)
+        dtype = backbone_dtype(self.precision, preds)
         with full_precision(preds):
             return self._batch(preds, target, mask, data_range, crop_border, validate, references, dtype)
 
@@ -182,28 +184,34 @@ class FeatureComparator:
     ) -> list[Any]:
         # Features depend on these too where an image goes by its id.
         scope = (self._scope, dtype, preds.shape[2:], data_limits(data_range), border)
-        given, image_dtype = preds, self._image_dtype(preds)
-        preds, target = self._preprocess.pair(preds, target, image_dtype, data_range, border, validate)
+        given, of_images = preds, image_dtype(self.precision, preds)
+        preds, target = self.preprocess.pair(preds, target, of_images, data_range, border, validate)
         if mask is not None:
             check_mask(mask, given)
             check_maskable(self._terms)
-            mask = self._preprocess.mask(mask, image_dtype, border, validate)
-        weights = self._preprocess.weights(target, mask)
-        plan = self._preprocess.plan(preds)
+            mask = self.preprocess.mask(mask, of_images, border, validate)
+        weights = self.preprocess.weights(target, mask)
+        plan = self.preprocess.plan(preds)
         statistics = [each for each in self._plans if isinstance(each, TapStatisticsPlan)]
         patches = {place for each in statistics for places in each.positions for place in places}
         last = {each.last for each in statistics}
         measured = Accumulator(plan, preds, weights, self._terms, patches, last)
-        pieces = self._pieces(plan, preds)
+        pooled, pieces = [PooledSums(plan, preds, self.pooled) for _ in range(2)], self.pieces(plan, preds)
         with torch.set_grad_enabled(needs_grad(preds)):
-            for portion in portions(plan, preds.shape[0], 1 if pieces else self._at_once(plan, preds.shape[0])):
+            for portion in portions(plan, preds.shape[0], 1 if pieces else self.at_once(plan, preds.shape[0])):
                 tiles = cut(preds, plan, portion), cut(target, plan, portion)
                 cached = None
                 if references is not None and pieces is None and not needs_grad(preds):
                     cached = references.of_portion(scope, tiles[1], portion)
-                measured.add(portion, *self._distances(*tiles, dtype, pieces, cached))
+                values, sides = self._distances(*tiles, dtype, pieces, cached)
+                measured.add(portion, values, sides[1])
+                pooled[0].add(portion, sides[0])
+                pooled[1].add(portion, sides[1])
+                del values, sides  # before those of the next portion come
         return [
-            requested.result(measured.sums)
+            PooledFeatures(*(sums.result(requested) for sums in pooled))
+            if isinstance(requested, PooledPlan)
+            else requested.result(measured.sums)
             if isinstance(requested, Scoring)
             else requested.result(measured, preds, target, mask)
             for requested in self._plans
@@ -216,21 +224,22 @@ class FeatureComparator:
         dtype: torch.dtype | None,
         pieces: Pieces | None,
         cached: CachedTiles | None = None,
-    ) -> tuple[list[Tensor], list[Tokens]]:
-        """What each term measures of tiles ``(K, 3, h, w)``, and the targets' tokens at each tap."""
+    ) -> tuple[list[Tensor], tuple[list[Tokens], list[Tokens]]]:
+        """What each term measures of tiles ``(K, 3, h, w)``, and the tokens of both sides at each tap."""
         if pieces is not None:
             return self._piecewise(preds, target, dtype, pieces)
-        preds_tokens, target_tokens = self._forward(preds, target, dtype, cached)
+        preds_tokens, target_tokens = self.forward_pass(preds, target, dtype, cached)
         differ, values = None if needs_grad(preds) else differing(preds, target), []
         for term in self._terms:
             value = term.measure(preds_tokens, target_tokens)
             values.append(value if differ is None else zero_where_equal(value, differ))
-        return values, target_tokens
+        return values, (preds_tokens, target_tokens)
 
-    def _pieces(self, plan: TilePlan, preds: Tensor) -> Pieces | None:
+    def pieces(self, plan: TilePlan, preds: Tensor) -> Pieces | None:
+        """The pieces that large tiles go through the network in, or ``None`` where tiles go as they are."""
         return None if needs_grad(preds) else self._piecewise.pieces(plan)
 
-    def _at_once(self, plan: TilePlan, images: int) -> int:
+    def at_once(self, plan: TilePlan, images: int) -> int:
         """How many tiles a side go through the network at once."""
         if torch.compiler.is_exporting():
             return self.tile_batch  # a single tile of each image: nothing is parted, and the sizes are not known
@@ -291,8 +300,12 @@ class FeatureComparator:
         crop_border: int = 0,
         validate: bool = True,
         per_layer: bool = False,
+        bilinear: bool = False,
     ) -> dict[str, dict[str, Tensor]]:
         """Measure where a batch of pairs differs, by the first recipe's distances of patch tokens.
+
+        With ``bilinear`` values are interpolated from place to place, of whole images only: as in the maps of LPIPS,
+        whose mean is not the score.
 
         Returns:
             For each distance, maps ``(N, 1, H, W)`` by label: ``"score"``, and each tap with ``per_layer``. The mean
@@ -302,36 +315,23 @@ class FeatureComparator:
         Raises:
             ValueError: for images that do not fit and for distances without a map.
         """
-        recipe = self.recipes[0]
-        check_mappable(recipe)
-        dtype = self._backbone_dtype(preds)
-        given = preds
+        check_mappable(self.recipes[0])
+        dtype, given = backbone_dtype(self.precision, preds), preds
         with full_precision(preds):
-            preds, target = self._preprocess.pair(
-                preds, target, self._image_dtype(preds), data_range, crop_border, validate
+            preds, target = self.preprocess.pair(
+                preds, target, image_dtype(self.precision, preds), data_range, crop_border, validate
             )
-            plan = self._preprocess.plan(preds)
-            pixels = self._preprocess.weights(target)
-            canvas = Canvas(plan, preds, self._scoring(0), self._terms, pixels, per_layer)
-            pieces = self._pieces(plan, preds)
+            plan = self.preprocess.plan(preds)
+            pixels = self.preprocess.weights(target)
+            canvas = Canvas(plan, preds, self._scoring(0), self._terms, pixels, per_layer, bilinear)
+            pieces = self.pieces(plan, preds)
             with torch.set_grad_enabled(needs_grad(preds)):
-                for portion in portions(plan, preds.shape[0], 1 if pieces else self._at_once(plan, preds.shape[0])):
+                for portion in portions(plan, preds.shape[0], 1 if pieces else self.at_once(plan, preds.shape[0])):
                     tiles = cut(preds, plan, portion), cut(target, plan, portion)
-                    canvas.add(portion, *self._distances(*tiles, dtype, pieces))
+                    values, sides = self._distances(*tiles, dtype, pieces)
+                    canvas.add(portion, values, sides[1])
+                    del values, sides
             return canvas.stretched((given.shape[-2] - 2 * crop_border, given.shape[-1] - 2 * crop_border))
-
-    def _image_dtype(self, preds: Tensor) -> torch.dtype:
-        """What everything but the backbone computes in."""
-        if self.precision == "float64":
-            return torch.float64
-        return torch.float64 if self.precision == "auto" and preds.dtype == torch.float64 else torch.float32
-
-    def _backbone_dtype(self, images: Tensor) -> torch.dtype | None:
-        """What the backbone computes in under autocast, ``None`` for full precision."""
-        device = images.device.type
-        if self.precision == "auto" and torch.is_autocast_enabled(device):
-            return torch.get_autocast_dtype(device)
-        return _AUTOCAST.get(self.precision)
 
 
 def _trunk_identity(recipe: Recipe) -> tuple[Any, ...]:
@@ -339,10 +339,12 @@ def _trunk_identity(recipe: Recipe) -> tuple[Any, ...]:
     return (module.identity if isinstance(module, UserModule) else module, *recipe.trunk[1:])
 
 
-def _rebuild(requests: tuple[Request, ...], digests: list[str], options: tuple[Any, ...]) -> FeatureComparator:
+def _rebuild(
+    kind: type[FeatureComparator], requests: tuple[Request, ...], digests: list[str], options: tuple[Any, ...]
+) -> FeatureComparator:
     """Unpickle a comparator, unless the weights file it was made from has other content now."""
     for request, digest in zip(requests, digests, strict=True):
         found = request.replace().digest
         if found != digest:
             raise ValueError(f"{request} had the digest {digest} when it was saved and has {found} here: another file")
-    return FeatureComparator(requests, *options)
+    return kind(requests, *options)

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.distances import DISTRIBUTION, DIVERGENCES, MAPS, Distance, alternatives_to, zsiqa
+from torchmetrics_fmiqa.comparator.channel_weights import TapChannelWeights, bind_channel_weights, check_same_taps
+from torchmetrics_fmiqa.distances import DISTRIBUTION, DIVERGENCES, MAPS, POINTWISE, Distance, alternatives_to, zsiqa
 from torchmetrics_fmiqa.distances.joint import Joint
 from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.network import Network
@@ -131,6 +132,7 @@ class DistanceTerm:
         distance: a name, or a callable.
         tokens: which tokens it compares; ``"summary"`` for what stands for the whole image.
         protocol: of the recipe.
+        channel_weights: of the one tap, for a pointwise distance; ``None`` for equal ones.
     """
 
     taps: tuple[int, ...]
@@ -138,6 +140,7 @@ class DistanceTerm:
     distance: str | Distance
     tokens: TokenChoice | Literal["summary"]
     protocol: Protocol
+    channel_weights: TapChannelWeights | None = None
 
     def measure(self, preds: Sequence[Tokens], target: Sequence[Tokens]) -> Tensor:
         """The distance, ``(n, T)`` if it has a map, else ``(n,)``; of features in at least float32.
@@ -161,6 +164,8 @@ class DistanceTerm:
         pair = [side.summary() if self.tokens == "summary" else side.select(self.tokens) for side in sides]
         if callable(self.distance):
             return _checked(self.distance(*pair), self.distance, len(sides[0].values))
+        if self.channel_weights is not None:
+            return POINTWISE[self.distance](*pair, self.channel_weights.like(pair[0]))
         return {**DISTRIBUTION, **MAPS}[self.distance](*pair)
 
     def _check_tokens(self, found: Tokens) -> None:
@@ -217,21 +222,31 @@ def plan_terms(recipe: Recipe, names: tuple[str, ...], backbone: Backbone, terms
         terms: what is measured already.
 
     Raises:
-        ValueError: if only prefix tokens are asked for, and the network has none.
+        ValueError: if only prefix tokens are asked for, and the network has none; for channel weights that do not fit.
     """
     columns: Columns = {}
+    channel_weights = bind_channel_weights(recipe, names, backbone)
     if recipe.tokens == "prefix" and backbone.network.patch is not None and backbone.network.prefix == 0:
         raise ValueError(f"`tokens='prefix'` but {backbone.network.name} has no prefix tokens: take 'patch'")
     for distance in recipe.distances:
         stacked = recipe.protocol == "zsiqa" and distance in zsiqa.STACKED
         together = [names] if stacked else [(name,) for name in names]
-        places = [place_of(_term(recipe, distance, some, backbone), terms) for some in together]
+        places = [
+            place_of(
+                DistanceTerm(
+                    indices_of(some, backbone),
+                    some,
+                    distance,
+                    recipe.tokens,
+                    recipe.protocol,
+                    channel_weights.get(some[0]),
+                ),
+                terms,
+            )
+            for some in together
+        ]
         columns[distance_name(distance)] = ((ALL_TAPS,) if stacked else names, places)
     return columns
-
-
-def _term(recipe: Recipe, distance: str | Distance, names: tuple[str, ...], backbone: Backbone) -> DistanceTerm:
-    return DistanceTerm(indices_of(names, backbone), names, distance, recipe.tokens, recipe.protocol)
 
 
 def indices_of(names: Sequence[str], backbone: Backbone) -> tuple[int, ...]:
@@ -258,13 +273,10 @@ def bind_weights(recipe: Recipe, network: Network, columns: Columns) -> dict[str
         given = dict(zip(keys, recipe.tap_weights.values(), strict=True))
     weights = {}
     for name, (labels, _) in columns.items():
-        if given is not None and set(given) != set(labels):
-            unmatched = sorted(set(given) ^ set(labels))
-            raise ValueError(
-                f"`tap_weights` must name each tap once and no other; {unmatched[0]!r} is in only one of them"
-            )
+        if given is not None:
+            check_same_taps("tap_weights", given, labels)
         own = [1.0 if given is None else given[label] for label in labels]
-        total = sum(own) if recipe.protocol == "fmiqa" else 1.0
+        total = sum(own) if (recipe.protocol, recipe.tap_reduction) == ("fmiqa", "mean") else 1.0
         weights[name] = tuple(weight / total for weight in own)
     joint = recipe.joint
     return weights if joint is None else {joint.name: weights[joint.names[0]]}

@@ -39,19 +39,20 @@ class ForwardPass:
         if needs_grad(preds):
             with torch.no_grad():
                 # Copies: a network may keep a buffer, which the run of the predictions writes into.
-                target_tokens = [tokens.detach().copy() for tokens in self._run(target, dtype)]
-            return self._run(preds, dtype), target_tokens
+                target_tokens = [tokens.detach().copy() for tokens in self.one(target, dtype)]
+            return self.one(preds, dtype), target_tokens
         if cached is not None:
             images = torch.cat([preds, target[cached.missing]]) if cached.missing else preds
-            preds_tokens, fresh = _split(self._run(images, dtype), preds.shape[0])
+            preds_tokens, fresh = _split(self.one(images, dtype), preds.shape[0])
             return preds_tokens, cached.completed(fresh)
         return _split(self.both(preds, target, dtype), preds.shape[0])
 
     def both(self, preds: Tensor, target: Tensor, dtype: torch.dtype | None) -> list[Tokens]:
         """The tokens of predictions, and of as many targets that follow them, at each tap; without a gradient."""
-        return self._run(torch.cat([preds, target]), dtype)
+        return self.one(torch.cat([preds, target]), dtype)
 
-    def _run(self, images: Tensor, dtype: torch.dtype | None) -> list[Tokens]:
+    def one(self, images: Tensor, dtype: torch.dtype | None) -> list[Tokens]:
+        """The tokens of one side at each tap."""
         if dtype is None:
             return self.backbone(images, self.mean_std)
         with torch.autocast(images.device.type, dtype):

@@ -11,7 +11,15 @@ from torchmetrics_fmiqa.comparator.accumulator import TileWeights
 from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, Scoring
 from torchmetrics_fmiqa.distances import MAPS, alternatives_to
 from torchmetrics_fmiqa.distances.joint import Joint
-from torchmetrics_fmiqa.features.tiles import Portion, TilePlan, add_tiles, paint, pixel_shares, stretch_map
+from torchmetrics_fmiqa.features.tiles import (
+    Portion,
+    TilePlan,
+    add_tiles,
+    interpolate,
+    paint,
+    pixel_shares,
+    stretch_map,
+)
 from torchmetrics_fmiqa.features.tokens import Tokens
 from torchmetrics_fmiqa.recipes import Recipe, distance_name
 
@@ -42,6 +50,10 @@ class Canvas:
         pixels: ``(N, 1, H, W)``: what each pixel counts for, ``None`` where all count the same. Only their proportions
             matter: the mean of a map is the score.
         per_layer: paint each tap's map beside the score's.
+        bilinear: interpolate from place to place; else each place has its own colour.
+
+    Raises:
+        ValueError: if values of tiles or of a mirrored border would have to be interpolated.
     """
 
     def __init__(
@@ -52,7 +64,11 @@ class Canvas:
         terms: Sequence[DistanceTerm],
         pixels: Tensor | None = None,
         per_layer: bool = False,
+        bilinear: bool = False,
     ) -> None:
+        if bilinear and not plan.is_whole_image:
+            raise ValueError("maps are interpolated of whole images only: take resolution='unpadded'")
+        self.bilinear = bilinear
         self.plan, self.images, self.mask, self.terms, self.per_layer = plan, images, pixels, terms, per_layer
         self.columns, self.labels, self.weights = scoring.columns, scoring.labels, scoring.weights
         self.joint = scoring.joint
@@ -92,7 +108,10 @@ class Canvas:
 
     def _paint(self, name: str, column: int, values: Tensor, grid: tuple[int, int], portion: Portion) -> None:
         maps, label = self.maps[name], self.labels[name][column]
-        painted = paint(values.to(self.shares.dtype), self.plan, grid) * self.shares[[tile for _, tile in portion]]
+        paint_places = interpolate if self.bilinear else paint
+        painted = (
+            paint_places(values.to(self.shares.dtype), self.plan, grid) * self.shares[[tile for _, tile in portion]]
+        )
         maps["score"] = add_tiles(maps["score"], painted * self.weights[name][column], self.plan, portion)
         if self.per_layer:
             maps[label] = add_tiles(maps[label], painted, self.plan, portion)

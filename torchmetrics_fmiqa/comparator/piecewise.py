@@ -75,7 +75,7 @@ class PiecewiseForward:
 
     def __call__(
         self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, pieces: Pieces
-    ) -> tuple[list[Tensor], list[Tokens]]:
+    ) -> tuple[list[Tensor], tuple[list[Tokens], list[Tokens]]]:
         """Run one tile a side ``(1, 3, h, w)``, and measure what one forward pass would; no gradient flows.
 
         Args:
@@ -86,7 +86,7 @@ class PiecewiseForward:
 
         Returns:
             For each term its distances ``(1, T)`` of all positions, or of what stands for the whole; and for each tap
-            the mean token of the target, with the grid of all.
+            the mean tokens of both sides, the target's with the grid of all.
         """
         totals = self._totals(preds, target, dtype, pieces)
         parts: dict[int, list[Tensor]] = {}  # of each term, piece by piece
@@ -122,7 +122,7 @@ class PiecewiseForward:
                 measured.append(whole.flatten(1))
                 reference[index] = reference[index]._replace(grid=(whole.shape[1], whole.shape[2]))
         differ = differing(preds, target)
-        return [zero_where_equal(values, differ) for values in measured], reference
+        return [zero_where_equal(values, differ) for values in measured], ([tokens for tokens, _ in means], reference)
 
     def _run(
         self, preds: Tensor, target: Tensor, dtype: torch.dtype | None, pieces: Pieces, piece: Piece

@@ -8,19 +8,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.features.backbone import Backbone
 from torchmetrics_fmiqa.features.block_means import block_means
 from torchmetrics_fmiqa.features.image_checks import (
     DataRange,
+    check_images,
     check_mask_values,
-    check_pair,
     check_values,
     crop,
     to_unit,
 )
-from torchmetrics_fmiqa.features.network import Network
+from torchmetrics_fmiqa.features.image_pairs import unit_pair
 from torchmetrics_fmiqa.features.tiles import OneTilePerImage, Portion, TilePlan, plan_tiles, resize, shrink_mask
 from torchmetrics_fmiqa.misuse import WarnOnce
 from torchmetrics_fmiqa.recipes import Recipe
+
+#: The images under test, or the references, which must lie in their range.
+Side = Literal["preds", "target"]
 
 
 class Preprocess:
@@ -28,14 +32,15 @@ class Preprocess:
 
     Args:
         recipe: any of the recipes that share a forward pass.
-        network: what the tiles are for.
+        backbone: what the tiles are for.
 
     Raises:
         ValueError: if the network cannot take the recipe's tile.
     """
 
-    def __init__(self, recipe: Recipe, network: Network) -> None:
-        self.recipe, self.network = recipe, network
+    def __init__(self, recipe: Recipe, backbone: Backbone) -> None:
+        network = backbone.network
+        self.recipe, self.backbone, self.network = recipe, backbone, network
         self._warn = WarnOnce()
         self.tile = recipe.tile or network.tile
         self.resolution = recipe.resolution
@@ -52,27 +57,32 @@ class Preprocess:
         Raises:
             ValueError: for images that do not fit, naming the value and the fix.
         """
-        check_pair(preds, target)
-        if torch.is_grad_enabled() and target.requires_grad and not preds.requires_grad:
-            self._warn(
-                "order",
-                "`target` requires a gradient and `preds` does not, but gradients reach `preds` alone: this distance "
-                "trains nothing. The order is (preds, target), the image under test first; if `target` is the "
-                "reference, give target.detach()",
-            )
-        floating = preds.is_floating_point(), target.is_floating_point()
-        preds, target = crop(preds, border), crop(target, border)
-        preds = to_unit(preds, data_range, dtype, "preds")
-        with torch.no_grad():
-            target = to_unit(target.detach(), data_range, dtype, "target")
-            if validate and not torch.compiler.is_compiling():
-                check_values(preds, target, data_range, self._warn, floating, self.recipe.clamp_target)
-            if self.recipe.clamp_target:
-                target = target.clamp(0, 1)
+        preds, target = unit_pair(
+            preds, target, dtype, data_range, border, validate, self._warn, self.recipe.clamp_target
+        )
         if self.recipe.clamp_preds:
             preds = preds.clamp(0, 1)
         size = self._working_size(preds)
         return resize(preds, size), resize(target, size)
+
+    def single(
+        self, images: Tensor, side: Side, dtype: torch.dtype, data_range: DataRange, border: int, validate: bool
+    ) -> Tensor:
+        """Bring one side ``(N, 3, H, W)`` alone to [0, 1] at the working size.
+
+        Raises:
+            ValueError: for images that do not fit, naming the value and the fix.
+        """
+        check_images(images, side)
+        floating = images.is_floating_point()
+        images = to_unit(crop(images.detach(), border), data_range, dtype, side)
+        if validate:
+            fitting = images.nan_to_num().clamp(0, 1)  # of the other side nothing is known, and nothing said
+            pair = (images, fitting) if side == "preds" else (fitting, images)
+            check_values(*pair, data_range, self._warn, (floating, floating), self.recipe.clamp_target)
+        if self.recipe.clamp_preds if side == "preds" else self.recipe.clamp_target:
+            images = images.clamp(0, 1)
+        return resize(images, self._working_size(images))
 
     def mask(self, mask: Tensor, dtype: torch.dtype, border: int, validate: bool) -> Tensor:
         """Bring weights of pixels ``(N, 1, H, W)`` to the working size.
@@ -106,11 +116,33 @@ class Preprocess:
         return max(1, round(height * limit / longer)), max(1, round(width * limit / longer))
 
     def plan(self, images: Tensor) -> TilePlan:
-        """Plan the tiles of images at the working size."""
+        """Plan the tiles of images at the working size.
+
+        Raises:
+            ValueError: for images that the network cannot take as they are, if the recipe says so.
+        """
         height, width = images.shape[-2:]
+        if self.resolution == "unpadded":
+            self._check_unpadded(height, width)
+            return plan_tiles(height, width, None)
         tile = self.tile if self.resolution == "tile" else None
         spacing: Literal["even", "published"] = "published" if self.recipe.protocol == "zsiqa" else "even"
         return plan_tiles(height, width, tile, self.network.multiple, self.network.minimum, spacing)
+
+    def _check_unpadded(self, height: int, width: int) -> None:
+        network, multiple = self.network, self.network.multiple
+        if network.transformer and (height % multiple or width % multiple):
+            raise ValueError(
+                f"`resolution='unpadded'` needs sides that are multiples of {multiple} for {network.name}, got "
+                f"{height}x{width}: crop the images, or take 'native', which mirrors them up to one"
+            )
+        if min(height, width) < network.minimum and not torch.compiler.is_compiling():
+            least = self.backbone.least_side
+            if min(height, width) < least:
+                raise ValueError(
+                    f"`resolution='unpadded'` needs sides of at least {least} pixels for {network.name}, got "
+                    f"{height}x{width}: take larger images, or 'native', which mirrors them up to {network.minimum}"
+                )
 
 
 def portions(plan: TilePlan, images: int, size: int) -> Iterator[Portion]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.comparator.accumulator import Accumulator
+from torchmetrics_fmiqa.comparator.channel_weights import bind_channel_weights
 from torchmetrics_fmiqa.comparator.distance_terms import DistanceTerm, indices_of, place_of
 from torchmetrics_fmiqa.distances import MAPS, POINTWISE
 from torchmetrics_fmiqa.distances.joint import Joint
@@ -25,7 +26,7 @@ class TapStatisticsRequest:
     """A request for the statistics of each tap. It shares a forward pass with recipes and requests of the same trunk.
 
     Args:
-        recipe: what to measure with; one distance of l2, cosine and angular, or one that joins some of them with
+        recipe: what to measure with; one pointwise distance such as cosine, or one that joins some of them with
             divergences, all taps in patches. Its tap weights and its choice of tokens say nothing here.
         of_images: what to take of the images themselves, as the network sees them but for tiles and normalisation.
 
@@ -170,10 +171,11 @@ def plan_tap_statistics(
         terms: what is measured already.
     """
     indices, distances = indices_of(names, backbone), request.recipe.distances
+    weights = bind_channel_weights(request.recipe, names, backbone)
 
     def places(index: int, name: str, tokens: Literal["patch", "summary"]) -> tuple[int, ...]:
         return tuple(
-            place_of(DistanceTerm((index,), (name,), distance, tokens, "fmiqa"), terms)
+            place_of(DistanceTerm((index,), (name,), distance, tokens, "fmiqa", weights.get(name)), terms)
             for distance in distances
             if tokens == "patch" or distance in POINTWISE
         )

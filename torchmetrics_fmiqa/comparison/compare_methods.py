@@ -17,6 +17,7 @@ from torchmetrics_fmiqa.comparison.comparison import Comparison, LeftOut
 from torchmetrics_fmiqa.comparison.inputs import MethodImages, check_sizes, read_folders, read_method_table
 from torchmetrics_fmiqa.comparison.score_methods import score_methods
 from torchmetrics_fmiqa.comparison.scores import ComparedImage, MethodScores
+from torchmetrics_fmiqa.comparison.set_distances import SetMetrics, measure_sets, read_set_distances
 from torchmetrics_fmiqa.comparison.unfinished import Unfinished
 from torchmetrics_fmiqa.data.images import Match
 from torchmetrics_fmiqa.statistics.inputs import Floats
@@ -42,6 +43,7 @@ def compare(
     resamples: int = 4999,
     seed: int = 0,
     progress: Progress | None = None,
+    set_distances: Sequence[str] = (),
 ) -> Comparison:
     """Compare methods on the same references: means, paired differences, and which of them are settled.
 
@@ -65,6 +67,8 @@ def compare(
         resamples: of the bootstrap.
         seed: of the bootstrap.
         progress: shows what is being done.
+        set_distances: distances between sets of thousands of images to measure too, in the result's ``sets``:
+            ``frechet``, ``kernel``, either of them on a recipe as in ``frechet:vit-tiny``, ``fd-dinov2``, ``cmmd``.
 
     Raises:
         ValueError: for what is no folder or table, fewer than two methods, methods without a common image, sizes that
@@ -103,7 +107,8 @@ def compare(
         images = read_folders(Path(str(references)), folders, suffixes)
     panel = read_panel(metrics, device, precision)
     reading = Reading(match, crop_border=crop_border, to_rgb=to_rgb)
-    return compare_images(images, panel, reading, device, resamples, seed, progress)
+    sets = read_set_distances(set_distances, precision)
+    return compare_images(images, panel, reading, device, resamples, seed, progress, sets=sets)
 
 
 def compare_images(
@@ -115,6 +120,7 @@ def compare_images(
     seed: int = 0,
     progress: Progress | None = None,
     folder: Path | None = None,
+    sets: SetMetrics | None = None,
 ) -> Comparison:
     """Score the images of a comparison, and test the differences.
 
@@ -127,6 +133,7 @@ def compare_images(
         seed: of the bootstrap.
         progress: shows what is being done.
         folder: where scores are kept until the run is finished; a run that was interrupted there goes on.
+        sets: distances between sets to measure too; they are measured anew in each run.
 
     Raises:
         ValueError: as :func:`compare`.
@@ -158,6 +165,10 @@ def compare_images(
         resamples=resamples,
         seed=seed,
     )
+    measured = None
+    if sets is not None and (sets.metrics or sets.skipped):
+        progress.status("measuring the sets of images")
+        measured = measure_sets(scores.images, images.methods, sets, reading, device)
     return Comparison(
         scores,
         statistics,
@@ -168,6 +179,7 @@ def compare_images(
         reading.crop_border,
         images.grouped,
         reading.match,
+        measured,
     )
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
+from torchmetrics_fmiqa.comparison.set_rows import SetDistances
 from torchmetrics_fmiqa.comparison.wording import (
     answer_text,
     best_method,
@@ -111,6 +112,7 @@ class Comparison:
         crop_border: pixels that were cut off each side.
         grouped: whether images are drawn by groups in the bootstrap.
         match: how pairs that differ in size were matched: cut to the top left part that all have, or resized.
+        sets: distances between the methods' sets of images and the references', where they were asked for.
     """
 
     scores: MethodScores
@@ -122,6 +124,7 @@ class Comparison:
     crop_border: int = 0
     grouped: bool = False
     match: Match | None = None
+    sets: SetDistances | None = None
 
     def __repr__(self) -> str:
         """The answer: a representation of all images would be long."""

@@ -11,8 +11,8 @@ from torchmetrics_fmiqa.comparison.comparison import LeftOut, Reason
 from torchmetrics_fmiqa.comparison.scores import ComparedImage
 from torchmetrics_fmiqa.data.folders import Folder, list_folder, match_names
 from torchmetrics_fmiqa.data.images import Match, image_size
-from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.data.pairs import few, find_pairs
+from torchmetrics_fmiqa.data.parquet import read_parquet_table
 from torchmetrics_fmiqa.data.rows import csv_rows, need_columns
 
 _COLUMNS = ("ref", "method", "dist")
@@ -184,14 +184,7 @@ def _rows(table: Path) -> Iterable[tuple[str, dict[str, str]]]:
     if table.suffix.lower() != ".parquet":
         rows, columns = csv_rows(table)
     else:
-        import pyarrow
-        from pyarrow import parquet
-
-        check_file(table, "table")
-        try:
-            content = parquet.read_table(table)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise ValueError(f"{str(table)!r} is no Parquet table: {str(error).splitlines()[0]}") from None
+        content = read_parquet_table(table)
         columns = [name.lower() for name in content.column_names]
         named = zip(*(column.to_pylist() for column in content.columns), strict=True)
         rows = [

@@ -17,6 +17,7 @@ from torchmetrics_fmiqa.comparison.sections import (
     plane_section,
     provenance_section,
     scores_section,
+    sets_section,
 )
 from torchmetrics_fmiqa.report.document import Report
 from torchmetrics_fmiqa.report.html import render_html
@@ -39,6 +40,7 @@ def comparison_report(comparison: Comparison, gallery: Gallery, command: str = "
         differences_section(findings),
         images_section(findings),
         metrics_section(findings),
+        sets_section(findings),
         provenance_section(findings, command),
     )
     title = ", ".join(findings.methods)

@@ -27,7 +27,7 @@ _CACHE = "2GiB"
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class LoadedImage:
     """An image that was read: target and each method's preds, ``(3, H, W)`` float32 in [0, 1]; or what is broken."""
 
     image: ComparedImage
@@ -55,8 +55,8 @@ def score_methods(
         Each image in order with its scores, ``(methods, metrics)`` as in ``panel.order``, or what could not be read or
         scored.
     """
-    batch: list[_Loaded] = []
-    for loaded in read_ahead(images, partial(_load, reading=reading)):
+    batch: list[LoadedImage] = []
+    for loaded in read_ahead(images, partial(load_image, reading=reading)):
         if batch and not _fits(batch, loaded):
             yield from _score(batch, panel, device)
             batch = []
@@ -68,7 +68,8 @@ def score_methods(
         yield from _score(batch, panel, device)
 
 
-def _load(image: ComparedImage, reading: Reading) -> _Loaded:
+def load_image(image: ComparedImage, reading: Reading) -> LoadedImage:
+    """Read an image of all methods, on the pixels that all of them have; or say what is broken."""
     reader = ""  # whose file is being read
     try:
         with memory_of_a_pair():
@@ -80,12 +81,12 @@ def _load(image: ComparedImage, reading: Reading) -> _Loaded:
             if reading.match == "crop":
                 height, width = (min(one.shape[axis] for one in preds) for axis in (1, 2))
                 target, preds = target[:, :height, :width], [one[:, :height, :width] for one in preds]
-            return _Loaded(image, reading.fit(target), tuple(reading.fit(one) for one in preds))
+            return LoadedImage(image, reading.fit(target), tuple(reading.fit(one) for one in preds))
     except ValueError as error:
-        return _Loaded(image, broken=LeftOut(reader, image.name, "broken", str(error)))
+        return LoadedImage(image, broken=LeftOut(reader, image.name, "broken", str(error)))
 
 
-def _fits(batch: Sequence[_Loaded], loaded: _Loaded) -> bool:
+def _fits(batch: Sequence[LoadedImage], loaded: LoadedImage) -> bool:
     first = batch[0].target
     if loaded.target is None or first is None or loaded.target.shape != first.shape:
         return False
@@ -93,7 +94,7 @@ def _fits(batch: Sequence[_Loaded], loaded: _Loaded) -> bool:
 
 
 def _score(
-    batch: Sequence[_Loaded], panel: Panel, device: torch.device | str
+    batch: Sequence[LoadedImage], panel: Panel, device: torch.device | str
 ) -> Iterator[tuple[ComparedImage, Floats | LeftOut]]:
     try:
         values = _measure(batch, panel, device)
@@ -109,7 +110,7 @@ def _score(
         yield batch[0].image, LeftOut("", batch[0].image.name, "broken", reason)
 
 
-def _measure(batch: Sequence[_Loaded], panel: Panel, device: torch.device | str) -> Floats:
+def _measure(batch: Sequence[LoadedImage], panel: Panel, device: torch.device | str) -> Floats:
     """Scores of images of one size, ``(images, methods, metrics)``."""
     targets = [loaded.target for loaded in batch if loaded.target is not None]
     with memory_of_a_pair(targets[0].shape):

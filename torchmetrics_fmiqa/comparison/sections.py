@@ -8,9 +8,10 @@ from torchmetrics_fmiqa.comparison.advantages import advantages, plane_metrics, 
 from torchmetrics_fmiqa.comparison.findings import Findings
 from torchmetrics_fmiqa.comparison.gallery import Gallery
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
+from torchmetrics_fmiqa.comparison.set_rows import SETS_NOTE
 from torchmetrics_fmiqa.report import cells
 from torchmetrics_fmiqa.report.document import Cell, Column, Figure, Name, Section, Table, Text
-from torchmetrics_fmiqa.report.numbers import counted, shortest, signed
+from torchmetrics_fmiqa.report.numbers import capitalised, counted, shortest, signed
 from torchmetrics_fmiqa.report.svg import MOST_BARS, named_points, sorted_bars
 
 #: Others that the best method is drawn against, image by image.
@@ -188,6 +189,29 @@ def images_section(findings: Findings) -> Section | None:
     return Section("images", "Image by image", lead, [(how + more,)], figures=figures)
 
 
+def sets_section(findings: Findings) -> Section | None:
+    """Distances between sets of images; nothing where nobody asked."""
+    sets = findings.comparison.sets
+    if sets is None:
+        return None
+    heads = cells.columns("distance ↓", "method", "value", "of infinitely many images", "95 %")
+    rows = []
+    for row in sets.rows:
+        value, extrapolated, interval = row.texts()
+        numbers = (Cell(value, row.value), Cell(extrapolated, row.extrapolated), Cell(interval, row.low))
+        rows.append((Cell(row.distance), Cell(row.method), *numbers))
+    lead = [(f"{capitalised(sets.warning)}.",)] if sets.warning else []
+    caption = f"Of {counted(sets.rows[0].images, 'image')} a side." if sets.rows else "None could run here."
+    lists = [
+        ("Set distances that could not run", list(sets.skipped.items())),
+        ("What they depend on", list(sets.identities.items())),
+    ]
+    notes = [(f"{capitalised(SETS_NOTE)}.",)]
+    return Section(
+        "sets", "Distances between sets", lead, notes, tables=[Table("sets", caption, heads, rows)], lists=lists
+    )
+
+
 def metrics_section(findings: Findings) -> Section:
     """Ranks by each metric, and where metrics contradict each other."""
     contrary = list(findings.comparison.disagreements)
@@ -206,7 +230,7 @@ def metrics_section(findings: Findings) -> Section:
         (
             cells.row_name(findings.methods[method], method == findings.order[0]),
             *(
-                Cell(str(rank), float(rank), mark="best" if rank == 1 else "") if there else cells.unknown()
+                Cell(str(rank), float(rank), mark="best" if rank == 1 else "") if there else cells.UNKNOWN
                 for rank, there in zip(ranks[method].tolist(), known[method], strict=True)
             ),
         )

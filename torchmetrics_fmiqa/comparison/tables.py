@@ -12,6 +12,7 @@ from typing import Any
 from torchmetrics_fmiqa.comparison.comparison import Comparison, Difference
 from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
+from torchmetrics_fmiqa.comparison.set_rows import SETS_NOTE
 from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
 from torchmetrics_fmiqa.data.parquet import write_parquet
 from torchmetrics_fmiqa.data.tables import write_table
@@ -20,9 +21,10 @@ from torchmetrics_fmiqa.report.markdown import table as markdown_table
 from torchmetrics_fmiqa.report.numbers import counted, p_value, signed, span
 from torchmetrics_fmiqa.safe_write import printable, write_text
 
-#: The files that :func:`write_tables` writes, and one more where images were left out.
+#: The files that :func:`write_tables` writes, one more where images were left out, and one where sets were measured.
 FILES = ("scores.parquet", "table.csv", "differences.csv", "table.md", "table.tex")
 LEFT_OUT = "left_out.csv"
+SETS = "set_distances.csv"
 
 
 def all_differences(comparison: Comparison) -> list[Difference]:
@@ -54,7 +56,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
         folder: where; it must exist.
 
     Returns:
-        The files: :data:`FILES`, and :data:`LEFT_OUT` where images were left out.
+        The files: :data:`FILES`, :data:`LEFT_OUT` where images were left out, :data:`SETS` where sets were measured.
 
     Raises:
         WriteError: if the system refuses.
@@ -66,6 +68,12 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
     write_text(folder / "table.md", markdown(comparison))
     write_text(folder / "table.tex", latex(comparison))
     files = [folder / name for name in FILES]
+    if comparison.sets is not None and comparison.sets.rows:
+        table = comparison.sets.table()
+        write_table(folder / SETS, table, list(table[0]))
+        files.append(folder / SETS)
+    else:
+        (folder / SETS).unlink(missing_ok=True)
     if comparison.left_out:
         fields = ("method", "name", "kind", "reason")
         rows = [{field: getattr(one, field) for field in fields} for one in comparison.left_out]
@@ -131,8 +139,18 @@ def markdown(comparison: Comparison) -> str:
         markdown_table(heads, gaps),
         "Equal scores count half. Intervals of differences are not corrected; p is, for all pairs and metrics of this "
         "table together (Holm).",
+        *_sets_markdown(comparison),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _sets_markdown(comparison: Comparison) -> list[str]:
+    if comparison.sets is None or not comparison.sets.rows:
+        return []
+    heads = ("set distance ↓", "method", "value", "of infinitely many images", "95 % interval")
+    rows = [[escaped(row.distance), escaped(row.method), *row.texts()] for row in comparison.sets.rows]
+    notes = filter(None, (SETS_NOTE, comparison.sets.warning))
+    return [markdown_table(heads, rows), " ".join(escaped(f"{note[0].upper()}{note[1:]}.") for note in notes)]
 
 
 def latex(comparison: Comparison) -> str:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torchmetrics_fmiqa.data.decoding import decode, decoded_pixels, size
 from torchmetrics_fmiqa.data.formats import missing_plugin
 from torchmetrics_fmiqa.data.opening import open_file
+from torchmetrics_fmiqa.data.remote import as_place
 
 #: How a pair that differs in size is matched: both are cut to the common top left part, or ``preds`` is resized.
 Match = Literal["crop", "resize"]
@@ -31,9 +32,9 @@ def read_image(image: StoredImage | None, to_rgb: bool = False) -> Tensor:
     Colour profiles are not applied.
 
     Args:
-        image: path or bytes of a file, or its pixels ``(H, W, C)`` or ``(H, W)``, uint8 or uint16. Files are PNG, JPEG,
-            WebP, BMP, GIF, TIFF, PPM (PGM, PBM), AVIF, JPEG 2000, TGA or QOI; HEIC with pillow-heif and JPEG XL with
-            pillow-jxl-plugin installed.
+        image: path, URL or bytes of a file, or its pixels ``(H, W, C)`` or ``(H, W)``, uint8 or uint16. Files are PNG,
+            JPEG, WebP, BMP, GIF, TIFF, PPM (PGM, PBM), AVIF, JPEG 2000, TGA or QOI; HEIC with pillow-heif and JPEG XL
+            with pillow-jxl-plugin installed.
         to_rgb: repeat the channel of a grey image, drop an alpha channel that is opaque everywhere, and convert CMYK
             (without a colour profile) and Lab.
 
@@ -48,7 +49,7 @@ def read_image(image: StoredImage | None, to_rgb: bool = False) -> Tensor:
         name, decoded = "an image", decoded_pixels(image)
     else:
         name, path = ("an image", Path()) if isinstance(image, bytes) else (repr(str(image)), Path(image))
-        with io.BytesIO(image) if isinstance(image, bytes) else open_file(path) as file:
+        with io.BytesIO(image) if isinstance(image, bytes) else open_file(as_place(str(image))) as file:
             try:
                 decoded = decode(file)
             except Exception as error:  # decoders raise any exception; a broken file must not end a long run

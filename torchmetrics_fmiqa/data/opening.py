@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
+
+from torchmetrics_fmiqa.data.remote import is_url, read_url
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -42,15 +45,17 @@ def check_file(path: str | Path, what: str = "file") -> None:
 
 
 def open_file(path: str | Path, what: str = "file") -> BinaryIO:
-    """Open a regular file to read its bytes.
+    """Open a regular file to read its bytes. What a URL names is read as a whole, by fsspec.
 
     Args:
-        path: a file or a link to a file.
+        path: a file, a link to a file, or a URL.
         what: name of the file's kind for the error message.
 
     Raises:
         ValueError: if the path is absent, unreadable, or a folder, pipe, socket or device.
     """
+    if isinstance(path, str) and is_url(path):
+        return io.BytesIO(read_url(path))
     check_file(path, what)
     try:
         # O_NONBLOCK: if a pipe has replaced the file since the check, opening it does not wait for a writer.

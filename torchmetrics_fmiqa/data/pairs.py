@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torchmetrics_fmiqa.data.folders import Folder, Problem, list_folder, match_names
 from torchmetrics_fmiqa.data.opening import check_file
+from torchmetrics_fmiqa.data.remote import Place, join_place, parent_of
 from torchmetrics_fmiqa.data.rows import need_columns, open_csv
 
 __all__ = ["Pair", "Problem", "find_pairs", "read_pairs"]
@@ -20,19 +21,19 @@ class Pair:
     Args:
         ref: name of the reference, as the user gave it.
         dist: name of the image under test.
-        ref_path: file of the reference.
+        ref_path: file of the reference, or its URL.
         dist_path: file of the image under test.
         id: of a table with a column ``id``: what names the pair; else empty.
     """
 
     ref: str
     dist: str
-    ref_path: Path
-    dist_path: Path
+    ref_path: Place
+    dist_path: Place
     id: str = ""
 
     @property
-    def images(self) -> tuple[Path, Path]:
+    def images(self) -> tuple[Place, Place]:
         """The reference, and the image under test."""
         return self.ref_path, self.dist_path
 
@@ -123,10 +124,10 @@ def _suffix_hint(refs: Folder, dists: Folder) -> str:
     return f"give --suffix {ending}, or " if ending else ""
 
 
-def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
+def read_pairs(table: Place, root: Place | None = None) -> list[Pair]:
     """Read a CSV table with the columns ``ref`` and ``dist``; case does not matter.
 
-    Paths are relative to ``root``, by default the table's folder.
+    Paths are relative to ``root``, by default the table's folder. All of them may be URLs.
 
     Raises:
         ValueError: if the table cannot be read, lacks a column, or has no rows.
@@ -137,14 +138,16 @@ def read_pairs(table: Path, root: Path | None = None) -> list[Pair]:
     return pairs
 
 
-def each_pair(table: Path, root: Path | None = None) -> Iterator[Pair]:
+def each_pair(table: Place, root: Place | None = None) -> Iterator[Pair]:
     """The pairs of a CSV table one by one; raises as :func:`read_pairs` does, but for a table without rows."""
-    if root is not None and not root.is_dir():
+    if isinstance(root, Path) and not root.is_dir():
         raise ValueError(f"there is no folder {str(root)!r} (--root)")
     columns, rows = open_csv(table)
     need_columns(table, columns, ("ref", "dist"))
-    folder = root or table.parent
+    folder = root or parent_of(table)
     for where, row in rows:
         if not row["ref"] or not row["dist"]:
             raise ValueError(f"{where} lacks `ref` or `dist`")
-        yield Pair(row["ref"], row["dist"], folder / row["ref"], folder / row["dist"], row.get("id", ""))
+        yield Pair(
+            row["ref"], row["dist"], join_place(folder, row["ref"]), join_place(folder, row["dist"]), row.get("id", "")
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torchmetrics_fmiqa.data.csv_dialect import csv_records
 from torchmetrics_fmiqa.data.opening import read_bytes, read_text
+from torchmetrics_fmiqa.data.remote import Place
 
 
 def text_lines(path: Path, what: str = "file") -> Iterator[tuple[str, str]]:
@@ -41,7 +42,7 @@ def finite(text: object, column: str, where: str) -> float:
     return value
 
 
-def csv_rows(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
+def csv_rows(table: Place) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
     """Rows of a CSV table, each after its location for messages; and the names of its columns in lower case.
 
     Raises:
@@ -52,7 +53,7 @@ def csv_rows(table: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
     return list(rows), columns
 
 
-def open_csv(table: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
+def open_csv(table: Place) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
     """The columns of a CSV table and its rows one by one; both raise as :func:`csv_rows` does."""
     records = csv_records(read_bytes(table, "table"), str(table))
     _, names = next(records, (0, []))
@@ -71,7 +72,7 @@ def open_csv(table: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str]
     return columns, rows()
 
 
-def need_columns(table: Path, columns: list[str], needed: Iterable[str]) -> None:
+def need_columns(table: Place, columns: list[str], needed: Iterable[str]) -> None:
     """Raise a ValueError that names the first column missing from a table."""
     for name in needed:
         if name not in columns:

@@ -17,12 +17,13 @@ def open_run_folder(folder: Path, inputs: Mapping[str, Any]) -> None:
 
     Args:
         folder: the folder.
-        inputs: what its results depend on, in values that JSON has.
+        inputs: what its results depend on, in values that JSON has; tuples are written as lists.
 
     Raises:
         ValueError: if it holds something else, naming what differs, and if its note of the inputs is damaged.
     """
     note = folder / "inputs.json"
+    inputs = json.loads(json.dumps(dict(inputs)))
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is a file: give a folder")
     # Listed before the look at the note, which another run of the same inputs may write at this moment.
@@ -38,7 +39,7 @@ def open_run_folder(folder: Path, inputs: Mapping[str, Any]) -> None:
     if results:
         raise ValueError(f"{folder} holds files that are no results of this command: give a folder of its own")
     make_folder(folder)
-    write_text(note, json.dumps(dict(inputs), indent=1, sort_keys=True) + "\n")
+    write_text(note, json.dumps(inputs, indent=1, sort_keys=True) + "\n")
 
 
 def read_note(path: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +16,8 @@ import numpy.typing as npt
 
 from torchmetrics_fmiqa.data.images import StoredImage
 from torchmetrics_fmiqa.data.pairs import Pair
-from torchmetrics_fmiqa.data.parquet import read_parquet
+from torchmetrics_fmiqa.data.parquet import open_parquet, read_parquet
+from torchmetrics_fmiqa.data.remote import Place, join_place, shown, size_of
 from torchmetrics_fmiqa.safe_write import printable
 
 #: Rows that are read from a Parquet file at once; encoded images take 1 MB each, at most a few.
@@ -64,11 +64,11 @@ class ListedPairs:
         ValueError: if there are none, for two pairs of one name, and for ids that only some have.
     """
 
-    def __init__(self, pairs: Iterable[Pair], ref_root: Path, dist_root: Path) -> None:
+    def __init__(self, pairs: Iterable[Pair], ref_root: Place, dist_root: Place) -> None:
         import pyarrow
 
         ids, refs, dists = list[str](), list[str](), list[str]()
-        self._roots, self._odd = (ref_root, dist_root), dict[int, tuple[Path, Path]]()
+        self._roots, self._odd = (ref_root, dist_root), dict[int, tuple[Place, Place]]()
         for row, pair in enumerate(pairs):
             for column, text in ((ids, pair.id), (refs, pair.ref), (dists, pair.dist)):
                 column.append(printable(text))
@@ -83,14 +83,15 @@ class ListedPairs:
         check_keys(keys_of(self.names))
         self.identity = {
             "pairs": digest_of(self.names),
-            "places": [str(root.absolute()) for root in self._roots],
+            "places": [shown(root) for root in self._roots],
         }
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> Iterator[StoredPair]:
         """The pairs of some rows."""
         for row in rows.tolist():
             paths = (
-                root / self.names[side][row].as_py() for root, side in zip(self._roots, ("ref", "dist"), strict=True)
+                join_place(root, self.names[side][row].as_py())
+                for root, side in zip(self._roots, ("ref", "dist"), strict=True)
             )
             ref, dist = self._odd.get(row) or paths
             yield StoredPair(row, (ref, dist))
@@ -108,7 +109,7 @@ class ParquetPairs:
             without a column ``id``; for names that are missing or twice.
     """
 
-    def __init__(self, files: Sequence[Path], root: Path) -> None:
+    def __init__(self, files: Sequence[Place], root: Place) -> None:
         import pyarrow
 
         self._files, self._root = files, root
@@ -122,8 +123,8 @@ class ParquetPairs:
         if not named.num_rows:
             raise ValueError(f"the table {str(files[0])!r} has no rows")
         check_keys(keys_of(self.names))
-        paths = [[str(path.absolute()), path.stat().st_size] for path in files]
-        self.identity = {"pairs": digest_of(named), "places": [str(root.absolute()), *paths]}
+        paths = [[shown(path), size_of(path)] for path in files]
+        self.identity = {"pairs": digest_of(named), "places": [shown(root), *paths]}
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> Iterator[StoredPair]:
         """The pairs of some rows."""
@@ -132,11 +133,10 @@ class ParquetPairs:
             if first < last:
                 columns = batch.take(rows[first:last] - start).to_pydict()
                 for row, ref, dist in zip(rows[first:last].tolist(), columns["ref"], columns["dist"], strict=True):
-                    yield StoredPair(row, (self._image(ref), self._image(dist)))
+                    yield StoredPair(row, (image_at(ref, self._root), image_at(dist, self._root)))
 
     def _batches(self, rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
         """Batches of images with the place of their first row; files and row groups without wanted rows are skipped."""
-        from pyarrow import parquet
 
         def are_wanted(start: int, count: int) -> bool:
             first, last = np.searchsorted(rows, (start, start + count))
@@ -145,7 +145,7 @@ class ParquetPairs:
         file_start = 0
         for path, size in zip(self._files, self._sizes, strict=True):
             if are_wanted(file_start, size):
-                with parquet.ParquetFile(path) as file:
+                with open_parquet(path) as file:
                     start = file_start
                     for group in range(file.num_row_groups):
                         count = file.metadata.row_group(group).num_rows
@@ -157,18 +157,14 @@ class ParquetPairs:
                             start += count
             file_start += size
 
-    def _image(self, value: Any) -> StoredImage | None:
-        image = image_of_cell(value)
-        return self._root / image if isinstance(image, str) else image
 
-
-def _named(path: Path) -> Any:
+def _named(path: Place) -> Any:
     """The columns of a Parquet file that are text, and ``id``."""
     import pyarrow
-    from pyarrow import parquet
 
     try:
-        schema = parquet.read_schema(path)
+        with open_parquet(path) as file:
+            schema = file.schema_arrow
         lacking = [name for name in ("ref", "dist") if name not in schema.names]
         if lacking:
             raise ValueError(f"it has no column {lacking[0]!r}; it has {', '.join(schema.names)}")
@@ -183,6 +179,12 @@ def _named(path: Path) -> Any:
 def image_of_cell(value: Any) -> Any:
     """The image in a cell of a table; ``{"bytes": ..., "path": ...}`` is how Hugging Face's ``datasets`` keep it."""
     return (value.get("bytes") or value.get("path")) if isinstance(value, dict) else value
+
+
+def image_at(value: Any, root: Place) -> StoredImage | None:
+    """The image in a cell of a table whose paths count from a folder."""
+    image: StoredImage | None = image_of_cell(value)
+    return join_place(root, image) if isinstance(image, str) else image
 
 
 def keys_of(names: Any) -> Any:

@@ -4,6 +4,7 @@
 positions. Pointwise ones and the divergences among the others have a map ``(N, T)``, whose mean is the distance.
 The Wasserstein distances have none: they compare sorted values, and a value that has been sorted has lost its place.
 All are non-negative, have finite gradients everywhere and expect at least float32 (the comparator raises half types).
+Distances between two sets of images, a vector an image, are in ``frechet``, ``kernel`` and ``set_figures``.
 """
 
 from __future__ import annotations
@@ -18,14 +19,25 @@ from torchmetrics_fmiqa.distances.divergence import (
     symmetric_kl,
     symmetric_kl_map,
 )
-from torchmetrics_fmiqa.distances.pointwise import angular_map, cosine_map, l2_map, mean_over_positions
+from torchmetrics_fmiqa.distances.pointwise import (
+    angular_map,
+    cosine_map,
+    l2_map,
+    mean_over_positions,
+    normalized_l2_map,
+)
 from torchmetrics_fmiqa.distances.transport import sliced_wasserstein, wasserstein
 
 #: The signature of a distance; a user's own callable has the same.
 Distance = Callable[[Tensor, Tensor], Tensor]
 
-#: Distances that compare position by position, as maps ``(N, T)``.
-POINTWISE: dict[str, Distance] = {"l2": l2_map, "cosine": cosine_map, "angular": angular_map}
+#: Distances that compare position by position, as maps ``(N, T)``; they take weights of the channels too.
+POINTWISE: dict[str, Callable[..., Tensor]] = {
+    "l2": l2_map,
+    "cosine": cosine_map,
+    "angular": angular_map,
+    "normalized_l2": normalized_l2_map,
+}
 
 #: Distances that compare distributions over positions, ``(N,)``.
 DISTRIBUTION: dict[str, Distance] = {
@@ -42,12 +54,13 @@ DIVERGENCES: dict[str, Callable[..., Tensor]] = {
 }
 
 #: Every distance that has a map, as its map ``(N, T)``; the mean of it is the distance.
-MAPS: dict[str, Distance] = {**POINTWISE, **DIVERGENCES}
+MAPS: dict[str, Callable[..., Tensor]] = {**POINTWISE, **DIVERGENCES}
 
 
 l2 = mean_over_positions(l2_map, "l2")
 cosine = mean_over_positions(cosine_map, "cosine")
 angular = mean_over_positions(angular_map, "angular")
+normalized_l2 = mean_over_positions(normalized_l2_map, "normalized_l2")
 
 
 def alternatives_to(distance: str | Distance, protocol: str) -> str:
@@ -80,6 +93,8 @@ __all__ = [
     "jensen_shannon_map",
     "l2",
     "l2_map",
+    "normalized_l2",
+    "normalized_l2_map",
     "sliced_wasserstein",
     "symmetric_kl",
     "symmetric_kl_map",

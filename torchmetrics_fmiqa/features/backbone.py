@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -92,11 +93,32 @@ class Backbone:
         """What all taps give of one image of that size, in bytes of float32; measured once a size."""
         found = self._tap_bytes.get((height, width))
         if found is None:
-            with copied_in_the_open(), torch.autocast("cpu", enabled=False):
-                image = torch.zeros(1, 3, height, width, dtype=torch.float32, device="cpu")
-                given = self._run(image, None).values
+            with _trial():
+                given = self._run(_black(height, width), None).values
             found = self._tap_bytes[height, width] = sum(one.nbytes for one in given if isinstance(one, Tensor))
         return found
+
+    @cached_property
+    def channels(self) -> dict[str, int]:
+        """How many channels each tap has, by its name; measured once."""
+        side = self.network.tile
+        with _trial():
+            return dict(zip(self.taps, (tokens.values.shape[2] for tokens in self(_black(side, side))), strict=True))
+
+    @cached_property
+    def least_side(self) -> int:
+        """The smallest side, in pixels, that leaves the network something at its last tap; measured once."""
+        least, enough = 0, self.network.minimum
+        while enough - least > 1:
+            side = (least + enough) // 2
+            with _trial():
+                try:
+                    self._run(_black(side, side), None)
+                except RuntimeError:  # an output of no pixels
+                    least = side
+                else:
+                    enough = side
+        return enough
 
     def _of(self, device: torch.device, dtype: torch.dtype) -> Views:
         views = self._views.get((device, dtype))
@@ -114,6 +136,17 @@ class Backbone:
                 kept = {other: held for other, held in self._views.items() if other[0].type == "cpu" or held.in_use}
                 self._views = {**kept, key: views}
             return self._views[key]
+
+
+@contextmanager
+def _trial() -> Iterator[None]:
+    """Run a network to find out about it, whatever the modes of the call that asks."""
+    with copied_in_the_open(), torch.autocast("cpu", enabled=False):
+        yield
+
+
+def _black(height: int, width: int) -> Tensor:
+    return torch.zeros(1, 3, height, width, dtype=torch.float32, device="cpu")
 
 
 def _normalized(images: Tensor, mean_std: MeanStd | None) -> Tensor:

@@ -72,9 +72,7 @@ def check_pair(preds: Tensor, target: Tensor) -> None:
         ValueError: naming the actual shape and the call that converts it.
     """
     for name, images in (("preds", preds), ("target", target)):
-        if not isinstance(images, Tensor):
-            raise ValueError(f"`{name}` must be a tensor (N, 3, H, W), got {type(images).__name__}")
-        _check_layout(images, name)
+        check_images(images, name)
     if preds.shape != target.shape:
         raise ValueError(
             f"`preds` and `target` must have one shape, got {tuple(preds.shape)} and {tuple(target.shape)}: "
@@ -84,10 +82,19 @@ def check_pair(preds: Tensor, target: Tensor) -> None:
         raise ValueError(f"`preds` is on {preds.device} and `target` on {target.device}: move one of them")
 
 
-def _check_layout(images: Tensor, name: str) -> None:
+def check_images(images: Tensor, name: str) -> None:
+    """Check that a tensor is a batch of RGB images.
+
+    Raises:
+        ValueError: naming the actual shape and the call that converts it.
+    """
+    if not isinstance(images, Tensor):
+        raise ValueError(f"`{name}` must be a tensor (N, 3, H, W), got {type(images).__name__}")
     shape = tuple(images.shape)
     if images.ndim == 5:
-        raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}: {_frames(shape, name)}")
+        raise ValueError(
+            f"`{name}` must be (N, 3, H, W), got {shape}: {_frames(shape, name)}; or take VideoFeatureDistance"
+        )
     if images.ndim != 4:
         raise ValueError(f"`{name}` must be (N, 3, H, W), got {shape}{_missing_axes(shape, name)}")
     if images.shape[0] == 0 or images.shape[2] == 0 or images.shape[3] == 0:

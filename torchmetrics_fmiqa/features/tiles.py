@@ -224,6 +224,12 @@ def paint(values: Tensor, plan: TilePlan, grid: tuple[int, int]) -> Tensor:
     return painted
 
 
+def interpolate(values: Tensor, plan: TilePlan, grid: tuple[int, int]) -> Tensor:
+    """As :func:`paint`, but bilinear from the centre of one cell to the next."""
+    cells = values.unflatten(1, grid)[:, None]
+    return F.interpolate(cells, (plan.rows.tile, plan.cols.tile), mode="bilinear", align_corners=False)[:, 0]
+
+
 def add_tiles(canvas: Tensor, painted: Tensor, plan: TilePlan, portion: Portion) -> Tensor:
     """Add painted tiles ``(K, h, w)`` to a canvas ``(N, H, W)`` at their places."""
     canvas = canvas.clone()

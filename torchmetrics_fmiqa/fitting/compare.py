@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.fitting.cross_validation import Predictions
-from torchmetrics_fmiqa.fitting.measure import MeasuredSource
+from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
 from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.model import INPUTS, FixedHead, SpipsHead
 from torchmetrics_fmiqa.statistics import srcc
@@ -42,8 +42,6 @@ AGREEMENT = (
 
 #: Columns of predictions.csv; those of a table that was fused lack the set and the score.
 PREDICTIONS = ("set", "ref", "dist", "fold", "opinion", "prediction", "score")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,23 +72,15 @@ class Lead:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """The trained score beside every single input on a set.
+    """The trained score beside every single input on a set."""
 
-    Args:
-        source: the set.
-        predictions: what heads predict for it.
-        lead: over the best single input.
-        rows: of a set of opinions, those of agreement.csv: the trained score first, then by falling SRCC.
-        choices: of a set of choices, by falling score.
-        ceilings: of choices, people themselves.
-    """
-
-    source: MeasuredSource
-    predictions: Predictions
-    lead: Lead
+    data: MeasuredSet  #: the set.
+    predictions: Predictions  #: what heads predict for it.
+    lead: Lead  #: over the best single input.
+    #: of a set of opinions, those of agreement.csv: the trained score first, then by falling SRCC.
     rows: Sequence[dict[str, Any]] = ()
-    choices: Sequence[ChoiceScore] = ()
-    ceilings: Sequence[ChoiceScore] = ()
+    choices: Sequence[ChoiceScore] = ()  #: of a set of choices, by falling score.
+    ceilings: Sequence[ChoiceScore] = ()  #: of choices, people themselves.
 
     @property
     def tested(self) -> str:
@@ -99,32 +89,32 @@ class SetComparison:
 
 
 def compare_set(
-    source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: CompareOptions
+    data: MeasuredSet, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: CompareOptions
 ) -> SetComparison:
     """Compare the trained score with every single input ``(n,)``, of choices for each version.
 
     Raises:
         ValueError: for opinions that are fewer than 3, or all equal.
     """
-    if source.set.kind == "choice":
-        return _compare_choices(source, predictions, inputs, how)
-    rows = _agreement_rows(source, predictions, inputs[0], how)
+    if data.kind == "choice":
+        return _compare_choices(data, predictions, inputs, how)
+    rows = _agreement_rows(data, predictions, inputs[0], how)
     single = [row for row in rows[1:] if (how.fused, row["metric"]) != (SPIPS, FIXED)]
     best = max(single, key=lambda row: -math.inf if math.isnan(row["srcc"]) else row["srcc"])
     ends = (best[f"{how.fused}_ahead_low"], best[f"{how.fused}_ahead_high"])
     lead = Lead(best["metric"], rows[0]["srcc"], best["srcc"], *ends, best[f"{how.fused}_beats"])
-    return SetComparison(source, predictions, lead, rows)
+    return SetComparison(data, predictions, lead, rows)
 
 
 def _agreement_rows(
-    source: MeasuredSource, predictions: Predictions, inputs: Mapping[str, Floats], how: CompareOptions
+    data: MeasuredSet, predictions: Predictions, inputs: Mapping[str, Floats], how: CompareOptions
 ) -> list[dict[str, Any]]:
     """A row for the trained score, then one for each input by falling SRCC: pooled over all images, and by fold."""
-    data, fused, better = source.set, how.fused, source.set.higher_is_better
+    fused, better = how.fused, data.higher_is_better
     score = predictions.score if predictions.opinion is None else predictions.opinion
-    types = source.part if any(source.part.tolist()) else None
+    types = data.part if data.part is not None and any(data.part.tolist()) else None
     scores = {fused: score, **inputs}
-    table = ScoredTable(scores, {}, data.target, data.reference.astype(str), data.image, types, std=source.std)
+    table = ScoredTable(scores, {}, data.target, data.reference.astype(str), data.image, types, std=data.std)
     # A predicted opinion has the opinions' direction; nobody may turn it by what it correlates with.
     qualities = [*how.qualities, fused] if predictions.opinion is not None and better else how.qualities
     analysis = analyse(table, "better" if better else "worse", qualities, how.resamples, how.seed)
@@ -152,15 +142,15 @@ def _agreement_rows(
 
 
 def _compare_choices(
-    source: MeasuredSource, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: CompareOptions
+    data: MeasuredSet, predictions: Predictions, inputs: Sequence[Mapping[str, Floats]], how: CompareOptions
 ) -> SetComparison:
-    data = source.set
     distances = {name: np.stack([version[name] for version in inputs], 1) for name in inputs[0]}
     distances[how.fused] = predictions.score
+    part = np.full(len(data), "all") if data.part is None else data.part
 
     def analysed(names: Sequence[str]) -> tuple[tuple[ChoiceScore, ...], tuple[ChoiceScore, ...]]:
         chosen = {name: distances[name] for name in names}
-        choices = Choices("two_afc", chosen, data.target, source.part, data.reference.astype(str))
+        choices = Choices("two_afc", chosen, data.target, part, data.reference.astype(str))
         return analyse_choices(choices, how.resamples, how.seed)
 
     scores, ceilings = analysed([how.fused, *inputs[0]])
@@ -172,7 +162,7 @@ def _compare_choices(
         lead = Lead(best.metric, first.score, second.score, -second.behind_high, -second.behind_low, settled)
     else:
         lead = Lead(best.metric, second.score, first.score, second.behind_low, second.behind_high, -settled)
-    return SetComparison(source, predictions, lead, choices=scores, ceilings=ceilings)
+    return SetComparison(data, predictions, lead, choices=scores, ceilings=ceilings)
 
 
 def spips_inputs(measured: TapStatistics, head: SpipsHead) -> dict[str, Floats]:
@@ -195,13 +185,12 @@ def single_inputs(measured: TapStatistics, low_level: int) -> dict[str, Floats]:
     return scores
 
 
-def short_list(results: Sequence[T], names: Sequence[str]) -> list[T]:
-    """Of the results of metrics, best first: the trained and the untrained score, and the best input of each part."""
-    best: dict[str, T] = {}
-    for result, name in zip(results, names, strict=True):
-        best.setdefault(next((part for part, own in INPUTS.items() if name in own), name), result)
-    first = [best.pop(name) for name in (SPIPS, FIXED)]
-    return [*first, *best.values()]
+def short_list(metrics: Sequence[str]) -> list[str]:
+    """Of metrics, best first: the trained and the untrained score, and the best input of each part."""
+    best: dict[str, str] = {}
+    for name in metrics:
+        best.setdefault(next((part for part, own in INPUTS.items() if name in own), name), name)
+    return list(dict.fromkeys([SPIPS, FIXED, *best.values()]))
 
 
 def write_tables(out: Path, compared: Sequence[SetComparison], fusion: FusionHead) -> None:
@@ -210,7 +199,7 @@ def write_tables(out: Path, compared: Sequence[SetComparison], fusion: FusionHea
     write_table(out / "predictions.csv", predictions, PREDICTIONS)
     agreement, choices = list[dict[str, Any]](), list[dict[str, Any]]()
     for own in compared:
-        about = {"set": own.source.set.name, "tested": own.tested}
+        about = {"set": own.data.name, "tested": own.tested}
         agreement += [dict.fromkeys(AGREEMENT, math.nan) | row | about for row in own.rows]
         choices += [about | score.row("two_afc") for score in (*own.choices, *own.ceilings)]
     write_table(out / "agreement.csv", agreement, AGREEMENT)
@@ -222,15 +211,14 @@ def write_tables(out: Path, compared: Sequence[SetComparison], fusion: FusionHea
 
 def predictions_table(compared: SetComparison, fusion: FusionHead) -> list[dict[str, Any]]:
     """A row an image; two of a choice, a version each, with the share of people who chose it."""
-    data, predictions = compared.source.set, compared.predictions
+    data, predictions = compared.data, compared.predictions
     fold = ["test"] * len(data) if predictions.fold is None else predictions.fold.tolist()
     known = (data.reference.tolist(), data.image.tolist(), fold, data.target.tolist())
-    if data.kind == "choice":
-        second = compared.source.second.tolist()
+    if data.second is not None:
         rows = [
             (reference, image, number, share, "", score)
             for reference, *images, number, judged, scores in zip(
-                *known[:2], second, *known[2:], predictions.score.tolist(), strict=True
+                *known[:2], data.second.tolist(), *known[2:], predictions.score.tolist(), strict=True
             )
             for image, share, score in zip(images, (1 - judged, judged), scores, strict=True)
         ]

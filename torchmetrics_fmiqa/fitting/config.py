@@ -13,28 +13,18 @@ _LEAST = {"epochs": 1, "patience": 1, "batch": 2, "weight_decay": 0, "gate_decay
 class HeadTraining:
     """How a head is trained. The defaults were chosen by inner validation on TID2013, never on held-out references.
 
-    Args:
-        hidden: widths of the hidden layers.
-        linear: no hidden layer, for the ablation.
-        epochs: at most.
-        patience: epochs without a better inner validation, after which training stops.
-        batch: images in a step; fewer if an epoch would have less than 8 steps, but at least 8.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW, towards a network that says nothing and equal weights of taps.
-        seed: of the initial weights, the folds, the batches and the inner validation.
-
     Raises:
         ValueError: for values below 1 (hidden, epochs, patience), 2 (batch) or 0, or a learning rate of 0.
     """
 
-    hidden: tuple[int, ...] = (32, 16)
-    linear: bool = False
-    epochs: int = 80
-    patience: int = 20
-    batch: int = 64
-    learning_rate: float = 0.01
-    weight_decay: float = 0.01
-    seed: int = 0
+    hidden: tuple[int, ...] = (32, 16)  #: widths of the hidden layers.
+    linear: bool = False  #: no hidden layer, for the ablation.
+    epochs: int = 80  #: at most.
+    patience: int = 20  #: epochs without a better inner validation, after which training stops.
+    batch: int = 64  #: images in a step; fewer if an epoch would have less than 8 steps, but at least 8.
+    learning_rate: float = 0.01  #: of AdamW.
+    weight_decay: float = 0.01  #: of AdamW, towards a network that says nothing and equal weights of taps.
+    seed: int = 0  #: of the initial weights, the folds, the batches and the inner validation.
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,45 +13,37 @@ from torchmetrics_fmiqa.benchmark.progress import Progress, SilentProgress
 from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.fitting.calibration import calibrate
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet, examples, plain
-from torchmetrics_fmiqa.fitting.heads import FittedHead, Head, HeadSpec, fusion_of
-from torchmetrics_fmiqa.fitting.run_folder import read_fitted, training_inputs, write_fitted
+from torchmetrics_fmiqa.fitting.heads import FittedHead, Head, HeadSpec
 from torchmetrics_fmiqa.fitting.splits import Folds, assign_folds, check_rows, inner_rows
 from torchmetrics_fmiqa.fitting.trainer import HeadTrainer, isolated
 from torchmetrics_fmiqa.one_writer import one_writer
+from torchmetrics_fmiqa.spips_model.model import fusion_of
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
+
+_SILENT = SilentProgress()
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What heads predict for a set.
+    """What heads predict for a set."""
 
-    Args:
-        score: ``(n,)`` distances, lower is better; of choices ``(n, 2)``.
-        opinion: ``(n,)`` opinions in the set's own units and direction; ``None`` of choices, and where the head was not
-            trained on the set.
-        fold: ``(n,)`` the fold of each row, from 0; ``None`` for a set that is tested on alone.
-    """
-
-    score: Floats
+    score: Floats  #: ``(n,)`` distances, lower is better; of choices ``(n, 2)``.
+    #: ``(n,)`` opinions in the set's own units and direction; ``None`` of choices, and where the head was not trained
+    #: on the set.
     opinion: Floats | None = None
-    fold: Integers | None = None
+    fold: Integers | None = None  #: ``(n,)`` the fold of each row, from 0; ``None`` for a set that is tested on alone.
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What heads are worth on references that they have not seen.
+    """What heads are worth on references that they have not seen."""
 
-    Args:
-        predictions: by name of the set; not of ranks, which only train.
-        fits: the heads, by fold.
-    """
-
-    predictions: dict[str, Predictions]
-    fits: tuple[FittedHead, ...]
+    predictions: dict[str, Predictions]  #: by name of the set; not of ranks, which only train.
+    fits: tuple[FittedHead, ...]  #: the heads, by fold.
 
 
 def fit_head(
-    sets: Sequence[MeasuredSet], spec: HeadSpec, folder: Path | None = None, progress: Progress | None = None
+    sets: Sequence[MeasuredSet], spec: HeadSpec, folder: Path | None = None, progress: Progress = _SILENT
 ) -> FittedHead:
     """Train a head on one set or a mixture.
 
@@ -88,7 +80,7 @@ def fit_head(
     True
     """
     check_sets(sets, spec)
-    return _fit(sets, spec, folder, progress or SilentProgress())
+    return _fit(sets, spec, folder, progress)
 
 
 def cross_validate(
@@ -96,7 +88,7 @@ def cross_validate(
     spec: HeadSpec,
     folds: Folds,
     folder: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = _SILENT,
 ) -> CrossValidation:
     """Train a head for each fold on the references of the others, and let it score those of that fold.
 
@@ -128,7 +120,7 @@ def cross_validate(
     count, fits = _count(fold_of), []
     for fold in range(count):
         training_sets = _without(sets, fold_of, fold)
-        of_fold = _FoldProgress(progress or SilentProgress(), f"training the head of fold {fold + 1} of {count}")
+        of_fold = _FoldProgress(progress, f"training the head of fold {fold + 1} of {count}")
         fitted = _fit(training_sets, spec, folder and folder / f"fold-{fold:03}", of_fold)
         for data, trained in zip(sets, training_sets, strict=True):
             held_out = np.flatnonzero(fold_of.get(data.name, np.full(len(data), -1)) == fold)
@@ -206,12 +198,13 @@ def _check_training(sets: Sequence[MeasuredSet], spec: HeadSpec) -> None:
 def _fit(sets: Sequence[MeasuredSet], spec: HeadSpec, folder: Path | None, progress: Progress) -> FittedHead:
     if folder is None:
         return _train(sets, spec, None, progress)
+    contents = {data.name: data.digest for data in sets}
     with one_writer(folder):
-        open_run_folder(folder, training_inputs(sets, spec))
-        fitted = read_fitted(folder, spec)
+        open_run_folder(folder, {"recipe": spec.made_for, "sets": contents, **asdict(spec.training)})
+        fitted = FittedHead.read(folder, spec)
         if fitted is None:
             fitted = _train(sets, spec, folder, progress)
-            write_fitted(folder, spec, fitted)
+            fitted.write(folder, spec)
     return fitted
 
 

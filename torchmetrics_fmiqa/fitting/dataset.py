@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
+from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
 
 #: Opinions of images, choices between two versions, or the order of versions by severity (no human said anything).
@@ -25,38 +27,33 @@ Inputs = TapStatistics | Tensor
 class MeasuredSet:
     """A data set: the inputs of a head for each image, and what is known of the image.
 
-    Args:
-        name: of the data set; no two sets that are mixed share it.
-        kind: what ``target`` is.
-        measured: the inputs, ``n`` rows; for choices those of both versions, two of these.
-        target: ``(n,)`` opinions on the set's own scale; or shares of people in [0, 1] who found the second version
-            closer; or severities, of which only the order within a series counts.
-        reference: ``(n,)`` names or numbers of the references.
-        image: ``(n,)`` names of the images under test (of the first versions).
-        higher_is_better: direction of opinions; says nothing for other kinds.
-        series: ``(n,)`` for ranks, the series that an image belongs to, such as ``kodim01.png jpeg``.
-
     Raises:
         ValueError: for columns that differ in length, values that are not finite, shares outside [0, 1], and ranks
             without series.
     """
 
-    name: str
-    kind: Kind
-    measured: tuple[Inputs, ...]
+    name: str  #: of the data set; no two sets that are mixed share it.
+    kind: Kind  #: what ``target`` is.
+    measured: tuple[Inputs, ...]  #: the inputs, ``n`` rows; for choices those of both versions, two of these.
+    #: ``(n,)`` opinions on the set's own scale; or shares of people in [0, 1] who found the second version closer; or
+    #: severities, of which only the order within a series counts.
     target: Floats
-    reference: npt.NDArray[np.str_] | Integers
-    image: npt.NDArray[np.str_]
-    higher_is_better: bool = True
+    reference: npt.NDArray[np.str_] | Integers  #: ``(n,)`` names or numbers of the references.
+    image: npt.NDArray[np.str_]  #: ``(n,)`` names of the images under test (of the first versions).
+    higher_is_better: bool = True  #: direction of opinions; says nothing for other kinds.
+    #: ``(n,)`` for ranks, the series that an image belongs to, such as ``kodim01.png jpeg``.
     series: npt.NDArray[np.str_] | None = None
+    part: npt.NDArray[np.str_] | None = None  #: ``(n,)`` types of distortion, or parts of the data set.
+    second: npt.NDArray[np.str_] | None = None  #: ``(n,)`` for choices, names of the second versions.
+    std: Floats | None = None  #: ``(n,)`` standard deviations of the opinions.
+    problems: tuple[Problem, ...] = ()  #: files that are missing, and pairs that could not be measured.
 
     def __post_init__(self) -> None:
         versions = 2 if self.kind == "choice" else 1
         if len(self.measured) != versions:
             raise ValueError(f"a set of kind {self.kind!r} has {versions} `measured`, got {len(self.measured)}")
         count = len(self.target)
-        columns = {"reference": self.reference, "image": self.image, "series": self.series}
-        lengths = {name: len(column) for name, column in columns.items() if column is not None}
+        lengths = {name: len(column) for name, column in self._columns.items()}
         lengths |= {
             f"measured[{place}]": len(inputs if isinstance(inputs, Tensor) else inputs.spread)
             for place, inputs in enumerate(self.measured)
@@ -78,16 +75,14 @@ class MeasuredSet:
     def rows(self, places: Sequence[int] | npt.NDArray[np.integer]) -> MeasuredSet:
         """The rows at these places."""
         index = np.asarray(places, dtype=np.int64)
-        return MeasuredSet(
-            self.name,
-            self.kind,
-            tuple(_rows(inputs, torch.from_numpy(index)) for inputs in self.measured),
-            self.target[index],
-            self.reference[index],
-            self.image[index],
-            self.higher_is_better,
-            None if self.series is None else self.series[index],
-        )
+        measured = tuple(_rows(inputs, torch.from_numpy(index)) for inputs in self.measured)
+        return replace(self, measured=measured, **{name: column[index] for name, column in self._columns.items()})
+
+    @property
+    def _columns(self) -> dict[str, Any]:
+        """What is known of each row."""
+        names = ("target", "reference", "image", "series", "part", "second", "std")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
     def worst_and_best(self) -> tuple[float, float]:
@@ -95,25 +90,31 @@ class MeasuredSet:
         low, high = float(self.target.min()), float(self.target.max())
         return (low, high) if self.higher_is_better else (high, low)
 
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits, equal for sets of which a head learns the same."""
+        digest = hashlib.sha256(f"{self.kind} {self.higher_is_better}".encode())
+        for inputs in self.measured:
+            flat, labels = (inputs, ()) if isinstance(inputs, Tensor) else (inputs.flat(), inputs.labels)
+            digest.update(repr((labels, flat.shape)).encode())
+            digest.update(flat.detach().double().cpu().numpy().tobytes())
+        digest.update(self.target.astype(np.float64).tobytes())
+        for names in (self.reference, self.series):
+            digest.update("\n".join([] if names is None else map(str, names)).encode())
+        return digest.hexdigest()[:12]
+
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of a set, ready for a loss.
+    """Rows of a set, ready for a loss."""
 
-    Args:
-        name: of the set.
-        kind: what ``target`` is.
-        inputs: of the head, ``n`` rows, float32; for choices of both versions.
-        target: ``(n,)`` float32, higher is worse: opinions of mean 0 and deviation 1, or severities; or shares of
-            people who found the second version closer.
-        series: ``(n,)`` numbers of the series, for ranks alone.
-    """
-
-    name: str
-    kind: Kind
-    inputs: tuple[Inputs, ...]
+    name: str  #: of the set.
+    kind: Kind  #: what ``target`` is.
+    inputs: tuple[Inputs, ...]  #: of the head, ``n`` rows, float32; for choices of both versions.
+    #: ``(n,)`` float32, higher is worse: opinions of mean 0 and deviation 1, or severities; or shares of people who
+    #: found the second version closer.
     target: Tensor
-    series: Tensor | None = None
+    series: Tensor | None = None  #: ``(n,)`` numbers of the series, for ranks alone.
 
     def __len__(self) -> int:
         return len(self.target)

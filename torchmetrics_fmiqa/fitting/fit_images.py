@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,14 @@ from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.fitting.compare import SPIPS, CompareOptions, compare_set, spips_inputs, write_tables
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
-from torchmetrics_fmiqa.fitting.cross_validation import Predictions, check_sets, cross_validate, fit_head, head_scores
+from torchmetrics_fmiqa.fitting.cross_validation import (
+    CrossValidation,
+    Predictions,
+    check_sets,
+    cross_validate,
+    fit_head,
+    head_scores,
+)
 from torchmetrics_fmiqa.fitting.heads import SpipsSpec
 from torchmetrics_fmiqa.fitting.measure import Measurement, SpipsPanel, check_apart
 from torchmetrics_fmiqa.fitting.report import FitResult, write_fit_report
@@ -31,30 +37,18 @@ from torchmetrics_fmiqa.statistics.inputs import opinions
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What to fit, and how.
+    """What to fit, and how: the fields are what the options of `fmiqa fit` of these names say, and three more."""
 
-    Args:
-        trained: the sets to train on, and to test on by cross-validation; of graded photographs only the former.
-        tested: the sets to test the head of all others on.
-        recipe: what to measure with.
-        reading: how images are read.
-        precision: of the backbone.
-        device: where to measure.
-        batch: pairs between two saves of what is measured.
-        folds: of references.
-        training: how heads are trained; its seed is that of the folds and the bootstrap too.
-        resamples: of the bootstrap over references.
-        cache: folder of what is measured; ``None`` for ``measured`` in the folder of results.
-    """
-
+    #: the sets to train on, and to test on by cross-validation; of graded photographs only the former.
     trained: Sequence[SetPlan]
-    tested: Sequence[SetPlan]
+    tested: Sequence[SetPlan]  #: the sets to test the head of all others on.
     recipe: SpipsRecipe
     reading: Reading = field(default_factory=Reading)
     precision: Precision = "float32"
     device: str = "cpu"
     batch: int = 8
     folds: Folds = 5
+    #: how heads are trained; its seed is that of the folds and the bootstrap too.
     training: SpipsTraining = field(default_factory=SpipsTraining)
     resamples: int = 1000
     cache: Path | None = None
@@ -89,25 +83,25 @@ def fit_images(config: FitConfig, out: Path, command: str, progress: Progress) -
         for data in (*trained, *tested):
             for _ in progress.pairs(data, len(data)):
                 pass
-        sources, unseen = ([data.result() for data in measured] for measured in (trained, tested))
-        learned, validation = [source.set for source in sources], None
+        learned, unseen = ([data.result() for data in measured] for measured in (trained, tested))
+        validation = CrossValidation({}, ())
         if config.validated:
             validation = cross_validate(learned, spec, config.folds, out / "training" / "folds", progress)
         final = fit_head(learned, spec, out / "training" / "final", progress)
         head = cast("SpipsHead", final.head)
         progress.status("comparing with every single input")
         how = CompareOptions(SPIPS, (), config.resamples, config.training.seed)
-        held_out = {} if validation is None else validation.predictions
-        pairs = [(source, held_out[source.set.name]) for source in sources if source.set.name in held_out]
-        pairs += [(source, Predictions(head_scores(head, source.set))) for source in unseen]
+        held_out = validation.predictions
+        predicted = [(own, held_out[own.name]) for own in learned if own.name in held_out]
+        predicted += [(own, Predictions(head_scores(head, own))) for own in unseen]
         compared = []
-        for source, predictions in pairs:
-            inputs = [spips_inputs(version, head) for version in cast("tuple[TapStatistics, ...]", source.set.measured)]
-            compared.append(compare_set(source, predictions, inputs, how))
+        for own, predictions in predicted:
+            inputs = [spips_inputs(version, head) for version in cast("tuple[TapStatistics, ...]", own.measured)]
+            compared.append(compare_set(own, predictions, inputs, how))
         write_tables(out, compared, head.fusion)
         save_spips(head, out / "head.safetensors", config.recipe)
-        result = FitResult(command, spec, validation, final, compared, sources, unseen)
-        write_text(out / "report.md", write_fit_report(result, config.recipe))
+        result = FitResult(command, spec, validation, final, compared, learned, unseen)
+        write_text(out / "report.md", write_fit_report(result))
         return result
 
 
@@ -127,8 +121,8 @@ def _check_tested(tested: Sequence[Measurement]) -> None:
 
 
 def _inputs(trained: Sequence[Measurement], tested: Sequence[Measurement], config: FitConfig) -> dict[str, Any]:
-    """What a folder depends on, as JSON has it."""
-    settings = {
+    """What a folder depends on, in values that JSON has."""
+    return {
         **{f"set {data.plan.name}": data.inputs for data in trained},
         **{f"test set {data.plan.name}": data.inputs for data in tested},
         "recipe": config.recipe.digest,
@@ -140,4 +134,3 @@ def _inputs(trained: Sequence[Measurement], tested: Sequence[Measurement], confi
         "resamples": config.resamples,
         **asdict(config.training),
     }
-    return dict(json.loads(json.dumps(settings)))

@@ -9,30 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchmetrics_fmiqa.benchmark.analysis.agreement import OpinionIs
+from torchmetrics_fmiqa.benchmark.analysis.agreement import OpinionIs, settle_directions
 from torchmetrics_fmiqa.benchmark.metrics.columns import parse_column
 from torchmetrics_fmiqa.benchmark.progress import Progress
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable, read_scored
 from torchmetrics_fmiqa.data.opening import file_digest
 from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.data.tables import write_table
-from torchmetrics_fmiqa.fitting.compare import (
-    PREDICTIONS,
-    CompareOptions,
-    SetComparison,
-    compare_set,
-    predictions_table,
-)
+from torchmetrics_fmiqa.fitting.compare import PREDICTIONS, CompareOptions, compare_set, predictions_table
 from torchmetrics_fmiqa.fitting.config import HeadTraining
 from torchmetrics_fmiqa.fitting.cross_validation import check_sets, cross_validate, fit_head
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
-from torchmetrics_fmiqa.fitting.heads import TableSpec, fusion_of
-from torchmetrics_fmiqa.fitting.measure import MeasuredSource
+from torchmetrics_fmiqa.fitting.heads import TableSpec
 from torchmetrics_fmiqa.fitting.report import FitResult, write_fuse_report
 from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.spips_model.checkpoint import save_head
-from torchmetrics_fmiqa.statistics import infer_direction, srcc
+from torchmetrics_fmiqa.spips_model.model import fusion_of
 from torchmetrics_fmiqa.statistics.inputs import Floats, opinions
 
 #: The row of agreement.csv that is the head's.
@@ -44,19 +37,10 @@ MADE_FOR = "a table of scores"
 
 @dataclass(frozen=True)
 class FuseConfig:
-    """What to fuse, and how.
+    """What to fuse, and how: the table, its columns, and what the options of `fmiqa fuse` of these names say.
 
-    Args:
-        scores: the table.
-        features: columns that go into the head.
-        opinion: column of the opinions.
-        group: column of the references.
-        image: column of the images.
-        opinion_is: what a higher opinion means.
-        higher_is_better: the features that are qualities; ``None`` takes those that run against the others.
-        folds: of references.
-        resamples: of the bootstrap over references.
-        training: how heads are trained; its seed is that of the folds and the bootstrap too.
+    ``higher_is_better`` names the features that are qualities; ``None`` takes those that run against the others. The
+    seed of the training is that of the folds and the bootstrap too.
     """
 
     scores: Path
@@ -72,13 +56,13 @@ class FuseConfig:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What a folder depends on, field by field, as JSON has it; of the table its content."""
-        fields = asdict(self) | {"scores": file_digest(self.scores)}
-        fields |= fields.pop("training")
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        """What a folder depends on, field by field, in values that JSON has; of the table its content."""
+        fields = {**asdict(self), **asdict(self.training), "scores": file_digest(self.scores)}
+        del fields["training"]
+        return fields
 
 
-def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress) -> SetComparison:
+def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress) -> FitResult:
     """Train on a table, and write the folder ``out``; its report says that the ``command`` made it.
 
     Raises:
@@ -90,28 +74,39 @@ def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress)
     columns = _columns(table, config)
     values = torch.from_numpy(np.stack(list(columns.values()), axis=1))
     opinion = opinions(table.opinion)
-    data = MeasuredSet(config.scores.name, "opinion", (values,), opinion, table.reference, table.image)
+    data = MeasuredSet(
+        config.scores.name,
+        "opinion",
+        (values,),
+        opinion,
+        table.reference,
+        table.image,
+        part=table.type,
+        std=table.std,
+    )
     spec = TableSpec(config.features, config.training, made_for=MADE_FOR)
     check_sets([data], spec, config.folds)
-    better, qualities, direction = _directions(columns, opinion, config)
+    given = config.higher_is_better
+    unknown = sorted(set(given or ()) - set(columns))
+    if unknown:
+        raise ValueError(f"`--higher-is-better` names {unknown[0]!r}, which is no feature: {', '.join(columns)}")
+    better, qualities, direction = settle_directions(columns, opinion, config.opinion_is, given, "features")
     data = replace(data, higher_is_better=better)
-    types = np.full(len(data), "") if table.type is None else table.type
     with one_writer(out):
         open_run_folder(out, inputs)
         validation = cross_validate([data], spec, config.folds, progress=progress)
         progress.status("training the head of all references")
         final = fit_head([data], spec, progress=progress)
         progress.status("comparing with every feature")
-        source = MeasuredSource(data, types, data.image, table.std, ())
         how = CompareOptions(FUSED, qualities, config.resamples, config.training.seed)
-        compared = compare_set(source, validation.predictions[data.name], [columns], how)
+        compared = compare_set(data, validation.predictions[data.name], [columns], how)
         write_table(out / "agreement.csv", compared.rows, list(compared.rows[0]))
         fusion = fusion_of(final.head)
         write_table(out / "predictions.csv", predictions_table(compared, fusion), PREDICTIONS[1:-1])
         save_head(fusion, out / "head.safetensors")
-        result = FitResult(command, spec, validation, final, [compared], [source])
+        result = FitResult(command, spec, validation, final, [compared], [data])
         write_text(out / "report.md", write_fuse_report(result, direction))
-        return compared
+        return result
 
 
 def _columns(table: ScoredTable, config: FuseConfig) -> dict[str, Floats]:
@@ -139,27 +134,3 @@ def _columns(table: ScoredTable, config: FuseConfig) -> dict[str, Floats]:
             raise ValueError(f"{config.scores} has no column of scores {name!r} among its {len(table.scores)}: {some}")
         columns[name] = values
     return columns
-
-
-def _directions(columns: dict[str, Floats], opinion: Floats, config: FuseConfig) -> tuple[bool, list[str], str]:
-    """Whether a higher opinion is better, which features are qualities, and how that was settled, in words."""
-    given = config.higher_is_better
-    unknown = sorted(set(given or ()) - set(columns))
-    if unknown:
-        raise ValueError(f"`--higher-is-better` names {unknown[0]!r}, which is no feature: {', '.join(columns)}")
-    if config.opinion_is == "infer":
-        flags = [name in (given or ()) for name in columns]
-        inferred = infer_direction(np.stack(list(columns.values()), axis=1), opinion, flags)
-        better = inferred.opinion_higher_is_better
-        word = "better" if better else "worse"
-        reason = f"a higher opinion is taken for {word}: {inferred.agreeing} of {inferred.asked} features say so"
-    else:
-        better = config.opinion_is == "better"
-        reason = f"a higher opinion is {config.opinion_is}, as was said"
-    if given is not None:
-        return better, list(given), reason
-    sign = 1 if better else -1
-    qualities = [name for name, values in columns.items() if sign * srcc(values, opinion).value > 0]
-    if qualities:
-        reason += f"; taken for qualities, as they run the other way: {', '.join(qualities)}"
-    return better, qualities, reason

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,20 +23,14 @@ _SEED = 0
 VERSIONS = sum(len(distortion.levels) for distortion in GRADED.values())
 
 
-def graded_versions(photographs: Iterable[Path]) -> Iterator[RatedPair]:
-    """Every photograph at every level of every distortion; the level is its number, from 1."""
-    for file in photographs:
-        for name, distortion in GRADED.items():
-            for number in range(1, len(distortion.levels) + 1):
-                yield RatedPair(file, file, 0.0, name, number)
+def graded_versions(photograph: Path) -> list[RatedPair]:
+    """A photograph at every level of every distortion; the level is its number, from 1."""
+    levels = [(name, number) for name, own in GRADED.items() for number in range(1, len(own.levels) + 1)]
+    return [RatedPair(photograph, photograph, 0.0, name, number) for name, number in levels]
 
 
 class GradedReading:
-    """Reads a photograph, and distorts it once it has its size: a level is what the network sees.
-
-    Args:
-        reading: how photographs are read.
-    """
+    """Reads a photograph as ``reading`` says, and distorts it at that size: a level is what the network sees."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +13,10 @@ import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
+from torchmetrics_fmiqa.data.run_folder import read_note
 from torchmetrics_fmiqa.fitting.config import HeadTraining, SpipsTraining
 from torchmetrics_fmiqa.fitting.dataset import MeasuredSet, plain
+from torchmetrics_fmiqa.safe_write import write_text
 from torchmetrics_fmiqa.spips_model.checkpoint import load_head, load_spips, save_head, save_spips
 from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead
 from torchmetrics_fmiqa.spips_model.model import SpipsHead
@@ -21,21 +25,38 @@ from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 Head = SpipsHead | FusionHead
 
+_HEAD, _FITTED = "head.safetensors", "fitted.json"
+
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head that was trained.
+    """A head that was trained."""
 
-    Args:
-        head: in eval mode, frozen, on the CPU; calibrated if any of the sets has opinions.
-        epoch: the epoch that it was taken from, counted from 1.
-        validation: its agreement on the inner validation, the mean over sets: SRCC of opinions, 2AFC score of choices,
-            share of pairs of one series in the right order.
-    """
-
-    head: Head
-    epoch: int
+    head: Head  #: in eval mode, frozen, on the CPU; calibrated if any of the sets has opinions.
+    epoch: int  #: the epoch that it was taken from, counted from 1.
+    #: its agreement on the inner validation, the mean over sets: SRCC of opinions, 2AFC score of choices, share of
+    #: pairs of one series in the right order.
     validation: float
+
+    @classmethod
+    def read(cls, folder: Path, spec: HeadSpec) -> FittedHead | None:
+        """The head that :meth:`write` wrote; ``None`` if it is not there, or is damaged, with a warning."""
+        path = folder / _FITTED
+        if not path.is_file():
+            return None
+        try:
+            about = read_note(path)
+            return cls(spec.load(folder / _HEAD), int(about["epoch"]), float(about["validation"]))
+        except (ValueError, KeyError, TypeError) as error:
+            why = f"{_FITTED} says nothing" if isinstance(error, KeyError | TypeError) else str(error)
+            warnings.warn(f"{folder} is damaged ({why}): its head is trained again", UserWarning, stacklevel=2)
+            return None
+
+    def write(self, folder: Path, spec: HeadSpec) -> None:
+        """Write the head, and then that it is whole."""
+        spec.save(self.head, folder / _HEAD)
+        about = {"epoch": self.epoch, "validation": self.validation}
+        write_text(folder / _FITTED, json.dumps(about, indent=2))
 
 
 @dataclass(frozen=True)
@@ -71,19 +92,13 @@ class SpipsSpec:
     def build(self, sets: Sequence[MeasuredSet]) -> SpipsHead:
         """A new head that knows the sizes of its inputs in these sets, and nothing else."""
         measured = [cast("TapStatistics", plain(version)) for data in sets for version in data.measured]
-        head = SpipsHead(
-            self.recipe.low_level,  # type: ignore[arg-type]  # a recipe's streams are names once it is made
-            self.recipe.semantic,  # type: ignore[arg-type]
-            measured[0].reference.shape[1],
-            self.training.parts,
-            self.training.hidden,
-            self.training.linear,
-            self.training.seed,
-            self.recipe.digest,
-        )
+        how, channels = self.training, measured[0].reference.shape[1]
+        # A recipe's streams are names once it is made.
+        streams = cast("tuple[tuple[str, ...], tuple[str, ...]]", (self.recipe.low_level, self.recipe.semantic))
+        head = SpipsHead(*streams, channels, how.parts, how.hidden, how.linear, how.seed, self.recipe.digest)
         head.fit_inputs(measured[0].joined(measured[1:], range(sum(len(version.spread) for version in measured))))
         if head.gated:
-            head.gate.requires_grad_(self.training.gated)
+            head.gate.requires_grad_(how.gated)
         return head
 
     def save(self, head: Any, path: Path) -> None:
@@ -97,20 +112,14 @@ class SpipsSpec:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A fusion head on the columns of a table.
+    """A fusion head on the columns of a table."""
 
-    Args:
-        names: of the columns.
-        training: how it is trained.
-        anchored: all inputs are 0 for equal images, and so must the score be; see
-            :class:`~torchmetrics_fmiqa.spips_model.fusion_head.FusionHead`.
-        made_for: what computes the inputs.
-    """
-
-    names: tuple[str, ...]
-    training: HeadTraining = field(default_factory=HeadTraining)
+    names: tuple[str, ...]  #: of the columns.
+    training: HeadTraining = field(default_factory=HeadTraining)  #: how it is trained.
+    #: all inputs are 0 for equal images, and so must the score be; see
+    #: :class:`~torchmetrics_fmiqa.spips_model.fusion_head.FusionHead`.
     anchored: bool = False
-    made_for: str = ""
+    made_for: str = ""  #: what computes the inputs.
 
     def check(self, data: MeasuredSet, first: MeasuredSet) -> None:
         """Check that there is a column for each name, and that all values are finite."""
@@ -144,8 +153,3 @@ class TableSpec:
 
 #: Which head to train, and how. Both kinds check and build a head from sets, and write and read it.
 HeadSpec = SpipsSpec | TableSpec
-
-
-def fusion_of(head: Head) -> FusionHead:
-    """What joins the inputs in a head."""
-    return head.fusion if isinstance(head, SpipsHead) else head

@@ -6,13 +6,11 @@ import hashlib
 import json
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -34,29 +32,9 @@ from torchmetrics_fmiqa.fitting.sources import SetPlan
 from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.spips_model.quality_maps import CONVENTIONAL
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
-from torchmetrics_fmiqa.statistics.inputs import Floats
 
 # What a table of measurements has beside them.
 _NOTES = ("ref", "dist", "opinion", "type", "level", "std", "seconds")
-
-
-@dataclass(frozen=True)
-class MeasuredSource:
-    """A data set that was measured, and what a report says of it besides.
-
-    Args:
-        set: what was measured, and what is known of it.
-        part: ``(n,)`` types of distortion, or parts of the data set.
-        second: ``(n,)`` names of the second versions of choices; those of the images for other kinds.
-        std: ``(n,)`` standard deviations of the opinions, or ``None``.
-        problems: files that are missing, and pairs that could not be measured.
-    """
-
-    set: MeasuredSet
-    part: npt.NDArray[np.str_]
-    second: npt.NDArray[np.str_]
-    std: Floats | None
-    problems: tuple[Problem, ...]
 
 
 class Measurement:
@@ -131,15 +109,12 @@ class Measurement:
 
     def placeholder(self) -> MeasuredSet:
         """The set with random numbers in place of what is measured, to be checked before the work."""
-        taps, generator = self.panel.recipe.taps, torch.Generator().manual_seed(0)
-        count = len(self.plan.rows)
-        size = 4 * len(taps) + len(CONVENTIONAL) + 2  # the token of the reference has two channels
+        generator, count = torch.Generator().manual_seed(0), len(self.plan.rows)
+        size = 4 * len(self.panel.recipe.taps) + len(CONVENTIONAL) + 2  # the token of the reference has two channels
         versions = [0.1 + torch.rand(count, size, generator=generator) for _ in self.plan.rows[0].pairs]
-        return self._set(
-            tuple(TapStatistics.from_flat(flat, taps, len(CONVENTIONAL)) for flat in versions), range(count)
-        )
+        return self._set(versions, range(count))
 
-    def result(self) -> MeasuredSource:
+    def result(self) -> MeasuredSet:
         """What was measured, once all of it was.
 
         Raises:
@@ -159,25 +134,14 @@ class Measurement:
         kept = [index for index, sides in enumerate(places) if None not in sides]
         if not kept:
             raise ValueError(f"nothing of {self.plan.name} is left: no choice has both of its images measured")
-        versions = tuple(
-            TapStatistics.from_flat(
-                flat[[places[index][side] for index in kept]], self.panel.recipe.taps, len(CONVENTIONAL)
-            )
-            for side in range(len(places[0]))
-        )
-        rows = [self.plan.rows[index] for index in kept]
-        deviations = [row.std for row in rows]
-        return MeasuredSource(
-            self._set(versions, kept),
-            np.array([row.part for row in rows]),
-            np.array([self._short[index][-1].dist for index in kept]),
-            None if None in deviations else np.array(deviations, dtype=np.float64),
-            (*self.plan.missing, *self._run.unscored()),
-        )
+        versions = [flat[[places[index][side] for index in kept]] for side in range(len(places[0]))]
+        return self._set(versions, kept, (*self.plan.missing, *self._run.unscored()))
 
-    def _set(self, versions: tuple[TapStatistics, ...], rows: Sequence[int]) -> MeasuredSet:
-        plan = self.plan
+    def _set(self, versions: Sequence[Tensor], rows: Sequence[int], problems: tuple[Problem, ...] = ()) -> MeasuredSet:
+        """The set of these rows of the plan, with the measurements of each version side by side."""
+        plan, taps = self.plan, self.panel.recipe.taps
         planned, image = [plan.rows[index] for index in rows], [self._short[index][0].dist for index in rows]
+        deviations = [row.std for row in planned]
         series = None
         if plan.kind == "rank":
             series = np.array([f"{name} {row.part}" for row, name in zip(planned, image, strict=True)])
@@ -185,12 +149,16 @@ class Measurement:
         return MeasuredSet(
             plan.name,
             plan.kind,
-            versions,
+            tuple(TapStatistics.from_flat(flat, taps, len(CONVENTIONAL)) for flat in versions),
             np.array([row.target for row in planned], dtype=np.float64),
             np.array([self.references[self._digests[index]] for index in rows]),
             np.array(image),
             plan.higher_is_better,
             series,
+            part=np.array([row.part for row in planned]),
+            second=np.array([self._short[index][1].dist for index in rows]) if plan.kind == "choice" else None,
+            std=None if None in deviations else np.array(deviations, dtype=np.float64),
+            problems=problems,
         )
 
     def _identity(self, pair: RatedPair) -> tuple[str, str, str, float | None]:

@@ -13,11 +13,10 @@ from torchmetrics_fmiqa.comparator.tap_statistics import TapStatistics
 from torchmetrics_fmiqa.fitting.compare import SPIPS, SetComparison
 from torchmetrics_fmiqa.fitting.config import SpipsTraining
 from torchmetrics_fmiqa.fitting.cross_validation import CrossValidation
-from torchmetrics_fmiqa.fitting.heads import FittedHead, HeadSpec, fusion_of
-from torchmetrics_fmiqa.fitting.measure import MeasuredSource
+from torchmetrics_fmiqa.fitting.dataset import MeasuredSet
+from torchmetrics_fmiqa.fitting.heads import FittedHead, HeadSpec, SpipsSpec
 from torchmetrics_fmiqa.report.markdown import code, escaped, number, span, table
-from torchmetrics_fmiqa.spips_model.model import PARTS, SpipsHead
-from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
+from torchmetrics_fmiqa.spips_model.model import PARTS, SpipsHead, fusion_of
 
 _KINDS = {"opinion": "opinions", "choice": "choices", "rank": "ranks of graded distortions"}
 _LOSSES = {
@@ -29,31 +28,22 @@ _LOSSES = {
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training gave.
+    """What a training gave."""
 
-    Args:
-        command: the command that made it.
-        spec: which heads were trained, and how.
-        validation: the heads by fold; ``None`` with ranks only.
-        final: the head of all sets that were trained on.
-        compared: of each set that was tested, the trained score beside every single input.
-        trained: the sets that heads were trained on.
-        tested: the sets that the final head alone was tested on.
-    """
-
-    command: str
-    spec: HeadSpec
-    validation: CrossValidation | None
-    final: FittedHead
-    compared: Sequence[SetComparison]
-    trained: Sequence[MeasuredSource]
-    tested: Sequence[MeasuredSource] = ()
+    command: str  #: the command that made it.
+    spec: HeadSpec  #: which heads were trained, and how.
+    validation: CrossValidation  #: the heads by fold; none with ranks only.
+    final: FittedHead  #: the head of all sets that were trained on.
+    compared: Sequence[SetComparison]  #: of each set that was tested, the trained score beside every single input.
+    trained: Sequence[MeasuredSet]  #: the sets that heads were trained on.
+    tested: Sequence[MeasuredSet] = ()  #: the sets that the final head alone was tested on.
 
 
-def write_fit_report(result: FitResult, recipe: SpipsRecipe) -> str:
-    """The report of a fit on images, which the recipe measured, as one Markdown page."""
+def write_fit_report(result: FitResult) -> str:
+    """The report of a fit on images as one Markdown page."""
+    recipe = cast("SpipsSpec", result.spec).recipe
     answer = [_verdict(compared, "SPIPS", "input") for compared in result.compared]
-    if result.validation is None:
+    if not result.validation.fits:
         answer.append(
             "The sets that were trained on hold ranks only: no references were held out, and there is no "
             "cross-validation"
@@ -71,7 +61,7 @@ def write_fit_report(result: FitResult, recipe: SpipsRecipe) -> str:
         f"## What the head learned\n\n{_learned(result)}",
         *_how_trained(result, " `training/` has the logs of all heads."),
     ]
-    missing = [problem for source in (*result.trained, *result.tested) for problem in source.problems]
+    missing = [problem for data in (*result.trained, *result.tested) for problem in data.problems]
     if missing:
         lines = (f"- {code(problem.name)}: {escaped(problem.reason)}" for problem in missing)
         parts.append("## What could not be measured\n\n" + "\n".join(lines))
@@ -92,17 +82,15 @@ def write_fuse_report(result: FitResult, direction: str) -> str:
 
 
 def _names(result: FitResult) -> str:
-    return ", ".join(escaped(source.set.name) for source in result.trained)
+    return ", ".join(escaped(data.name) for data in result.trained)
 
 
 def _page(title: str, command: str, parts: Sequence[str]) -> str:
-    page = "\n\n".join([f"# {title}", code(command), *parts]) + "\n"
-    # Names of files need not be Unicode; such a page could not be written.
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "\n\n".join([f"# {title}", code(command), *parts]) + "\n"
 
 
 def _verdict(compared: SetComparison, fused: str, single: str) -> str:
-    lead, data = compared.lead, compared.source.set
+    lead, data = compared.lead, compared.data
     measure = "a 2AFC score" if data.kind == "choice" else "an SRCC"
     held_out = compared.predictions.fold is not None
     how = "on references that it has not seen" if held_out else "without having been trained on it"
@@ -124,7 +112,7 @@ def _verdict(compared: SetComparison, fused: str, single: str) -> str:
 
 
 def _agreement(compared: SetComparison, columns: Mapping[str, str], inputs: str) -> str:
-    data = compared.source.set
+    data = compared.data
     count = len(set(data.reference.tolist()))
     title = f"## {escaped(data.name)}: {len(data)} {_KINDS[data.kind] if data.kind == 'choice' else 'images'}"
     title += f" of {count} reference{'s' if count > 1 else ''}"
@@ -174,10 +162,9 @@ def _choices(compared: SetComparison) -> str:
 def _sets(result: FitResult) -> str:
     header = ["set", "what people said", "rows", "references", "higher is", "used to"]
     lines = []
-    for source in (*result.trained, *result.tested):
-        data = source.set
-        trained = any(source is other for other in result.trained)
-        tested = any(source is compared.source for compared in result.compared)
+    for data in (*result.trained, *result.tested):
+        trained = any(data is other for other in result.trained)
+        tested = any(data is compared.data for compared in result.compared)
         used = "train and test" if trained and tested else "train" if trained else "test"
         better = ("better" if data.higher_is_better else "worse") if data.kind == "opinion" else ""
         count = str(len(set(data.reference.tolist())))
@@ -187,7 +174,7 @@ def _sets(result: FitResult) -> str:
 
 def _learned(result: FitResult) -> str:
     head = cast("SpipsHead", result.final.head)
-    fold_heads = [] if result.validation is None else [fitted.head for fitted in result.validation.fits]
+    fold_heads = [fitted.head for fitted in result.validation.fits]
     lines = []
     for stream in ("low_level", "semantic"):
         if stream not in head.parts:
@@ -212,11 +199,11 @@ def _gate(result: FitResult) -> str:
     if not cast("SpipsTraining", result.spec.training).gated:
         return "The gate was switched off: both streams count alike."
     lines = []
-    for source in (*result.trained, *result.tested):
-        _, first = np.unique(source.set.reference, return_index=True)
-        share = head.share(cast("TapStatistics", source.set.measured[0]).rows(first.tolist())).tolist()
+    for data in (*result.trained, *result.tested):
+        _, first = np.unique(data.reference, return_index=True)
+        share = head.share(cast("TapStatistics", data.measured[0]).rows(first.tolist())).tolist()
         figures = [number(float(np.mean(share))), number(min(share)), number(max(share))]
-        lines.append([escaped(source.set.name), str(len(share)), *figures])
+        lines.append([escaped(data.name), str(len(share)), *figures])
     grid = table(["set", "references", "mean", "least", "most"], lines)
     return (
         "The gate: how much the semantic stream counts for a reference, from 0 to 1; at 1/2 both streams count "
@@ -227,14 +214,14 @@ def _gate(result: FitResult) -> str:
 def _how_trained(result: FitResult, note: str) -> list[str]:
     """The folds, and the options of the training."""
     training, final, fusion = result.spec.training, result.final, fusion_of(result.final.head)
-    parts = [] if result.validation is None else ["## The folds\n\n" + _folds(result, result.validation)]
+    validated = bool(result.validation.fits)
+    parts = ["## The folds\n\n" + _folds(result)] if validated else []
     without = [part for part in PARTS if part not in getattr(training, "parts", PARTS)]
     hidden = " and ".join(map(str, training.hidden))
-    losses = "; ".join(_LOSSES[kind] for kind in dict.fromkeys(source.set.kind for source in result.trained))
-    unseen = "" if result.validation is None else "; the fold under test was never looked at"
-    notes = ("" if result.validation is None else " No figure of what was held out is its own.") + (
-        " It has no quality, since nobody's opinions were learned." if fusion.scale is None else ""
-    )
+    losses = "; ".join(_LOSSES[kind] for kind in dict.fromkeys(data.kind for data in result.trained))
+    unseen = "; the fold under test was never looked at" if validated else ""
+    notes = " No figure of what was held out is its own." if validated else ""
+    notes += " It has no quality, since nobody's opinions were learned." if fusion.scale is None else ""
     parts.append(
         "## How the heads were trained\n\n"
         f"{len(fusion.names)} inputs{', without ' + ' and '.join(without) if without else ''}, "
@@ -250,11 +237,11 @@ def _how_trained(result: FitResult, note: str) -> list[str]:
     return parts
 
 
-def _folds(result: FitResult, validation: CrossValidation) -> str:
-    tested: list[SetComparison] = [own for own in result.compared if own.predictions.fold is not None]
-    header = ["fold", *(escaped(compared.source.set.name) for compared in tested), "epoch", "inner validation"]
+def _folds(result: FitResult) -> str:
+    tested = [own for own in result.compared if own.predictions.fold is not None]
+    header = ["fold", *(escaped(compared.data.name) for compared in tested), "epoch", "inner validation"]
     lines = []
-    for fold, fitted in enumerate(validation.fits):
+    for fold, fitted in enumerate(result.validation.fits):
         cells = [_fold(compared, fold) for compared in tested]
         lines.append([str(fold), *cells, str(fitted.epoch), number(fitted.validation)])
     grid = table(header, lines)
@@ -266,7 +253,7 @@ def _fold(compared: SetComparison, fold: int) -> str:
     rows = np.asarray(compared.predictions.fold == fold)
     if not rows.any():
         return ""
-    count = len(set(compared.source.set.reference[rows].tolist()))
+    count = len(set(compared.data.reference[rows].tolist()))
     value = compared.rows[0].get(f"srcc_fold_{fold}", math.nan) if compared.rows else math.nan
     return f"{rows.sum()} of {count}" + ("" if math.isnan(value) else f": {number(value)}")
 

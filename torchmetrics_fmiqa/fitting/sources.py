@@ -18,33 +18,17 @@ from torchmetrics_fmiqa.yaml_text import read_fields
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a :class:`~torchmetrics_fmiqa.fitting.dataset.MeasuredSet` to be.
+    """A row of a :class:`~torchmetrics_fmiqa.fitting.dataset.MeasuredSet` to be."""
 
-    Args:
-        pairs: what is measured for it: a pair, or both versions of a choice.
-        target: an opinion, the share of people who found the second version closer, or a severity.
-        part: the type of distortion, or the part of the data set.
-        std: standard deviation of the opinions, where it is known.
-    """
-
-    pairs: tuple[RatedPair, ...]
-    target: float
-    part: str = ""
-    std: float | None = None
+    pairs: tuple[RatedPair, ...]  #: what is measured for it: a pair, or both versions of a choice.
+    target: float  #: an opinion, the share of people who found the second version closer, or a severity.
+    part: str = ""  #: the type of distortion, or the part of the data set.
+    std: float | None = None  #: standard deviation of the opinions, where it is known.
 
 
 @dataclass(frozen=True)
 class SetPlan:
-    """A data set to be measured.
-
-    Args:
-        name: of the data set.
-        kind: what the targets are.
-        rows: its rows.
-        root: folder from which files are named.
-        higher_is_better: direction of opinions.
-        missing: files that are not there.
-    """
+    """A data set to be measured, whose files are named from its ``root``; those of ``missing`` are not there."""
 
     name: str
     kind: Kind
@@ -66,7 +50,7 @@ def read_photographs(folder: str | Path, name: str | None = None) -> SetPlan:
     listed = list_folder(folder)
     if listed.problems:
         raise ValueError(f"{listed.problems[0].name!r}: {listed.problems[0].reason}")
-    versions = graded_versions(sorted(listed.images))
+    versions = [version for photograph in sorted(listed.images) for version in graded_versions(photograph)]
     rows = tuple(Row((version,), float(version.level or 0), version.type) for version in versions)
     return SetPlan(name or folder.absolute().name, "rank", rows, folder)
 
@@ -79,12 +63,8 @@ def plan_set(source: RatedPairs | Triplets, root: Path | None = None) -> SetPlan
     """
     if isinstance(source, Triplets):
         choices = tuple(
-            Row(
-                (RatedPair(triplet.ref, triplet.p0, 0.0), RatedPair(triplet.ref, triplet.p1, 0.0)),
-                triplet.judge,
-                triplet.type or "all",
-            )
-            for triplet in source.triplets
+            Row(tuple(RatedPair(own.ref, version, 0.0) for version in (own.p0, own.p1)), own.judge, own.type or "all")
+            for own in source.triplets
         )
         return SetPlan(source.name, "choice", choices, root, missing=source.missing)
     if source.higher_is_better is None:
@@ -100,16 +80,9 @@ def plan_set(source: RatedPairs | Triplets, root: Path | None = None) -> SetPlan
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Where data sets are, as the command line has it.
+    """Where data sets are: what the options of `fmiqa fit` of these names say.
 
-    Args:
-        pairs: tables of pairs, each ``TABLE.csv`` or ``NAME=TABLE.csv``.
-        data: data sets in their published layout, each ``NAME=FOLDER``, or ``LABEL=NAME=FOLDER`` to rename it.
-        graded: folders of photographs, each ``FOLDER`` or ``NAME=FOLDER``.
-        test: tables or data sets to test on alone.
-        data_option: ``KEY=VALUE`` for the readers of ``data``; each takes those that it knows.
-        opinion: the tables' column of opinions.
-        opinion_is: what a higher opinion in the tables means; ``None`` asks the column's name.
+    Each reader of ``data`` takes those of ``data_option`` that it knows; ``opinion_is=None`` asks the column's name.
     """
 
     pairs: Sequence[str] = ()

@@ -6,9 +6,9 @@ import copy
 import csv
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +27,9 @@ from torchmetrics_fmiqa.statistics.inputs import Floats, Integers
 
 
 class HeadTrainer:
-    """Trains a head, in place, on sets held in memory.
+    """Trains a head in place, on sets held in memory.
 
-    Args:
-        head: with its inputs fitted.
-        learned: rows to learn from, a set each.
-        inner: rows to stop early by, a set each.
-        training: how.
+    The head's inputs are fitted already. It learns from the rows of ``learned``, and stops early by those of ``inner``.
     """
 
     def __init__(
@@ -75,24 +71,23 @@ class HeadTrainer:
         Raises:
             ValueError: if no epoch gave an agreement, and for a ``last.ckpt`` that cannot be read.
         """
-        with ExitStack() as stack:
-            log = self._resume(folder, stack) if folder is not None else None
-            while self.epoch < self.training.epochs and self.epoch - self.best_epoch < self.training.patience:
-                self._log.append([self.epoch + 1, *self.train_epoch(), *self.validate()])
-                self.epoch += 1
-                value = self._log[-1][-1]
-                if value > self.best_value:
-                    self.best_epoch, self.best_value = self.epoch, value
-                    self.best_weights = copy.deepcopy(self.head.state_dict())
-                if folder is not None and log is not None:
-                    # In one stroke: an interruption while writing must not cost the checkpoint before.
-                    torch.save(self.state_dict(), folder / "last.ckpt.new")
-                    os.replace(folder / "last.ckpt.new", folder / "last.ckpt")
-                    csv.writer(log).writerow(self._log[-1])
-                    log.flush()
-                progress.status(
-                    f"epoch {self.epoch} of at most {self.training.epochs}: {value:.4f}, best {self.best_value:.4f}"
-                )
+        if folder is not None:
+            self._resume(folder)
+        while self.epoch < self.training.epochs and self.epoch - self.best_epoch < self.training.patience:
+            self._log.append([self.epoch + 1, *self.train_epoch(), *self.validate()])
+            self.epoch += 1
+            value = self._log[-1][-1]
+            if value > self.best_value:
+                self.best_epoch, self.best_value = self.epoch, value
+                self.best_weights = copy.deepcopy(self.head.state_dict())
+            if folder is not None:
+                # In one stroke: an interruption while writing must not cost the checkpoint before.
+                torch.save(self.state_dict(), folder / "last.ckpt.new")
+                os.replace(folder / "last.ckpt.new", folder / "last.ckpt")
+                self._write_log(folder)
+            progress.status(
+                f"epoch {self.epoch} of at most {self.training.epochs}: {value:.4f}, best {self.best_value:.4f}"
+            )
         if not self.best_epoch:
             rate = self.training.learning_rate
             raise ValueError(f"training failed: no epoch gave a score, with a learning rate of {rate}")
@@ -151,8 +146,8 @@ class HeadTrainer:
         self.epoch, self._log = state["epoch"], state["log"]
         self.best_epoch, self.best_value, self.best_weights = state["best"]
 
-    def _resume(self, folder: Path, stack: ExitStack) -> IO[str]:
-        """Take up what a folder holds; the open log, with the epochs that are done."""
+    def _resume(self, folder: Path) -> None:
+        """Take up what a folder holds."""
         make_folder(folder)
         last = folder / "last.ckpt"
         if last.is_file():
@@ -160,9 +155,11 @@ class HeadTrainer:
                 self.load_state_dict(torch.load(last, weights_only=True, map_location="cpu"))
             except Exception as error:  # a damaged file fails in many ways
                 raise ValueError(f"{last} cannot be read, delete it to train anew: {error}") from None
-        log = stack.enter_context((folder / "log.csv").open("w", newline="", encoding="utf-8"))
-        csv.writer(log).writerows(self._log)
-        return log
+        self._write_log(folder)
+
+    def _write_log(self, folder: Path) -> None:
+        with (folder / "log.csv").open("w", newline="", encoding="utf-8") as log:
+            csv.writer(log).writerows(self._log)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         """AdamW. Decay draws each parameter to where it says nothing: taps to equal weights, the gate to 1/2.

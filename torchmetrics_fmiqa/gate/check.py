@@ -184,19 +184,19 @@ def record(
     for folder in repeats:
         same, lost, _ = find_pairs(outputs, folder)
         problems += lost
-        others.append({pair.ref: pair.dist_path for pair in same})
+        others.append({pair.ref: Path(pair.dist_path) for pair in same})
     for pair in progress(pairs):
         try:
             with memory_of_a_pair():
                 again = [load(paths[pair.ref]) for paths in others if pair.ref in paths]
-                floor = floor_of(golden, load(pair.ref_path), again)
+                floor = floor_of(golden, load(Path(pair.ref_path)), again)
         except ValueError as error:
             problems.append(Problem(pair.ref, str(error)))
             continue
         measured.append((pair, floor))
     # Only now, so that what was recorded before stays whole in a run that is interrupted.
     for pair, floor in measured:
-        golden = golden.with_image(*store(golden, pair.ref, pair.ref_path, floor))
+        golden = golden.with_image(*store(golden, pair.ref, Path(pair.ref_path), floor))
     return golden, problems
 
 
@@ -248,7 +248,7 @@ def check(golden: Golden, outputs: Path, progress: Callable[[list[Pair]], Iterab
         name = str(Path(pair.ref).with_suffix(""))
         try:
             with memory_of_a_pair():
-                checks.append(check_image(golden, name, load(pair.dist_path)))
+                checks.append(check_image(golden, name, load(Path(pair.dist_path))))
         except ValueError as error:
             problems.append(Problem(pair.dist, str(error)))
     return GateResult(tuple(checks), tuple(problems), tuple(notes), golden.mean_bound)

@@ -9,15 +9,25 @@ from torchmetrics_fmiqa.lazy_names import lazy_names
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
     from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
+    from torchmetrics_fmiqa.metrics.frechet_feature_distance import FrechetFeatureDistance
+    from torchmetrics_fmiqa.metrics.grid_artifact import GridArtifact
     from torchmetrics_fmiqa.metrics.human_agreement import HumanAgreement
+    from torchmetrics_fmiqa.metrics.kernel_feature_distance import KernelFeatureDistance
+    from torchmetrics_fmiqa.metrics.mean_frechet_ratio import MeanFrechetRatio
     from torchmetrics_fmiqa.metrics.spips import SPIPS, ScenePerceivedImagePerceptualScore
+    from torchmetrics_fmiqa.metrics.video_distance import VideoFeatureDistance
 
 __all__ = [
     "SPIPS",
     "FeatureDistance",
     "FeatureMetricCollection",
+    "FrechetFeatureDistance",
+    "GridArtifact",
     "HumanAgreement",
+    "KernelFeatureDistance",
+    "MeanFrechetRatio",
     "ScenePerceivedImagePerceptualScore",
+    "VideoFeatureDistance",
 ]
 
 __getattr__ = lazy_names(
@@ -25,9 +35,14 @@ __getattr__ = lazy_names(
     {
         "FeatureDistance": "metrics.feature_distance",
         "FeatureMetricCollection": "metrics.collection",
+        "GridArtifact": "metrics.grid_artifact",
+        "FrechetFeatureDistance": "metrics.frechet_feature_distance",
         "HumanAgreement": "metrics.human_agreement",
+        "KernelFeatureDistance": "metrics.kernel_feature_distance",
+        "MeanFrechetRatio": "metrics.mean_frechet_ratio",
         "ScenePerceivedImagePerceptualScore": "metrics.spips",
         "SPIPS": "metrics.spips",
+        "VideoFeatureDistance": "metrics.video_distance",
     },
 )
 

@@ -22,8 +22,8 @@ def warn_of_lost_gradient(warn: WarnOnce, *images: Any, **others: Any) -> None:
         warn(
             "gradient",
             "the images require a gradient, but the result of a metric has none: in a loss it trains nothing. Take "
-            "FeatureDistanceLoss (SpipsLoss for SPIPS) to train with; to log the metric give preds.detach(), or call "
-            "`update`",
+            "FeatureDistanceLoss (SpipsLoss for SPIPS, GridArtifactLoss for GridArtifact) to train with; to log the "
+            "metric give preds.detach(), or call `update`",
         )
 
 

@@ -38,11 +38,11 @@ class Measured(NamedTuple):
 served: ContextVar[Mapping[int, Measured]] = ContextVar("served", default=MappingProxyType({}))
 
 
-class PairMetric(StatefulMetric):
-    """A metric of pairs that one :class:`~torchmetrics_fmiqa.FeatureComparator` measures.
+class ImagePairMetric(StatefulMetric):
+    """A metric of pairs of images, whatever measures them.
 
-    A subclass sets :attr:`comparator`, calls :meth:`_add_columns`, and says what the columns of a batch are
-    (:meth:`_columns`) and what its result is made of (:meth:`_combined`).
+    A subclass calls :meth:`_add_columns`, and says how a batch is measured (:meth:`_result_of`), what its columns are
+    (:meth:`_columns`) and what the metric's result is made of (:meth:`_combined`). Its ``update`` calls :meth:`_add`.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
@@ -58,11 +58,8 @@ class PairMetric(StatefulMetric):
 
     is_differentiable = False
     full_state_update = False
-
-    if TYPE_CHECKING:  # TorchScript does not know these types
-        #: What is measured, and what measures it. Frozen and shared by copies.
-        recipe: Any
-        comparator: FeatureComparator
+    #: Whether each image has a score of its own.
+    scores_images = True
 
     def __init__(
         self,
@@ -81,10 +78,6 @@ class PairMetric(StatefulMetric):
         self._warn = WarnOnce()
         self.nan_strategy = check_nan_strategy(nan_strategy)
 
-    def __repr__(self) -> str:
-        """Show the recipe when the metric is printed."""
-        return f"{type(self).__name__}({self.recipe}, reduction={self.reduction!r})"
-
     def _add_columns(self, identity: str, widths: Mapping[str, int]) -> None:
         """Add the states.
 
@@ -95,7 +88,7 @@ class PairMetric(StatefulMetric):
         # The digest in the names keeps a MetricCollection from merging states of metrics that measure differently.
         # "none" keeps values where "mean" and "sum" add up, so it is told apart too.
         kind = "values" if self.reduction == "none" else "sums"
-        images = f"{data_limits(self.data_range)}|{self.crop_border}|{self.comparator.precision}"
+        images = f"{data_limits(self.data_range)}|{self.crop_border}"
         what = f"{identity}|{images}|{kind}|{self.nan_strategy}"
         digest = hashlib.sha256(what.encode()).hexdigest()[:12]
         self._count, self._ids = f"count_{digest}", f"ids_{digest}"
@@ -112,32 +105,26 @@ class PairMetric(StatefulMetric):
         """What fixes the metric's number, by name, as plain values."""
         return {
             "metric": type(self).__qualname__,
-            **self.recipe.identity,
             "data_range": list(data_limits(self.data_range)),
             "crop_border": self.crop_border,
-            "precision": self.comparator.precision,
             "reduction": self.reduction,
             "nan_strategy": self.nan_strategy,
         }
 
-    def _columns(self, result: Any) -> Mapping[str, Tensor]:
-        """What counts of a comparator's result: ``(N, L)`` by name."""
+    def _result_of(self, preds: Images, target: Images, mask: Images | None) -> Any:
+        """What is measured of a batch."""
         raise NotImplementedError
 
-    def scores_of(self, result: Any) -> Tensor:
-        """What each image of a comparator's result scores, ``(N,)``, in the direction of the metric."""
+    def _columns(self, result: Any) -> Mapping[str, Tensor]:
+        """What counts of it: ``(N, L)`` by name."""
         raise NotImplementedError
 
     def _combined(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         """The results by name, of columns ``(..., L)`` that are reduced already."""
         raise NotImplementedError
 
-    def update(
-        self,
-        preds: Images,
-        target: Images,
-        mask: Images | None = None,
-        sample_ids: Tensor | Sequence[int] | None = None,
+    def _add(
+        self, preds: Images, target: Images, mask: Images | None, sample_ids: Tensor | Sequence[int] | None
     ) -> None:
         """Measure a batch of pairs and add it to the state."""
         ids = None if sample_ids is None else whole_numbers(sample_ids, "sample_ids", len(preds), self.device)
@@ -177,10 +164,15 @@ class PairMetric(StatefulMetric):
             if self.reduction != "none":
                 values = getattr(self, f"sum_{self._names[name]}") + values.sum(0)
                 if self.reduction == "mean":
-                    values = values / (getattr(self, self._count) + len(kept))
+                    values = values / self._seen()
             columns[name] = values
         result = {name: value.to(dtype) for name, value in self._combined(columns).items()}
         return result if self._keeps_names or len(result) > 1 else next(iter(result.values()))
+
+    def _seen(self) -> Tensor:
+        """How many images count."""
+        count: Tensor = getattr(self, self._count)
+        return count + len(_first_of_each(self._joined(self._ids)))
 
     @property
     def _keeps_names(self) -> bool:
@@ -201,8 +193,7 @@ class PairMetric(StatefulMetric):
                 return Measured(kept, None)
             preds, target, mask = select_finite(kept, preds, target, mask)
         with torch.no_grad():
-            (result,) = self.comparator(preds, target, mask, self.data_range, self.crop_border, self.validate)
-        return Measured(kept, result)
+            return Measured(kept, self._result_of(preds, target, mask))
 
     @property
     def _integer_lists(self) -> tuple[str, ...]:
@@ -211,6 +202,44 @@ class PairMetric(StatefulMetric):
     @property
     def _gives_lists(self) -> bool:
         return self.reduction == "none"
+
+
+class PairMetric(ImagePairMetric):
+    """A metric of pairs that one :class:`~torchmetrics_fmiqa.FeatureComparator` measures, which a subclass sets."""
+
+    if TYPE_CHECKING:  # TorchScript does not know these types
+        #: What is measured, and what measures it. Frozen and shared by copies.
+        recipe: Any
+        comparator: FeatureComparator
+
+    def __repr__(self) -> str:
+        """Show the recipe when the metric is printed."""
+        return f"{type(self).__name__}({self.recipe}, reduction={self.reduction!r})"
+
+    def _add_columns(self, identity: str, widths: Mapping[str, int]) -> None:
+        super()._add_columns(f"{identity}|{self.comparator.precision}", widths)
+
+    def settings(self) -> dict[str, Any]:
+        """What fixes the metric's number, by name, as plain values."""
+        return {**super().settings(), **self.recipe.identity, "precision": self.comparator.precision}
+
+    def scores_of(self, result: Any) -> Tensor:
+        """What each image of a comparator's result scores, ``(N,)``, in the direction of the metric."""
+        raise NotImplementedError
+
+    def update(
+        self,
+        preds: Images,
+        target: Images,
+        mask: Images | None = None,
+        sample_ids: Tensor | Sequence[int] | None = None,
+    ) -> None:
+        """Measure a batch of pairs and add it to the state."""
+        self._add(preds, target, mask, sample_ids)
+
+    def _result_of(self, preds: Images, target: Images, mask: Images | None) -> Any:
+        (result,) = self.comparator(preds, target, mask, self.data_range, self.crop_border, self.validate)
+        return result
 
 
 def _first_of_each(ids: Tensor) -> Tensor:

@@ -76,16 +76,22 @@ def ranking_metric(members: Mapping[str, Metric], worst_by: str | None, needed: 
         needed: whether any images are shown.
 
     Raises:
-        ValueError: if the choice is not a metric or has no direction, or if a ranking is needed and no metric has a
-            direction.
+        ValueError: if the choice is not a metric, has no direction or scores no images, or if a ranking is needed and
+            no metric has a direction.
     """
     if worst_by is not None:
         if worst_by not in members:
             raise ValueError(f"`worst_by={worst_by!r}` is no metric: take one of {', '.join(members)}")
+        if not getattr(members[worst_by], "scores_images", True):
+            raise ValueError(f"`worst_by={worst_by!r}` is of whole sets and scores no image: take another metric")
         if members[worst_by].higher_is_better is None:
             raise ValueError(f"`worst_by={worst_by!r}` does not say whether higher is better: take another metric")
         return worst_by
-    with_direction = [name for name, metric in members.items() if metric.higher_is_better is not None]
+    with_direction = [
+        name
+        for name, metric in members.items()
+        if metric.higher_is_better is not None and getattr(metric, "scores_images", True)
+    ]
     measuring_features = [name for name in with_direction if isinstance(members[name], PairMetric)]
     if needed and not with_direction:
         raise ValueError("no metric says whether higher is better, so no images are worst: give worst=0")

@@ -39,8 +39,22 @@ def own_fields(backbone: Any) -> dict[str, Any]:
 _CONVNEXT_BASE_BLOCKS = tuple(f"stages.{s}.blocks.{b}" for s, n in enumerate((3, 3, 27, 3)) for b in range(n))
 
 
-def published_taps(backbone: str) -> Taps:
-    """The taps of a backbone in the published ZS-IQA scores."""
+def published_fields(backbone: str, distance: str) -> dict[str, Any]:
+    """The fields of the published ZS-IQA protocol for a backbone and a distance."""
+    embedding = distance in ("embed", "embed_cos")
+    head = "head" if "clip" in backbone else "norm"
+    return {
+        "taps": [head] if embedding else _published_taps(backbone),
+        "distance": "cos" if embedding else distance,
+        "tokens": "all",
+        "normalization": "none",
+        "resolution": "tile",
+        "tile": 224,
+        "protocol": "zsiqa",
+    }
+
+
+def _published_taps(backbone: str) -> Taps:
     if backbone.startswith("resnet50_clip"):
         return ("stem.pool", "stages.0", "stages.1", "stages.2", "stages.3")
     return _CONVNEXT_BASE_BLOCKS if backbone.startswith("convnext_base") else "all"

@@ -6,16 +6,22 @@ import difflib
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
+
+from torch import nn
 
 from torchmetrics_fmiqa.arguments import as_python, short_repr, whole_number
 from torchmetrics_fmiqa.distances import DISTRIBUTION, POINTWISE, Distance, zsiqa
 from torchmetrics_fmiqa.distances.joint import Combine
+from torchmetrics_fmiqa.features.builders import UserModule
 from torchmetrics_fmiqa.features.content_hash import content_of
+from torchmetrics_fmiqa.features.weights import PRETRAINED
 
-Resolution = Literal["auto", "tile", "native", "resize"]
+Resolution = Literal["auto", "tile", "native", "unpadded", "resize"]
 Protocol = Literal["fmiqa", "zsiqa"]
 Pooling = Literal["mean", "information"]
+TapReduction = Literal["mean", "sum"]
 Taps = str | Sequence[str | int]
 # Images in [0, 1] divided by less would lose all digits; 1/65535 is the least that a network was trained with.
 _LEAST_STD = 1e-6
@@ -32,6 +38,21 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise a ValueError for a value that is none of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {short_repr(value)}")
+
+
+def checked_backbone(backbone: Any, weights: Any) -> tuple[str | UserModule, str]:
+    """Return the backbone, with a module as a frozen copy, and its weights with a path as a text."""
+    if isinstance(backbone, nn.Module):
+        backbone = UserModule(backbone)
+    elif not isinstance(backbone, (str, UserModule)) or not backbone:
+        raise ValueError(f"`backbone` must be a model name or a torch.nn.Module, got {short_repr(backbone)}")
+    if not isinstance(weights, (str, Path)):
+        raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a path, got {short_repr(weights)}")
+    if isinstance(backbone, UserModule) and str(weights) != PRETRAINED:
+        raise ValueError(
+            f"`weights={short_repr(str(weights))}` with a module as backbone: load them into the module instead"
+        )
+    return backbone, str(weights)
 
 
 def checked_taps(taps: Any) -> str | tuple[str | int, ...]:
@@ -179,6 +200,31 @@ def callable_identity(distance: Distance) -> str:
     return f"{distance_name(distance)}:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
+def check_weighable(distances: Iterable[str | Distance]) -> None:
+    """Raise a ValueError that names the first distance for which weights of channels have no meaning, if any."""
+    for distance in distances:
+        if not isinstance(distance, str) or distance not in POINTWISE:
+            why = "compares how each channel is spread over places" if isinstance(distance, str) else "is a callable"
+            raise ValueError(
+                f"`channel_weights` have no meaning for the distance {distance_name(distance)!r}, which {why}: take "
+                f"{' or '.join(map(repr, POINTWISE))}"
+            )
+
+
+def check_protocol(protocol: Protocol, fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise a ValueError for a field that the published protocol does not have."""
+    for name in ("pooling", "channel_weights", "tap_reduction"):
+        if protocol != "fmiqa" and fields[name] != defaults[name]:
+            raise ValueError(
+                f"`{name}={short_repr(fields[name])}` is not known to the {protocol} protocol: take {defaults[name]!r}"
+            )
+
+
+def shown(name: str, value: Any) -> str:
+    """The ``repr`` of a field; of channel weights, which are thousands of numbers, a short one."""
+    return short_repr(value) if name == "channel_weights" else repr(value)
+
+
 def plain_value(value: Any) -> Any:
     """A field's value as plain lists, numbers and strings."""
     if isinstance(value, Mapping):
@@ -191,10 +237,11 @@ def plain_value(value: Any) -> Any:
 
 
 # Arguments of other packages, and what to use here.
+_COMPAT = "torchmetrics_fmiqa.compat has LPIPS with the arguments of its packages"
 _FOREIGN_NAMES = {
-    "normalize": "give the range of the images as `data_range`, such as (-1, 1)",
-    "net": "name the network as `backbone`, or a recipe that has it",
-    "net_type": "name the network as `backbone`, or a recipe that has it",
+    "normalize": f"give the range of the images as `data_range`, such as (-1, 1); or {_COMPAT}",
+    "net": f"name the network as `backbone`, or a recipe that has it; or {_COMPAT}",
+    "net_type": f"name the network as `backbone`, or a recipe that has it; or {_COMPAT}",
 }
 
 

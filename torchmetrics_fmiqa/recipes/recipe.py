@@ -15,23 +15,28 @@ from typing import Any, get_args
 from torch import nn
 from typing_extensions import Unpack
 
-from torchmetrics_fmiqa.arguments import as_bool, short_repr
+from torchmetrics_fmiqa.arguments import as_bool
 from torchmetrics_fmiqa.distances import Distance
 from torchmetrics_fmiqa.distances.joint import Combine, Joint
 from torchmetrics_fmiqa.features.builders import UserModule
+from torchmetrics_fmiqa.features.channel_weights import channel_weights_identity, checked_channel_weights
 from torchmetrics_fmiqa.features.network import network_identity
 from torchmetrics_fmiqa.features.tokens import TokenChoice
 from torchmetrics_fmiqa.features.weights import PRETRAINED
-from torchmetrics_fmiqa.recipes.backbone_defaults import own_fields, published_taps
+from torchmetrics_fmiqa.recipes.backbone_defaults import own_fields, published_fields
 from torchmetrics_fmiqa.recipes.fields import (
     Normalization,
     Pooling,
     Protocol,
     Resolution,
+    TapReduction,
     Taps,
     callable_identity,
     check_choice,
     check_names,
+    check_protocol,
+    check_weighable,
+    checked_backbone,
     checked_combine,
     checked_distance,
     checked_normalization,
@@ -40,6 +45,7 @@ from torchmetrics_fmiqa.recipes.fields import (
     checked_taps,
     distance_name,
     plain_value,
+    shown,
 )
 from torchmetrics_fmiqa.recipes.recipe_fields import RecipeFields
 from torchmetrics_fmiqa.recipes.yaml_form import read_fields
@@ -48,7 +54,12 @@ from torchmetrics_fmiqa.recipes.yaml_form import read_fields
 _VERSION = 1
 
 # Fields that belong to a backbone; with another backbone they start from its defaults.
-_BACKBONE_BOUND = ("weights", "taps", "tap_weights", "normalization", "resolution", "tile", "max_side", "pooling")
+_BACKBONE_BOUND = (
+    *("weights", "taps", "tap_weights", "channel_weights"),
+    *("normalization", "resolution", "tile", "max_side", "pooling"),
+)
+# Fields that were added later, and their defaults. Without those, older recipes keep their digests.
+_ADDED = {"pooling": "mean", "clamp_target": False, "combine": None, "channel_weights": None, "tap_reduction": "mean"}
 
 
 @dataclass(frozen=True)
@@ -65,14 +76,15 @@ class Recipe:
         tap_weights: weight of each tap by its index or name, ``None`` for equal weights.
         distance: a name, a callable ``(N, T, C), (N, T, C) -> (N,)``, a list of them (each gives a score), or a mapping
             of them to weights (joined to a single score). Names with maps are ``l2``, ``cosine``, ``angular``,
-            ``jensen_shannon`` and ``symmetric_kl``; names without are ``wasserstein`` and ``sliced_wasserstein``. The
-            ``zsiqa`` protocol has ``l2``, ``cos``, ``jsd``, ``skld``, ``wsd`` and ``swd``.
+            ``normalized_l2``, ``jensen_shannon`` and ``symmetric_kl``; names without are ``wasserstein`` and
+            ``sliced_wasserstein``. The ``zsiqa`` protocol has ``l2``, ``cos``, ``jsd``, ``skld``, ``wsd`` and ``swd``.
         tokens: ``"patch"`` positions, ``"prefix"`` tokens (CLS, registers) or ``"all"``.
         normalization: ``"model"`` for the network's own input mean and standard deviation, ``"none"`` for raw [0, 1],
             or a pair ``(mean, std)`` of three values each.
         resolution: ``"tile"`` (evenly spaced tiles that cover the image), ``"native"`` (the full image, mirrored up to
-            a multiple of the network's patch or stride), ``"resize"`` (the image resized to a tile) or ``"auto"``:
-            tile for transformers, whose cost is quadratic in pixels, native for convolutional networks.
+            a multiple of the network's patch or stride), ``"unpadded"`` (the full image as it is), ``"resize"`` (the
+            image resized to a tile) or ``"auto"``: tile for transformers, whose cost is quadratic in pixels, native for
+            convolutional networks.
         tile: side of a tile in pixels, ``None`` for the network's input size (mostly 224).
         max_side: shrink images whose longer side exceeds this (antialiased bicubic) before anything else.
         clamp_preds: clamp predictions to their range first.
@@ -85,6 +97,11 @@ class Recipe:
             slightly above 1 or the overshoot of a resize.
         combine: how a mapping of distances is joined at each tap, ``"mean"`` (the default for a mapping) or
             ``"geometric"``, see :class:`~torchmetrics_fmiqa.distances.joint.Joint`. Weights count in proportion.
+        channel_weights: weights of the channels of each tap, at least 0, for ``l2``, ``normalized_l2``, ``cosine`` and
+            ``angular``: a mapping of each tap, by index or name, to a weight for each channel; a ``.safetensors`` or
+            ``.pth`` file of such tensors by name (or LPIPS' own, by layer); or ``"lpips"`` for the linear weights of
+            LPIPS v0.1 that torchmetrics ships. Ones change nothing.
+        tap_reduction: ``"mean"`` over taps, or their ``"sum"``, each times its tap weight, as in LPIPS.
 
     Raises:
         ValueError: for an invalid value; the message names the field and its valid values.
@@ -114,26 +131,18 @@ class Recipe:
     pooling: Pooling = "mean"
     clamp_target: bool = False
     combine: Combine | None = None
+    channel_weights: Mapping[str | int, Sequence[float]] | str | Path | None = None
+    tap_reduction: TapReduction = "mean"
 
     def __post_init__(self) -> None:
-        if isinstance(self.backbone, nn.Module):
-            self._set(backbone=UserModule(self.backbone))
-        elif not isinstance(self.backbone, (str, UserModule)) or not self.backbone:
-            raise ValueError(f"`backbone` must be a model name or a torch.nn.Module, got {short_repr(self.backbone)}")
-        if isinstance(self.weights, Path):
-            self._set(weights=str(self.weights))
-        if not isinstance(self.weights, str):
-            raise ValueError(f"`weights` must be 'pretrained', 'random:SEED' or a path, got {short_repr(self.weights)}")
-        if isinstance(self.backbone, UserModule) and self.weights != PRETRAINED:
-            raise ValueError(
-                f"`weights={short_repr(self.weights)}` with a module as backbone: load them into the module instead"
-            )
+        backbone, weights = checked_backbone(self.backbone, self.weights)
+        self._set(backbone=backbone, weights=weights)
         check_choice("tokens", self.tokens, get_args(TokenChoice))
         check_choice("resolution", self.resolution, get_args(Resolution))
         check_choice("protocol", self.protocol, get_args(Protocol))
         check_choice("pooling", self.pooling, get_args(Pooling))
-        if self.pooling != "mean" and self.protocol != "fmiqa":
-            raise ValueError(f"`pooling={self.pooling!r}` is not known to the {self.protocol} protocol: take 'mean'")
+        check_choice("tap_reduction", self.tap_reduction, get_args(TapReduction))
+        check_protocol(self.protocol, {name: getattr(self, name) for name in _ADDED}, _ADDED)
         self._set(
             tile=checked_pixels("tile", self.tile),
             max_side=checked_pixels("max_side", self.max_side),
@@ -143,7 +152,10 @@ class Recipe:
             tap_weights=checked_tap_weights(self.tap_weights),
             normalization=checked_normalization(self.normalization),
             distance=checked_distance(self.distance, self.protocol),
+            channel_weights=checked_channel_weights(self.channel_weights),
         )
+        if self.channel_weights is not None:
+            check_weighable(self.distances)
         self._set(combine=checked_combine(self.combine, self.distance))
 
     def _set(self, **values: Any) -> None:
@@ -191,10 +203,9 @@ class Recipe:
             ValueError: if ``weights`` is a file that does not exist.
         """
         fields = {**self.plain(), "version": _VERSION}
-        # These fields were added later. Without their defaults, older recipes keep their digests.
-        for name, default in (("pooling", "mean"), ("clamp_target", False), ("combine", None)):
-            if fields[name] == default:
-                del fields[name]
+        fields = {name: value for name, value in fields.items() if name not in _ADDED or value != _ADDED[name]}
+        if self.channel_weights is not None:
+            fields["channel_weights"] = channel_weights_identity(self.channel_weights, self.backbone)  # type: ignore[arg-type]
         if isinstance(self.backbone, UserModule):
             fields["backbone"] = self.backbone.identity
         else:
@@ -261,15 +272,17 @@ class Recipe:
             raise ValueError("a recipe with a callable as distance has no YAML form: give the name of a distance")
         defaults = {field.name: field.default for field in dataclasses.fields(self)} | backbone_defaults(self.backbone)
         fields = {name: value for name, value in self.plain().items() if getattr(self, name) != defaults[name]}
-        if self.tap_weights is not None:
-            fields["tap_weights"] = dict(self.tap_weights)
+        for name in fields.keys() & {"tap_weights", "channel_weights"}:
+            weights = getattr(self, name)
+            if isinstance(weights, Mapping):  # whose indices stay numbers
+                fields[name] = {tap: plain_value(weight) for tap, weight in weights.items()}
         return str(yaml.safe_dump(fields, sort_keys=False))
 
     @classmethod
     def from_yaml(cls, source: str | Path) -> Recipe:
         """Read a recipe from a YAML file or text. ``recipe: NAME`` in it starts from a named recipe.
 
-        A path in ``weights`` is relative to the file's folder.
+        A path in ``weights`` or ``channel_weights`` is relative to the file's folder.
 
         Raises:
             ValueError: for unknown fields, or a text that is not a YAML mapping.
@@ -297,27 +310,15 @@ class Recipe:
         Raises:
             ValueError: for a distance that the protocol does not have.
         """
-        embedding = distance in ("embed", "embed_cos")
-        clip = "clip" in backbone
-        if embedding:
-            taps: Taps = ["head"] if clip else ["norm"]
-        else:
-            taps = published_taps(backbone)
         return cls(
             backbone=backbone,
             weights=PRETRAINED if weights is None else weights,
-            taps=taps,
-            distance="cos" if embedding else distance,
-            tokens="all",
-            normalization="none",
-            resolution="tile",
-            tile=224,
-            protocol="zsiqa",
+            **published_fields(backbone, distance),
         )
 
     def __repr__(self) -> str:
         arguments = [
-            f"{field.name}={getattr(self, field.name)!r}"
+            f"{field.name}={shown(field.name, getattr(self, field.name))}"
             for field in dataclasses.fields(self)
             if field.name == "backbone" or getattr(self, field.name) != field.default
         ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.distances.joint import Combine
     from torchmetrics_fmiqa.features.builders import UserModule
     from torchmetrics_fmiqa.features.tokens import TokenChoice
-    from torchmetrics_fmiqa.recipes.fields import Normalization, Pooling, Protocol, Resolution, Taps
+    from torchmetrics_fmiqa.recipes.fields import Normalization, Pooling, Protocol, Resolution, TapReduction, Taps
 
 
 class RecipeFields(TypedDict, total=False):
@@ -36,3 +36,5 @@ class RecipeFields(TypedDict, total=False):
     pooling: Pooling
     clamp_target: bool
     combine: Combine | None
+    channel_weights: Mapping[str | int, Sequence[float]] | str | Path | None
+    tap_reduction: TapReduction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from torchmetrics_fmiqa.features.channel_weights import LPIPS, LPIPS_BACKBONES
 from torchmetrics_fmiqa.features.embedded import EMBEDDED
 from torchmetrics_fmiqa.recipes.backbone_defaults import joint, own_fields
 from torchmetrics_fmiqa.recipes.facts import FACTS, Facts
@@ -51,12 +52,19 @@ _ROWS = (
     ("vit-tiny", "vit_tiny_patch16_224.augreg_in21k_ft_in1k", 5.7, "apache-2.0", "small and fast"),
     ("squeezenet", "torchvision/squeezenet1_1", 1.2, "bsd-3-clause", "LPIPS-squeeze's trunk"),
     ("vgg16", "torchvision/vgg16", 138.4, "bsd-3-clause", "LPIPS-vgg's trunk"),
+    ("lpips-squeeze", LPIPS_BACKBONES["squeeze"], 1.2, "bsd-3-clause, bsd-2-clause", "LPIPS v0.1, SqueezeNet"),
+    ("lpips-alex", LPIPS_BACKBONES["alex"], 61.1, "bsd-3-clause, bsd-2-clause", "LPIPS v0.1, AlexNet"),
+    ("lpips-vgg", LPIPS_BACKBONES["vgg"], 138.4, "bsd-3-clause, bsd-2-clause", "LPIPS v0.1, VGG-16"),
 )
+# LPIPS scales its input as torchvision's networks do, and sees images as they are.
+_LPIPS = {"distance": "normalized_l2", "channel_weights": LPIPS, "tap_reduction": "sum", "resolution": "unpadded"}
+
 # Fields in which a named recipe differs from its backbone's defaults. They were chosen by benchmarks/choose_defaults.py
-# with the pretrained weights (docs/findings.md).
+# with the pretrained weights (docs/findings.md), or are as published.
 _CHOSEN: dict[str, dict[str, Any]] = {
     "vit-tiny": {"taps": (0, 1, 2, 3), "pooling": "information"},
     "squeezenet": {"taps": ("features.6",), **joint(90)},
+    **{f"lpips-{net}": _LPIPS for net in LPIPS_BACKBONES},
 }
 # Recipes whose backbones have published ZS-IQA scores.
 _PUBLISHED = (

@@ -16,7 +16,7 @@ def is_yaml_path(source: str | Path) -> bool:
 
 
 def read_fields(source: str | Path) -> dict[str, Any]:
-    """Read the fields of a YAML file or text. A path in ``weights`` is relative to the file's folder.
+    """Read the fields of a YAML file or text. Paths in it are relative to the file's folder.
 
     Raises:
         ValueError: for a text that is not a YAML mapping.
@@ -26,7 +26,8 @@ def read_fields(source: str | Path) -> dict[str, Any]:
     fields = read_yaml(str(source) if path is None else read_text(path, "recipe file"), name)
     if not isinstance(fields, dict):
         raise ValueError(f"a recipe is a mapping of fields, got {short_repr(fields)}")
-    weights = fields.get("weights")
-    if path is not None and isinstance(weights, str) and (path.parent / weights).is_file():
-        fields["weights"] = str(path.parent / weights)
+    for field in ("weights", "channel_weights"):
+        given = fields.get(field)
+        if path is not None and isinstance(given, str) and (path.parent / given).is_file():
+            fields[field] = str(path.parent / given)
     return {str(name): value for name, value in fields.items()}

@@ -5,30 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from markupsafe import Markup
-
 from torchmetrics_fmiqa.report import numbers
 from torchmetrics_fmiqa.report.document import Cell, Column
+
+#: A cell of what does not exist here.
+UNKNOWN = Cell("—", math.nan)
 
 
 def columns(*labels: str | tuple[str, str]) -> tuple[Column, ...]:
     """Heads of columns: labels, or labels with notes."""
     return tuple(Column(label) if isinstance(label, str) else Column(*label) for label in labels)
-
-
-def blank(value: float = math.nan) -> Cell:
-    """A cell with nothing to read."""
-    return Cell("", value)
-
-
-def unknown() -> Cell:
-    """A cell of what does not exist here."""
-    return Cell("—", math.nan)
-
-
-def drawn(value: float, drawing: Markup | None) -> Cell:
-    """A cell of a drawing."""
-    return Cell("", value, drawing=drawing)
 
 
 def row_name(name: str, best: bool = False, note: str = "") -> Cell:
@@ -46,24 +32,14 @@ def correlation(value: float, shade: float | None = None) -> Cell:
     return Cell(numbers.number(value), value, shade, fine=numbers.number(value, 4))
 
 
-def interval(low: float, high: float, otherwise: str = "—") -> Cell:
-    """A cell of an interval; other words if there is none."""
-    return Cell(numbers.span(low, high) or otherwise, low)
-
-
-def limits(low: float, high: float) -> Cell:
-    """A cell of the interval of a correlation."""
-    return Cell(numbers.span(low, high) or "—", low, fine=numbers.span(low, high, 4) or "—")
+def interval(low: float, high: float, otherwise: str = "—", fine: bool = False) -> Cell:
+    """A cell of an interval, or of other words if there is none; ``fine`` with the fourth digit too."""
+    return Cell(numbers.span(low, high) or otherwise, low, fine=(numbers.span(low, high, 4) or otherwise) * fine)
 
 
 def amount(value: float) -> Cell:
     """A cell of a number of any size."""
     return Cell(numbers.amount(value), value)
-
-
-def shortest(value: float) -> Cell:
-    """A cell of a setting, or of another number that is not rounded."""
-    return Cell(numbers.shortest(value), value)
 
 
 def percent(value: float) -> Cell:

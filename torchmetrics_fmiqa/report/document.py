@@ -37,24 +37,17 @@ def enumerate_names(names: Sequence[str], most: int = 6) -> Text:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table.
+    """One cell of a table."""
 
-    Args:
-        text: what is read.
-        value: what it is sorted by, in full precision; ``None`` to sort by the text, NaN to come last.
-        shade: how dark its ground is, in [0, 1].
-        mark: ``"win"``, ``"loss"``, ``"best"``, ``"second"`` or ``"tied"``, or several with spaces between: its looks.
-        note: more about it, on hover.
-        drawing: a drawing that follows the text in HTML.
-        fine: the text with more digits, which a Markdown page prints instead: it cannot be sorted or pointed at.
-    """
-
-    text: str
+    text: str  #: what is read
+    #: What it is sorted by, in full precision; ``None`` to sort by the text, NaN to come last.
     value: float | None = None
-    shade: float | None = None
+    shade: float | None = None  #: how dark its ground is, in [0, 1]
+    #: ``"win"``, ``"loss"``, ``"best"``, ``"second"`` or ``"tied"``, or several with spaces between: its looks.
     mark: str = ""
-    note: str = ""
-    drawing: Markup | None = None
+    note: str = ""  #: more about it, on hover
+    drawing: Markup | None = None  #: a drawing that follows the text in HTML
+    #: The text with more digits, which a Markdown page prints instead: it cannot be sorted or pointed at.
     fine: str = ""
 
     @property
@@ -81,27 +74,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names its rows.
+    """A table whose first column names its rows."""
 
-    Args:
-        id: anchor.
-        caption: what it shows.
-        columns: heads.
-        rows: cells, as many in each as columns.
-        upright: whether the heads stand upright, for many narrow columns.
-        matrix: whether the cells are small squares.
-        brief: columns that a Markdown page takes; 0 for all.
-        folded: what to call it where it is folded away until somebody asks; Markdown pages leave it out.
-    """
-
-    id: str
+    id: str  #: anchor
     caption: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    upright: bool = False
-    matrix: bool = False
-    brief: int = 0
-    folded: str = ""
+    rows: Sequence[Sequence[Cell]]  #: as many cells in each as columns
+    upright: bool = False  #: whether the heads stand upright, for many narrow columns
+    matrix: bool = False  #: whether the cells are small squares
+    brief: int = 0  #: columns that a Markdown page takes; 0 for all
+    folded: str = ""  #: what to call it where it is folded away until somebody asks; Markdown pages leave it out
 
 
 @dataclass(frozen=True)
@@ -115,15 +97,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Scatter:
-    """A drawing of points that the page's script redraws for another choice.
+    """A drawing of points that the page's script redraws for another choice."""
 
-    Args:
-        data: what the script draws, as JSON has it.
-        drawing: what stands there before the script, and without it.
-    """
-
-    data: dict[str, Any]
-    drawing: Markup
+    data: dict[str, Any]  #: what the script draws, as JSON has it
+    drawing: Markup  #: what stands there before the script, and without it
 
 
 @dataclass(frozen=True)
@@ -145,106 +122,60 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of an image: the reference, or what a method made of it.
+    """A version of an image: the reference, or what a method made of it."""
 
-    Args:
-        name: the method's, or that it is the reference.
-        uri: address of the picture: data, or a file beside the page.
-        scores: the version's, as many as the viewer has metrics; none for the reference.
-        heat: address of a map that is laid over the picture; empty for none.
-    """
-
-    name: str
-    uri: str
-    scores: Sequence[Cell] = ()
-    heat: str = ""
+    name: str  #: the method's, or that it is the reference
+    uri: str  #: address of the picture: data, or a file beside the page
+    scores: Sequence[Cell] = ()  #: as many as the viewer has metrics; none for the reference
+    heat: str = ""  #: address of a map that is laid over the picture; empty for none
 
 
 @dataclass(frozen=True)
 class ViewedImage:
-    """One image in the viewer.
-
-    Args:
-        name: of the image.
-        group: heading under which the image is listed.
-        caption: why it is shown, and what of it.
-        size: width and height of all versions, in pixels.
-        versions: the reference first.
-    """
+    """One image in the viewer."""
 
     name: str
-    group: str
-    caption: Text
-    size: tuple[int, int]
-    versions: Sequence[Version]
+    group: str  #: heading under which the image is listed
+    caption: Text  #: why it is shown, and what of it
+    size: tuple[int, int]  #: width and height of all versions, in pixels
+    versions: Sequence[Version]  #: the reference first
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """Versions of images to look at side by side, under a slider, and in turn; without the script, as still pictures.
+    """Versions of images to look at side by side, under a slider, and in turn; without the script still pictures."""
 
-    Args:
-        images: at least one; all have the same versions.
-        metrics: what the versions' scores are.
-        chosen: the two versions that are compared at first, by their places.
-        heat: what the maps mean; empty where there are none.
-    """
-
-    images: Sequence[ViewedImage]
-    metrics: Sequence[str]
-    chosen: tuple[int, int]
-    heat: str = ""
+    images: Sequence[ViewedImage]  #: at least one; all have the same versions
+    metrics: Sequence[str]  #: what the versions' scores are
+    chosen: tuple[int, int]  #: the two versions that are compared at first, by their places
+    heat: str = ""  #: what the maps mean; empty where there are none
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report.
+    """A part of the report."""
 
-    Args:
-        id: anchor.
-        title: heading.
-        lead: paragraphs: what was found.
-        how: paragraphs: how it was measured, and how to read it.
-        figures: small drawings, side by side.
-        tables: below them.
-        terms: things explained: a word and its meaning.
-        lists: headed lists of names and what is to say of each. One without items is left out.
-        scatter: a drawing that the reader can change.
-        exhibits: pictures.
-        viewer: pictures of several versions of each image.
-        command: a command to show.
-    """
-
-    id: str
+    id: str  #: anchor
     title: str
-    lead: Sequence[Text]
-    how: Sequence[Text] = ()
-    figures: Sequence[Figure] = ()
-    tables: Sequence[Table] = ()
-    terms: Sequence[tuple[Text, Text]] = ()
-    lists: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
+    lead: Sequence[Text]  #: paragraphs: what was found
+    how: Sequence[Text] = ()  #: paragraphs: how it was measured, and how to read it
+    figures: Sequence[Figure] = ()  #: small drawings, side by side
+    tables: Sequence[Table] = ()  #: below them
+    terms: Sequence[tuple[Text, Text]] = ()  #: words and their meanings
+    lists: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()  #: headed; one without items is left out
     scatter: Scatter | None = None
     exhibits: Sequence[Exhibit] = ()
     viewer: Viewer | None = None
-    command: str = ""
+    command: str = ""  #: to show
 
 
 @dataclass(frozen=True)
 class Report:
-    """A whole report, to be printed as HTML or as Markdown.
-
-    Args:
-        kind: what sort of report it is.
-        title: what was analysed.
-        command: the command that made it.
-        headline: the answer in a sentence.
-        facts: what backs it: labels and words.
-        sections: the rest.
-    """
+    """A whole report, to be printed as HTML or as Markdown."""
 
     kind: str
-    title: str
-    command: str
-    headline: Text
-    facts: Sequence[tuple[str, Text]]
+    title: str  #: what was analysed
+    command: str  #: that made it
+    headline: Text  #: the answer in a sentence
+    facts: Sequence[tuple[str, Text]]  #: what backs it: labels and words
     sections: Sequence[Section]

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from torchmetrics_fmiqa.report.document import Name, Report, Section, Text
+from torchmetrics_fmiqa.report.document import Name, Report, Text
 
 #: Folder of the pages' templates, styles and scripts.
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,15 +30,10 @@ def environment() -> Any:
 
 
 def render_html(report: Report) -> str:
-    """Print a report as one HTML page that needs no network, and no other file than the pictures that it names.
+    """Print a report as one HTML page, to be written as UTF-8.
 
-    Whatever comes from outside is escaped, and the page lets no script run but its own.
-
-    Args:
-        report: what to print.
-
-    Returns:
-        The page, to be written as UTF-8.
+    It needs no network, and no other file than the pictures that it names. Whatever comes from outside is escaped, and
+    the page lets no script run but its own.
 
     >>> page = render_html(Report("Agreement", "<ours>", "fmiqa", (Name("<near>"), " is best."), (), ()))
     >>> "<b>&lt;near&gt;</b> is best." in page, "<near>" in page, "://" in page
@@ -48,8 +43,10 @@ def render_html(report: Report) -> str:
     page_environment.filters.update(words=_words, breakable=_breakable)
     viewed = any(section.viewer for section in report.sections)
     script = _read("script.js", *["viewer.js"] * viewed)
+    shown = (image for section in report.sections if section.viewer for image in section.viewer.images)
+    beside = any(not version.uri.startswith("data:") for image in shown for version in image.versions)
     # Pictures beside a page that is opened as a file are `file:`, and on a server they are the page's own.
-    pictures = "data: 'self' file:" if any(map(_names_files, report.sections)) else "data:"
+    pictures = "data: 'self' file:" if beside else "data:"
     page: str = page_environment.get_template("report.html.j2").render(
         report=report,
         style=_read("style.css", *["viewer.css"] * viewed),
@@ -65,15 +62,9 @@ def _read(*names: str) -> Markup:
     return Markup("\n").join(Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in names)
 
 
-def _names_files(section: Section) -> bool:
-    images = section.viewer.images if section.viewer else ()
-    return any(not version.uri.startswith("data:") for image in images for version in image.versions)
-
-
 def _breakable(name: str) -> Markup:
     """A name that may break after a joint, and not amid a word."""
-    pieces = re.split(r"(?<=[_./:-])(?=.)", name)
-    return Markup("<wbr>").join(pieces)
+    return Markup("<wbr>").join(re.split(r"(?<=[_./:-])(?=.)", name))
 
 
 def _words(text: Text) -> Markup:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
+from torchmetrics_fmiqa.report import numbers
 from torchmetrics_fmiqa.report.document import DRAWN, Name, Report, Section, Table, Text
 
 
 def render_markdown(report: Report) -> str:
-    r"""Print a report; whatever in it comes from outside is escaped.
-
-    Sections that are nothing but pictures are left out.
-
-    Args:
-        report: what to print.
+    r"""Print a report without its pictures; whatever in it comes from outside is escaped.
 
     >>> print(render_markdown(Report("Agreement", "t*d", "fmiqa", (Name("near"), " is best."), (), ())))
     # Agreement: t\*d
@@ -30,11 +25,7 @@ def render_markdown(report: Report) -> str:
         code(report.command),
         "".join(f"**{escaped(part)}**" if isinstance(part, Name) else escaped(part) for part in report.headline),
         "\n".join(f"- {label}: {_text(words)}" for label, words in report.facts),
-        *(
-            _section(section)
-            for section in report.sections
-            if not (section.scatter or section.exhibits or section.viewer)
-        ),
+        *(_section(one) for one in report.sections if not (one.scatter or one.exhibits or one.viewer)),
     ]
     # Names of files need not be Unicode; such a page could not be written.
     return "\n\n".join(filter(None, parts)).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
@@ -73,8 +64,7 @@ def number(value: float) -> str:
     >>> number(0.98765), number(-0.01), number(1.0), number(float("nan"))
     ('.9877', '-.0100', '1.0000', '—')
     """
-    text = f"{value:.4f}"
-    return "—" if math.isnan(value) else text.replace("0.", ".", 1) if abs(value) < 1 else text
+    return numbers.number(value, 4).replace("−", "-")
 
 
 def span(low: float, high: float) -> str:
@@ -83,7 +73,7 @@ def span(low: float, high: float) -> str:
     >>> span(-0.01, 0.25), span(float("nan"), 1.0)
     ('[-.0100, .2500]', '')
     """
-    return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+    return numbers.span(low, high, 4).replace("−", "-")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -16,14 +16,9 @@ _GAP = 4
 
 
 def side_by_side(panels: Mapping[str, Tensor], side: int) -> np.ndarray[Any, Any]:
-    """Draw images side by side, each with its name above it.
+    """Draw images ``(3, H, W)``, uint8 and of one size, side by side, each with its name above it: ``(h, w, 3)`` uint8.
 
-    Args:
-        panels: images ``(3, H, W)``, uint8 and of one size, by name.
-        side: the longest side of a panel in pixels; larger images are shrunk.
-
-    Returns:
-        ``(h, w, 3)``, uint8.
+    ``side`` is the longest side of a panel in pixels; larger images are shrunk.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -41,13 +36,7 @@ def side_by_side(panels: Mapping[str, Tensor], side: int) -> np.ndarray[Any, Any
 
 
 def heat_over(image: Tensor, heat: Tensor, top: float) -> Tensor:
-    """Colour a map ``(H, W)`` over a grey copy of its image ``(3, H, W)``, uint8 as the image.
-
-    Args:
-        image: what is shown in grey.
-        heat: the map.
-        top: what the brightest colour stands for.
-    """
+    """Colour a map ``(H, W)``, brightest for ``top``, over a grey copy of its image ``(3, H, W)``, both uint8."""
     grey = image.float().mean(0, keepdim=True)
     blended: Tensor = 0.3 * grey + 0.7 * coloured(heat, top)
     return blended.round().to(torch.uint8)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -150,18 +149,6 @@ def svg(title: str, words: str, parts: Sequence[Markup], size: tuple[int, int]) 
     ).format(w=size[0], h=size[1], title=title, words=words, parts=Markup("").join(parts))
 
 
-class _Box(NamedTuple):
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def meets(self, other: _Box) -> bool:
-        return (
-            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
-        )
-
-
 def named_points(
     title: str,
     names: Sequence[str],
@@ -174,15 +161,8 @@ def named_points(
 ) -> Markup:
     """Points with a name each, written where it hides nothing; a name that finds no such place shows on hover.
 
-    Args:
-        title: what is drawn.
-        names: of the points.
-        xs: ``(n,)`` values across.
-        ys: ``(n,)`` values upwards.
-        across: what ``xs`` are.
-        up: what ``ys`` are, where the title does not tell.
-        x_limits: ``(n, 2)`` intervals of ``xs``; ends that are NaN are left out. Without them none are drawn.
-        y_limits: likewise of ``ys``.
+    ``across`` says what the values ``xs`` ``(n,)`` are, and ``up`` what ``ys`` are, where the title does not tell.
+    Limits are ``(n, 2)`` intervals of the values; ends that are NaN are left out. Without them none are drawn.
     """
     x0, x1, y0, y1 = _BOX
     x_axis, y_axis = (_axis(*every) for every in ((xs, x_limits, 0.1), (ys, y_limits, 0.12)))
@@ -214,13 +194,9 @@ MOST_BARS = 200
 
 
 def sorted_bars(title: str, words: str, values: Sequence[float], names: Sequence[str]) -> Markup:
-    """Values from the greatest to the least, as bars from zero; of more than :data:`MOST_BARS` their quantiles.
+    """Values ``(n,)``, finite, from the greatest to the least, as bars from zero with names on hover.
 
-    Args:
-        title: what is drawn.
-        words: the same for those who cannot see it.
-        values: ``(n,)`` finite values, at least one.
-        names: of the values, told on hover.
+    Of more than :data:`MOST_BARS` their quantiles are drawn. ``words`` say the same to those who cannot see it.
 
     >>> sorted_bars("t", "w", [0.5, -0.25, 1.0], "abc").count('class="won"')
     2
@@ -253,16 +229,16 @@ def _width(name: str) -> float:
 def _labels(points: Sequence[tuple[float, float]], names: Sequence[str]) -> Iterator[Markup]:
     """Each name on the first side of its point that is free."""
     x0, x1, y0, y1 = _BOX
-    taken = [_Box(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y in points]
+    taken = [(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y in points]
     for (x, y), name in zip(points, names, strict=True):
         width = _width(name)
         for right, down in _SIDES:
             at, middle = x + right * (4 if down else 7), y + _LINE * down
-            left = at - width * (1 - right) / 2
-            box = _Box(left, middle - _LINE / 2, left + width, middle + _LINE / 2)
-            inside = x0 <= box.left and box.right <= x1 and y1 <= box.top and box.bottom <= y0
-            if inside and not any(map(box.meets, taken)):
-                taken.append(box)
+            start, above = at - width * (1 - right) / 2, middle - _LINE / 2
+            end, below = start + width, middle + _LINE / 2
+            met = (start < x3 and x2 < end and above < y3 and y2 < below for x2, y2, x3, y3 in taken)
+            if x0 <= start and end <= x1 and y1 <= above and below <= y0 and not any(met):
+                taken.append((start, above, end, below))
                 anchor = {1: "start", 0: "middle", -1: "end"}[right]
                 yield label(at, middle + 4, name, anchor, "soft name")
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -18,7 +18,9 @@ from torchmetrics_fmiqa.memory import memory_of_a_pair
 from torchmetrics_fmiqa.scoring.scorers import PairScorer
 
 Item = TypeVar("Item")
-Loaded = TypeVar("Loaded")
+Result = TypeVar("Result")
+#: What names a pair.
+Known = TypeVar("Known")
 
 _READERS = 2
 _AHEAD = 4  # pairs read ahead; a 4K pair takes 50 MB
@@ -36,7 +38,7 @@ AnyPair = TypeVar("AnyPair", bound=HasImages)
 
 
 @dataclass(frozen=True)
-class Scored(Generic[AnyPair]):
+class Scored(Generic[Known]):
     """The result of a pair.
 
     Args:
@@ -46,17 +48,32 @@ class Scored(Generic[AnyPair]):
         error: why the pair failed; empty if it did not.
     """
 
-    pair: AnyPair
+    pair: Known
     values: dict[str, float]
     outside: float = 0.0
     error: str = ""
 
 
 @dataclass(frozen=True)
-class _Loaded(Generic[AnyPair]):
-    pair: AnyPair
+class Loaded(Generic[Known]):
+    """The images of a pair.
+
+    Args:
+        pair: the pair.
+        preds: the image under test, ``(3, H, W)``.
+        target: the reference, of the same size.
+    """
+
+    pair: Known
     preds: Tensor
     target: Tensor
+
+
+class Reader(Protocol):
+    """Loads pairs ahead of their use, and gives what was loaded in order."""
+
+    def __call__(self, items: Iterable[Item], load: Callable[[Item], Result], /) -> Iterator[Result]:
+        """Load them."""
 
 
 def score_pairs(
@@ -67,6 +84,7 @@ def score_pairs(
     match: Match | None = None,
     to_rgb: bool = False,
     alone: bool = False,
+    read: Reader | None = None,
 ) -> Iterator[Scored[AnyPair]]:
     """Score pairs in order; a pair that cannot be read or scored has an error in its result.
 
@@ -78,24 +96,25 @@ def score_pairs(
         match: how to match pairs that differ in size.
         to_rgb: convert grey and opaque RGBA files.
         alone: score each pair alone: its numbers then do not change in the last digits with the pairs around it.
+        read: reads pairs in order; by default :func:`read_ahead`, by threads.
 
     Yields:
         A :class:`Scored` for each pair.
     """
-    group: list[_Loaded[AnyPair]] = []
-    for loaded in read_ahead(pairs, partial(_load, match=match, to_rgb=to_rgb)):
+    group: list[Loaded[AnyPair]] = []
+    for loaded in (read or read_ahead)(pairs, partial(load_pair, match=match, to_rgb=to_rgb)):
         if group and (alone or isinstance(loaded, Scored) or not _fits(group, loaded, scorer.tile_batch)):
-            yield from _score_group(scorer, group, device, crop_border)
+            yield from score_group(scorer, group, device, crop_border)
             group = []
         if isinstance(loaded, Scored):
             yield loaded
         else:
             group.append(loaded)
     if group:
-        yield from _score_group(scorer, group, device, crop_border)
+        yield from score_group(scorer, group, device, crop_border)
 
 
-def _fits(group: list[_Loaded[AnyPair]], loaded: _Loaded[AnyPair], tile_batch: int) -> bool:
+def _fits(group: list[Loaded[AnyPair]], loaded: Loaded[AnyPair], tile_batch: int) -> bool:
     first = group[0]
     same = (first.preds.shape, first.preds.dtype, first.target.dtype) == (
         loaded.preds.shape,
@@ -106,30 +125,37 @@ def _fits(group: list[_Loaded[AnyPair]], loaded: _Loaded[AnyPair], tile_batch: i
     return same and pixels <= tile_batch * 224 * 224
 
 
-def read_ahead(items: Iterable[Item], load: Callable[[Item], Loaded]) -> Iterator[Loaded]:
+def read_ahead(items: Iterable[Item], load: Callable[[Item], Result]) -> Iterator[Result]:
     """Load items by two threads, a few ahead of their use, and give what they loaded in order."""
     with ThreadPoolExecutor(_READERS) as pool:
-        waiting: deque[Future[Loaded]] = deque()
-        for item in items:
-            waiting.append(pool.submit(load, item))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
+        yield from in_order(pool, items, load, _AHEAD)
+
+
+def in_order(pool: Executor, items: Iterable[Item], call: Callable[[Item], Result], ahead: int) -> Iterator[Result]:
+    """Call a function on items by a pool, up to ``ahead`` of their use, and give the results in order."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(call, item))
+        if len(waiting) > ahead:
             yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
-def _load(pair: AnyPair, match: Match | None, to_rgb: bool) -> _Loaded[AnyPair] | Scored[AnyPair]:
+def load_pair(pair: AnyPair, match: Match | None, to_rgb: bool) -> Loaded[AnyPair] | Scored[AnyPair]:
+    """Read the images of a pair; one that cannot be read has an error in its result."""
     try:
         with memory_of_a_pair():
             target, preds = (read_image(image, to_rgb) for image in pair.images)
-            return _Loaded(pair, *match_sizes(preds, target, match))
+            return Loaded(pair, *match_sizes(preds, target, match))
     except ValueError as error:
         return Scored(pair, {}, error=str(error))
 
 
-def _score_group(
-    scorer: PairScorer, group: list[_Loaded[AnyPair]], device: torch.device | str, border: int
+def score_group(
+    scorer: PairScorer, group: list[Loaded[AnyPair]], device: torch.device | str, border: int
 ) -> Iterator[Scored[AnyPair]]:
+    """Score pairs of one size and type together; if that fails, each by itself, so that only a bad one has an error."""
     try:
         table = _measure(scorer, group, device, border)
     except ValueError as error:
@@ -137,7 +163,7 @@ def _score_group(
     # Outside the handler, because the error keeps the measured tensors alive, and memory may be short.
     if table is None and len(group) > 1:  # score each alone, to find the pair with the error
         for loaded in group:
-            yield from _score_group(scorer, [loaded], device, border)
+            yield from score_group(scorer, [loaded], device, border)
     elif table is None:
         yield Scored(group[0].pair, {}, error=reason)
     else:
@@ -146,7 +172,7 @@ def _score_group(
 
 
 def _measure(
-    scorer: PairScorer, group: list[_Loaded[AnyPair]], device: torch.device | str, border: int
+    scorer: PairScorer, group: list[Loaded[AnyPair]], device: torch.device | str, border: int
 ) -> list[list[float]]:
     """A row of values for each pair of a group of equal size."""
     with memory_of_a_pair(group[0].preds.shape):

@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from torchmetrics_fmiqa.data.parquet import read_parquet, write_parquet
 from torchmetrics_fmiqa.data.stored_pairs import joined_keys
+from torchmetrics_fmiqa.one_writer import check_no_writer, one_writer
+from torchmetrics_fmiqa.safe_write import printable
 from torchmetrics_fmiqa.scoring.shards import Shard
 
 _NOTE = b"fmiqa"
@@ -25,6 +28,22 @@ _NOTE = b"fmiqa"
 def digest_of_inputs(inputs: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits for what scores depend on."""
     return hashlib.sha256(json.dumps(dict(inputs), sort_keys=True).encode()).hexdigest()[:12]
+
+
+class PairResult(Protocol):
+    """The result of a pair."""
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Its scores; empty if it failed."""
+
+    @property
+    def outside(self) -> float:
+        """Share of values of the image under test outside [0, 1]."""
+
+    @property
+    def error(self) -> str:
+        """Why it failed."""
 
 
 class Parts:
@@ -41,6 +60,19 @@ class Parts:
     def shard(self, shard: Shard) -> Path:
         """The folder that a worker writes to."""
         return self.folder / f"shard-{shard.index}-of-{shard.count}"
+
+    @contextmanager
+    def writing(self, shard: Shard) -> Iterator[tuple[Path, list[Path]]]:
+        """The folder that a worker writes to, locked, and those of runs with another number of shards.
+
+        Raises:
+            ValueError: if another run has the same share, or another number of shards.
+        """
+        with one_writer(self.shard(shard)):
+            others = [path for path in self.shards() if not path.name.endswith(f"-of-{shard.count}")]
+            for path in others:
+                check_no_writer(path)
+            yield self.shard(shard), others
 
     def shards(self) -> list[Path]:
         """The folders of all workers, those of earlier runs too."""
@@ -127,3 +159,24 @@ TWICE = "two runs with other numbers of shards were started at once; remove one 
 def describe(keys: Any, row: int) -> str:
     """The name of a pair for messages."""
     return ", ".join(f"{name} {keys.column(name)[row].as_py()!r}" for name in keys.column_names)
+
+
+def rows_of(named: Any, results: Sequence[PairResult], columns: Sequence[str]) -> Any:
+    """The rows of a part: what names each pair, its numbers, and why it has none.
+
+    Args:
+        named: table of what names the pairs.
+        results: of the same pairs.
+        columns: names of the numbers.
+    """
+    import pyarrow
+
+    numbers = {name: [result.values.get(name) for result in results] for name in columns}
+    return pyarrow.table(
+        {
+            **dict(zip(named.column_names, named.columns, strict=True)),
+            **{name: pyarrow.array(values, pyarrow.float64()) for name, values in numbers.items()},
+            "outside": pyarrow.array([result.outside for result in results], pyarrow.float64()),
+            "reason": pyarrow.array([printable(result.error) for result in results], pyarrow.string()),
+        }
+    )

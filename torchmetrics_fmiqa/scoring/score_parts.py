@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,26 +12,19 @@ import numpy.typing as npt
 
 from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.data.stored_pairs import PairSource, StoredPair, keys_of
-from torchmetrics_fmiqa.one_writer import check_no_writer, one_writer
-from torchmetrics_fmiqa.safe_write import printable
-from torchmetrics_fmiqa.scoring.parts import Parts
+from torchmetrics_fmiqa.scoring.parts import PairResult, Parts, rows_of
 from torchmetrics_fmiqa.scoring.shards import WHOLE, Shard
 
 #: Told how many pairs of this worker have a row, and how many it has.
 Progress = Callable[[int, int], None]
 
 
-class _Result(Protocol):
-    """The result of a pair."""
+class Result(PairResult, Protocol):
+    """The result of a pair of a source."""
 
     @property
-    def pair(self) -> StoredPair: ...
-    @property
-    def values(self) -> dict[str, float]: ...
-    @property
-    def outside(self) -> float: ...
-    @property
-    def error(self) -> str: ...
+    def pair(self) -> StoredPair:
+        """The pair, by its row in the source."""
 
 
 class RowScorer(Protocol):
@@ -45,8 +38,20 @@ class RowScorer(Protocol):
     def measured_by(self) -> str:
         """In words, for the note in each part."""
 
-    def stream(self, pairs: Iterable[StoredPair]) -> Iterator[_Result]:
+    def stream(self, pairs: Iterable[StoredPair]) -> Iterator[Result]:
         """Score pairs in order."""
+
+
+class Engine(Protocol):
+    """Scores pairs of a source somewhere, and gives the results here."""
+
+    def __call__(self, scorer: Any, source: PairSource, rows: npt.NDArray[np.int64], /) -> Iterator[Result]:
+        """The results of some rows, which increase; the results may come in any order."""
+
+
+def in_process(scorer: RowScorer, source: PairSource, rows: npt.NDArray[np.int64]) -> Iterator[Result]:
+    """Score in this process."""
+    return scorer.stream(source.pairs(rows))
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def score_parts(
     rows: int = 1000,
     retry: bool = False,
     progress: Progress = lambda done, total: None,
+    engine: Engine = in_process,
 ) -> ShardOutcome:
     """Score what has no row yet of a worker's share of the pairs.
 
@@ -87,6 +93,7 @@ def score_parts(
         rows: pairs in a part. A killed run loses the part that it was at; one that is interrupted loses nothing.
         retry: try pairs again that could not be scored.
         progress: told after each pair.
+        engine: where the pairs are scored.
 
     Raises:
         ValueError: if the folder was made from other inputs or holds damaged parts, if this share is being scored by
@@ -95,19 +102,14 @@ def score_parts(
     """
     open_run_folder(folder, inputs)
     parts = Parts(folder, inputs)
-    own = parts.shard(shard)
-    with one_writer(own):
-        others = [path for path in parts.shards() if not path.name.endswith(f"-of-{shard.count}")]
-        for path in others:
-            check_no_writer(path)
-        worker = _Worker(source, scorer, parts, progress)
+    with parts.writing(shard) as (own, others):
+        worker = _Worker(source, scorer, parts, progress, engine)
         share = np.array(shard.rows(source.names.num_rows), dtype=np.int64)
         todo = share[~parts.done(keys_of(source.names))[share]]
         worker.before, worker.total = len(share) - len(todo), len(share)
         progress(worker.before, worker.total)
         if retry:  # parts of an earlier number of shards are dealt out: no run of that number is at work
-            for path in (own, *others[shard.index :: shard.count]):
-                worker.retry(path)
+            worker.retry([path for one in (own, *others[shard.index :: shard.count]) for path in parts.of(one)])
         worker.score(todo, own, rows)
     return ShardOutcome(worker.scored, worker.retried, worker.failed, worker.before)
 
@@ -115,15 +117,19 @@ def score_parts(
 class _Worker:
     """One worker at its share."""
 
-    def __init__(self, source: PairSource, scorer: RowScorer, parts: Parts, progress: Progress) -> None:
+    def __init__(self, source: PairSource, scorer: RowScorer, parts: Parts, progress: Progress, engine: Engine) -> None:
         self._source, self._scorer, self._parts, self._progress = source, scorer, parts, progress
+        self._engine = engine
         self.scored = self.retried = self.failed = self.before = self.total = 0
+
+    def _score(self, rows: npt.NDArray[np.int64]) -> Iterator[Result]:
+        return self._engine(self._scorer, self._source, rows) if len(rows) else iter(())
 
     def score(self, todo: npt.NDArray[np.int64], folder: Path, rows: int) -> None:
         """Score pairs into new parts; an interruption writes the last one shorter."""
-        results: list[_Result] = []
+        results: list[Result] = []
         try:
-            for result in self._scorer.stream(self._source.pairs(todo)):
+            for result in self._score(todo):
                 results.append(result)
                 self.scored += 1
                 self.failed += bool(result.error)
@@ -135,43 +141,49 @@ class _Worker:
             if results:
                 self._write(folder, results)
 
-    def retry(self, folder: Path) -> None:
-        """Score the failed pairs of the parts in a folder again, and put what comes out in their place."""
+    def retry(self, paths: Sequence[Path]) -> None:
+        """Score the failed pairs of parts again, and put what comes out in their place, a part at a time."""
+        failed = self._failed(paths)
+        part_of = {row: path for path, rows in failed.items() for row in rows}
+        found: dict[Path, list[Result]] = {path: [] for path in failed}
+        for result in self._score(np.array(sorted(part_of), dtype=np.int64)):
+            path = part_of[result.pair.row]
+            found[path].append(result)
+            if len(found[path]) == len(failed[path]):
+                self._replace(path, found.pop(path))
+
+    def _failed(self, paths: Sequence[Path]) -> dict[Path, list[int]]:
+        """For each part the rows of the source that it has no scores of."""
         import pyarrow
         from pyarrow import compute
 
         keys = keys_of(self._source.names)
-        for path in self._parts.of(folder):
-            part = self._parts.read(path)
-            failed = compute.indices_nonzero(compute.not_equal(part.column("reason"), "")).to_numpy()
-            if not len(failed):
-                continue
-            rows = self._parts.rows(part.take(failed).select(keys.column_names), keys)
-            order = np.argsort(rows)
-            results = list(self._scorer.stream(self._source.pairs(rows[order])))
-            kept = part.filter(compute.equal(part.column("reason"), ""))
-            self._parts.write(path, pyarrow.concat_tables([kept, self._table(results)]), self._about)
-            self.retried += len(results)
-            self.failed += sum(bool(result.error) for result in results)
+        read = [self._parts.read(path, [*keys.column_names, "reason"]) for path in paths]
+        tables = [table.filter(compute.not_equal(table.column("reason"), "")) for table in read]
+        if not tables:
+            return {}
+        rows = self._parts.rows(pyarrow.concat_tables(tables).select(keys.column_names), keys)  # one look for all
+        ends = np.cumsum([table.num_rows for table in tables])
+        return {path: own.tolist() for path, own in zip(paths, np.split(rows, ends[:-1]), strict=True)}
+
+    def _replace(self, path: Path, results: list[Result]) -> None:
+        """Write a part again, with new results in place of the failed ones."""
+        import pyarrow
+        from pyarrow import compute
+
+        part = self._parts.read(path)
+        kept = part.filter(compute.equal(part.column("reason"), ""))
+        self._parts.write(path, pyarrow.concat_tables([kept, self._table(results)]), self._about)
+        self.retried += len(results)
+        self.failed += sum(bool(result.error) for result in results)
 
     @property
     def _about(self) -> dict[str, Any]:
         return {"measured_by": self._scorer.measured_by}
 
-    def _write(self, folder: Path, results: list[_Result]) -> None:
+    def _write(self, folder: Path, results: list[Result]) -> None:
         path = folder / f"part-{results[0].pair.row:012d}.parquet"
         self._parts.write(path, self._table(results), self._about)
 
-    def _table(self, results: list[_Result]) -> Any:
-        """The rows of a part: what names each pair, its numbers, and why it has none."""
-        import pyarrow
-
-        named = self._source.names.take([result.pair.row for result in results])
-        numbers = {name: [result.values.get(name) for result in results] for name in self._scorer.columns}
-        columns = {
-            **dict(zip(named.column_names, named.columns, strict=True)),
-            **{name: pyarrow.array(values, pyarrow.float64()) for name, values in numbers.items()},
-            "outside": pyarrow.array([result.outside for result in results], pyarrow.float64()),
-            "reason": pyarrow.array([printable(result.error) for result in results], pyarrow.string()),
-        }
-        return pyarrow.table(columns)
+    def _table(self, results: list[Result]) -> Any:
+        return rows_of(self._source.names.take([one.pair.row for one in results]), results, self._scorer.columns)

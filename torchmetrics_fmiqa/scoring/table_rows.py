@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,7 +16,7 @@ from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.data.images import Match, StoredImage
 from torchmetrics_fmiqa.data.stored_pairs import image_of_cell
 from torchmetrics_fmiqa.recipes import Recipe, as_recipe
-from torchmetrics_fmiqa.scoring.batches import AnyPair, Scored, score_pairs
+from torchmetrics_fmiqa.scoring.batches import AnyPair, Known, Loaded, Reader, Scored, load_pair, score_pairs
 from torchmetrics_fmiqa.scoring.scorers import DistanceScorer, FusedScorer, PairScorer
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 from torchmetrics_fmiqa.spips_model.scorer import Head, SpipsScorer
@@ -29,7 +29,9 @@ STATUS = ("outside", "reason")
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """A pair of a batch."""
+
     images: tuple[StoredImage | None, StoredImage | None]
 
 
@@ -152,16 +154,27 @@ class ScorePairs:
         """The recipe in words."""
         return self._loaded[2]
 
-    def stream(self, pairs: Iterable[AnyPair]) -> Iterator[Scored[AnyPair]]:
-        """Score pairs in order, reading a few ahead."""
+    @property
+    def device(self) -> torch.device:
+        """What computes."""
+        return self._device
+
+    def stream(self, pairs: Iterable[AnyPair], read: Reader | None = None) -> Iterator[Scored[AnyPair]]:
+        """Score pairs in order, reading a few ahead: by threads, or by a reader of another kind."""
         alone = self._device.type == "cpu"
-        results = score_pairs(self._loaded[0], pairs, self._device, *self._options, alone=alone)
+        results = score_pairs(self._loaded[0], pairs, self._device, *self._options, alone=alone, read=read)
         while True:
             with _one_thread(alone):
                 result = next(results, None)
             if result is None:
                 return
             yield result
+
+    def score_loaded(self, loaded: Iterable[Loaded[Known] | Scored[Known]]) -> Iterator[Scored[Known]]:
+        """Score pairs whose images were read already, in order; those with an error are passed on."""
+        stream: Any = self.stream  # which is for pairs that have images, whatever reads them
+        found: Iterator[Scored[Known]] = stream(loaded, lambda items, load: iter(items))
+        return found
 
     def __call__(self, batch: Mapping[str, Column]) -> dict[str, Any]:
         """Score a batch of rows.
@@ -170,36 +183,59 @@ class ScorePairs:
             ValueError: for a batch without the columns of images, with columns of two lengths, or with a column that
                 has the name of a result.
         """
+        columns = self.columns_of(batch)
+        self.check_names(columns)
+        scored = list(self.stream(self.pairs_of(columns)))
+        return {**self.without_images(columns), **self.results_of(scored)}
+
+    def check_names(self, columns: Iterable[str]) -> None:
+        """Check that no column has the name of a result; raises as a call does."""
+        taken = sorted({*self.columns, *STATUS} & set(columns))
+        if taken:
+            raise ValueError(f"the batch has a column {taken[0]!r}, which is the name of a result: rename it")
+
+    def load(self, pair: AnyPair) -> Loaded[AnyPair] | Scored[AnyPair]:
+        """Read the images of a pair, without the network; one that cannot be read has an error in its result."""
+        _, match, to_rgb = self._options
+        return load_pair(pair, match, to_rgb)
+
+    def columns_of(self, batch: Mapping[str, Column]) -> dict[str, Column]:
+        """The columns of a batch, checked without the network; raises as a call does."""
         columns = {name: _column(values) for name, values in batch.items()}
         for name in (self._ref, self._dist):
             if name not in columns:
                 raise ValueError(
                     f"the batch has no column {name!r}; it has {', '.join(columns) or 'none'}: give `ref=`"
                 )
-        taken = sorted({*self.columns, *STATUS} & set(columns))
-        if taken:
-            raise ValueError(f"the batch has a column {taken[0]!r}, which is the name of a result: rename it")
         count = len(columns[self._ref])
         uneven = [name for name, values in columns.items() if len(values) != count]
         if uneven:
             raise ValueError(f"column {uneven[0]!r} has {len(columns[uneven[0]])} rows, and {self._ref!r} has {count}")
-        rows = (
-            _Row((image_of_cell(ref), image_of_cell(dist)))
-            for ref, dist in zip(columns[self._ref], columns[self._dist], strict=True)
-        )
-        scored = list(self.stream(rows))
+        return columns
+
+    def pairs_of(self, columns: Mapping[str, Column]) -> Iterator[Row]:
+        """The pairs of checked columns."""
+        for ref, dist in zip(columns[self._ref], columns[self._dist], strict=True):
+            yield Row((image_of_cell(ref), image_of_cell(dist)))
+
+    def without_images(self, columns: Mapping[str, Column]) -> dict[str, Any]:
+        """Checked columns, but those of bytes and pixels."""
         images = {
             name for name in (self._ref, self._dist) if not all(isinstance(v, (str, Path)) for v in columns[name])
         }
-        kept = {
-            name: values if isinstance(values, np.ndarray) else _objects(values) for name, values in columns.items()
+        return {
+            name: values if isinstance(values, np.ndarray) else objects(values)
+            for name, values in columns.items()
+            if name not in images
         }
+
+    def results_of(self, scored: Sequence[Scored[Any]]) -> dict[str, Any]:
+        """The columns of results: scores, NaN where a pair failed, ``outside`` and ``reason``."""
         numbers = {name: [one.values.get(name, np.nan) for one in scored] for name in self.columns}
         return {
-            **{name: values for name, values in kept.items() if name not in images},
             **{name: np.array(values, dtype=np.float64) for name, values in numbers.items()},
             "outside": np.array([one.outside for one in scored], dtype=np.float64),
-            "reason": _objects([one.error for one in scored]),
+            "reason": objects([one.error for one in scored]),
         }
 
 
@@ -210,7 +246,8 @@ def _column(values: Column) -> Column:
     return values if isinstance(values, np.ndarray) else list(values)
 
 
-def _objects(values: list[Any]) -> Any:
+def objects(values: Sequence[Any]) -> Any:
+    """A column of objects, whatever they are."""
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column

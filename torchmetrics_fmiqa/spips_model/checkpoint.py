@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchmetrics_fmiqa.data.opening import check_file
 from torchmetrics_fmiqa.recipes import Recipe
 from torchmetrics_fmiqa.safe_write import write_bytes
 from torchmetrics_fmiqa.spips_model.fusion_head import FusionHead, OpinionScale
-from torchmetrics_fmiqa.spips_model.model import SpipsHead
+from torchmetrics_fmiqa.spips_model.model import SpipsHead, fusion_of
 from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 _FUSION, _SPIPS = "fmiqa_fusion_head", "fmiqa_spips_head"
@@ -44,8 +44,7 @@ def save_head(head: FusionHead, path: str | Path) -> None:
     ...
     ValueError: ...head.safetensors was made for 'recipe 1', not for 'recipe 2': train a head for that
     """
-    fields = {"names": head.names, "anchored": head.anchored}
-    _write(head, head, fields, path, _FUSION)
+    _write(head, {"names": head.names, "anchored": head.anchored}, path, _FUSION)
 
 
 def save_spips(head: SpipsHead, path: str | Path, recipe: SpipsRecipe) -> None:
@@ -74,15 +73,12 @@ def save_spips(head: SpipsHead, path: str | Path, recipe: SpipsRecipe) -> None:
     """
     if head.made_for != recipe.digest:
         raise ValueError(f"this head was made for {head.made_for!r}, and cannot be saved for {recipe.digest!r}")
-    fields = {
-        "low_level": head.low_level,
-        "semantic": head.semantic,
-        "channels": head.channels,
-        "parts": head.parts,
-        "recipe": repr(recipe.recipe),
-        "yaml": _yaml(recipe),
-    }
-    _write(head, head.fusion, fields, path, _SPIPS)
+    fields = {name: getattr(head, name) for name in ("low_level", "semantic", "channels", "parts")}
+    try:
+        yaml = recipe.recipe.to_yaml()
+    except ValueError:
+        yaml = None  # a module or a callable cannot be written as YAML
+    _write(head, {**fields, "recipe": repr(recipe.recipe), "yaml": yaml}, path, _SPIPS)
 
 
 def load_head(path: str | Path, names: Sequence[str] | None = None, made_for: str | None = None) -> FusionHead:
@@ -104,7 +100,7 @@ def load_head(path: str | Path, names: Sequence[str] | None = None, made_for: st
         raise ValueError(f"{path} was made for {fields['made_for']!r}, not for {made_for!r}: train a head for that")
     hidden = fields["hidden"]
     head = FusionHead(fields["names"], hidden, not hidden, fields["anchored"], made_for=fields["made_for"])
-    _fill(head, head, fields, tensors, path)
+    _fill(head, fields, tensors, path)
     return head
 
 
@@ -121,14 +117,16 @@ def load_spips(path: str | Path, recipe: SpipsRecipe) -> SpipsHead:
     """
     fields, tensors = _read(path, _SPIPS)
     if fields["made_for"] != recipe.digest:
+        wanted = {"low_level": recipe.low_level, "semantic": recipe.semantic, "made_for": recipe.digest}
         raise ValueError(
-            f"{path} was trained for {_description(fields)}, not for {_description(_recipe_fields(recipe))}: "
+            f"{path} was trained for {_description(fields)}, not for "
+            f"{_description({**wanted, 'recipe': repr(recipe.recipe)})}: "
             "give the recipe it was trained with, or train a head for this one"
         )
     hidden = fields["hidden"]
     streams = (fields["low_level"], fields["semantic"], fields["channels"], fields["parts"])
     head = SpipsHead(*streams, hidden, not hidden, made_for=fields["made_for"])
-    _fill(head, head.fusion, fields, tensors, path)
+    _fill(head, fields, tensors, path)
     return head
 
 
@@ -144,26 +142,15 @@ def recipe_of(path: str | Path) -> tuple[Recipe, tuple[Sequence[str], Sequence[s
     return Recipe.from_yaml(fields["yaml"] + "\n"), (fields["low_level"], fields["semantic"])
 
 
-def _yaml(recipe: SpipsRecipe) -> str | None:
-    try:
-        return recipe.recipe.to_yaml()
-    except ValueError:
-        return None  # a module or a callable cannot be written as YAML
-
-
-def _recipe_fields(recipe: SpipsRecipe) -> dict[str, Any]:
-    streams = {"low_level": recipe.low_level, "semantic": recipe.semantic}
-    return {"recipe": repr(recipe.recipe), "made_for": recipe.digest, **streams}
-
-
 def _description(fields: dict[str, Any]) -> str:
     split = "+".join(str(len(fields[stream])) for stream in ("low_level", "semantic"))
     return f"{fields['recipe']} ({split} taps, digest {fields['made_for']})"
 
 
-def _write(head: nn.Module, fusion: FusionHead, fields: dict[str, Any], path: str | Path, key: str) -> None:
+def _write(head: SpipsHead | FusionHead, fields: dict[str, Any], path: str | Path, key: str) -> None:
     from safetensors.torch import save
 
+    fusion = fusion_of(head)
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"a head is saved as .safetensors, got {str(path)!r}")
     opinion = None if fusion.scale is None else dataclasses.asdict(fusion.scale)
@@ -199,9 +186,7 @@ def _read(path: str | Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]
     return fields, tensors
 
 
-def _fill(
-    head: nn.Module, fusion: FusionHead, fields: dict[str, Any], tensors: dict[str, Tensor], path: str | Path
-) -> None:
+def _fill(head: SpipsHead | FusionHead, fields: dict[str, Any], tensors: dict[str, Tensor], path: str | Path) -> None:
     """Load the weights and the scale of a file into a head, and freeze it."""
     try:
         head.load_state_dict(tensors)
@@ -213,7 +198,7 @@ def _fill(
             raise ValueError(f"{path} is damaged: {name!r} is not finite; train it anew")
     if fields["opinion"] is not None:
         try:
-            fusion.scale = OpinionScale(**fields["opinion"])
+            fusion_of(head).scale = OpinionScale(**fields["opinion"])
         except TypeError:
             raise ValueError(
                 f"{path} is damaged: {fields['opinion']!r} is no scale of opinions; train it anew"

@@ -21,21 +21,13 @@ _CONSTANT = 1e-6
 
 @dataclass(frozen=True)
 class OpinionScale:
-    """The opinions that a head was trained with.
+    """The opinions that a head was trained with."""
 
-    Args:
-        mean: mean of the training opinions.
-        std: standard deviation of the training opinions.
-        worst: worst training opinion; it has quality 0.
-        best: best training opinion; it has quality 100.
-        higher_is_better: direction of the opinions.
-    """
-
-    mean: float
-    std: float
-    worst: float
-    best: float
-    higher_is_better: bool
+    mean: float  #: mean of the training opinions.
+    std: float  #: standard deviation of the training opinions.
+    worst: float  #: worst training opinion; it has quality 0.
+    best: float  #: best training opinion; it has quality 100.
+    higher_is_better: bool  #: direction of the opinions.
 
 
 class FusionHead(nn.Module):

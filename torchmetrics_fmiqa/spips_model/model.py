@@ -190,6 +190,11 @@ class SpipsHead(nn.Module):
             )
 
 
+def fusion_of(head: SpipsHead | FusionHead) -> FusionHead:
+    """What joins the inputs in a head."""
+    return head.fusion if isinstance(head, SpipsHead) else head
+
+
 def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
     """The parts in the order of :data:`PARTS`.
 

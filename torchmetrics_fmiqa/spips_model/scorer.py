@@ -55,7 +55,11 @@ class SpipsScorer:
     ) -> None:
         self.recipe = recipe
         checked_parts = None if parts is None else check_parts(parts)
-        self.head = _fixed_head(recipe, checked_parts) if head is None else _trained_head(recipe, head)
+        self.head: SpipsHead | FixedHead
+        if head is None:
+            self.head = FixedHead(recipe.low_level, recipe.semantic, checked_parts or PARTS)  # type: ignore[arg-type]
+        else:
+            self.head = _trained_head(recipe, head)
         if checked_parts is not None and checked_parts != self.head.parts:
             raise ValueError(
                 f"this head was trained with {', '.join(self.head.parts)}, not {', '.join(checked_parts)}: "
@@ -123,16 +127,16 @@ class SpipsScorer:
             return copy.deepcopy(self.head).to(device, dtype)  # type: ignore[union-attr]
 
 
-def _fixed_head(recipe: SpipsRecipe, parts: tuple[str, ...] | None) -> FixedHead:
-    return FixedHead(recipe.low_level, recipe.semantic, parts or PARTS)  # type: ignore[arg-type]
-
-
 def _trained_head(recipe: SpipsRecipe, head: SpipsHead | str | Path) -> SpipsHead:
     if isinstance(head, (str, Path)):
         return load_spips(head, recipe)
     if not isinstance(head, SpipsHead):
         raise ValueError(f"`head` must be a SpipsHead or a .safetensors file of one, got {type(head).__name__}")
-    check_made_for(head, recipe)
+    if head.made_for != recipe.digest:
+        raise ValueError(
+            f"this head was trained for the recipe {head.made_for or '(none)'}, not for {recipe.digest} "
+            f"({recipe.recipe}): give the recipe it was trained with, or train a head for this one"
+        )
     check_finite(head, "the head", buffers=False)  # the curve of a head that was not fitted to opinions is NaN
     with copied_in_the_open():
         return copy.deepcopy(head).cpu().eval().requires_grad_(False)
@@ -179,16 +183,3 @@ def recipe_for(
         recipe, split = recipe_of(head)
         low_level, semantic = low_level or split[0], semantic or split[1]
     return as_spips_recipe("default" if recipe is None else recipe, low_level, semantic, **overrides)
-
-
-def check_made_for(head: SpipsHead, recipe: SpipsRecipe) -> None:
-    """Check that a head was trained for a recipe.
-
-    Raises:
-        ValueError: if it was trained for another one.
-    """
-    if head.made_for != recipe.digest:
-        raise ValueError(
-            f"this head was trained for the recipe {head.made_for or '(none)'}, not for {recipe.digest} "
-            f"({recipe.recipe}): give the recipe it was trained with, or train a head for this one"
-        )

@@ -122,7 +122,7 @@ def compare(
         by_resample = drawn.srcc[:, row, None] - drawn.srcc
         low[row], high[row] = interval(by_resample)
         if test == "bootstrap":
-            p[row] = _p_by_standard_error(difference[row], by_resample, drawn.references - 1)
+            p[row] = p_by_standard_error(difference[row], by_resample, drawn.references - 1)
         elif test == "bootstrap_share":
             p[row] = _p_by_share(by_resample)
         else:
@@ -145,7 +145,8 @@ def _srcc_between_metrics(columns: Floats) -> Floats:
         return np.asarray(np.corrcoef(stats.rankdata(columns, axis=0), rowvar=False))
 
 
-def _p_by_standard_error(difference: Floats, by_resample: Floats, degrees_of_freedom: int) -> Floats:
+def p_by_standard_error(difference: Floats, by_resample: Floats, degrees_of_freedom: int) -> Floats:
+    """Two-sided p-values ``(k,)`` of differences ``(k,)`` by their standard error over resamples ``(B, k)``."""
     known = ~np.isnan(by_resample).any(0)
     error = np.full(len(difference), np.nan)
     error[known] = by_resample[:, known].std(0, ddof=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.statistics import Agreement, Comparison, agreement, compare, infer_direction, srcc
 from torchmetrics_fmiqa.statistics.direction import aligned
+from torchmetrics_fmiqa.statistics.inputs import Floats
 
 #: Fewer references than this settle nothing: their bootstrap has too few different draws to tell chance from more.
 FEWEST_REFERENCES = 6
@@ -20,54 +21,35 @@ FEWEST_REFERENCES = 6
 OpinionIs = Literal["better", "worse", "infer"]
 
 
+# Columns of a table of results that are fields of an agreement.
+_FIGURES = ("metric", "srcc", "krcc", "plcc", "plcc_raw", "rmse", "outlier_ratio", "within_reference", "worst_type")
+
+
 @dataclass(frozen=True)
 class Robustness:
-    """A metric under a slight change of the images under test.
+    """A metric under a slight change of the images under test."""
 
-    Args:
-        srcc: SRCC of the scores of changed images with the opinions of the unchanged.
-        sensitivity: mean absolute change of the score, over the standard deviation of the scores.
-    """
-
-    srcc: float
-    sensitivity: float
+    srcc: float  #: SRCC of the scores of changed images with the opinions of the unchanged
+    sensitivity: float  #: mean absolute change of the score, over the standard deviation of the scores
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the scores tell, the metrics by falling SRCC.
+    """What the scores tell, the metrics by falling SRCC."""
 
-    Args:
-        agreements: of each metric.
-        robustness: by change, then by metric.
-        comparison: who beats whom; ``None`` for a single metric or a single reference.
-        direction: how the opinion's direction was settled, in words.
-        opinion_higher_is_better: what it is.
-        references: number of references.
-        higher_is_better: the metrics that were taken for qualities; all others are distances.
-    """
-
-    agreements: list[Agreement]
-    robustness: dict[str, dict[str, Robustness]]
-    comparison: Comparison | None
-    direction: str
-    opinion_higher_is_better: bool
-    references: int
-    higher_is_better: tuple[str, ...] = ()
+    agreements: list[Agreement]  #: of each metric
+    robustness: dict[str, dict[str, Robustness]]  #: by change, then by metric
+    comparison: Comparison | None  #: who beats whom; ``None`` for a single metric or a single reference
+    direction: str  #: how the opinion's direction was settled, in words
+    opinion_higher_is_better: bool  #: what it is
+    references: int  #: number of references
+    higher_is_better: tuple[str, ...] = ()  #: the metrics that were taken for qualities; all others are distances
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a metric, in full precision."""
         return [
             {
-                "metric": agreement.metric,
-                "srcc": agreement.srcc,
-                "krcc": agreement.krcc,
-                "plcc": agreement.plcc,
-                "plcc_raw": agreement.plcc_raw,
-                "rmse": agreement.rmse,
-                "outlier_ratio": agreement.outlier_ratio,
-                "within_reference": agreement.within_reference,
-                "worst_type": agreement.worst_type,
+                **{name: getattr(agreement, name) for name in _FIGURES},
                 "worst_type_srcc": agreement.by_type.get(agreement.worst_type, math.nan),
                 **{
                     f"{name}_{end}": agreement.intervals.get(name, (math.nan, math.nan))[place]
@@ -110,14 +92,9 @@ def analyse(
 ) -> Analysis:
     """Analyse a table of scores.
 
-    Args:
-        table: the scores.
-        opinion_is: what a higher opinion means: ``"better"`` (MOS), ``"worse"`` (DMOS), or ``"infer"`` from the
-            majority of the metrics.
-        higher_is_better: the metrics that are qualities; all others are distances. ``None`` takes those for qualities
-            that run against the majority, and says so.
-        resamples: of the bootstrap over references.
-        seed: of the bootstrap.
+    A higher opinion is ``"better"`` (MOS), ``"worse"`` (DMOS), or ``"infer"`` asks the majority of the metrics. The
+    metrics of ``higher_is_better`` are qualities; all others are distances. ``None`` takes those for qualities that run
+    against the majority, and says so. Resamples and seed are of the bootstrap over references.
 
     Raises:
         ValueError: for a metric that the table has not, and for an opinion whose direction the metrics do not settle.
@@ -127,13 +104,7 @@ def analyse(
     if unknown:
         raise ValueError(f"`higher_is_better` names {unknown[0]!r}, which the table does not have: {', '.join(names)}")
     columns = np.stack([table.scores[name] for name in names], axis=1)
-    better, direction = _direction(columns, table, opinion_is, [name in (higher_is_better or ()) for name in names])
-    if higher_is_better is None:
-        # With nothing said all are distances, so these should fall with a better opinion.
-        sign = 1 if better else -1
-        higher_is_better = [name for name in names if sign * srcc(table.scores[name], table.opinion).value > 0]
-        if higher_is_better:
-            direction += f"; taken for qualities, as they run the other way: {', '.join(higher_is_better)}"
+    better, higher_is_better, direction = settle_directions(table.scores, table.opinion, opinion_is, higher_is_better)
     flags = [name in higher_is_better for name in names]
     agreements = agreement(
         table.scores,
@@ -146,11 +117,10 @@ def analyse(
         resamples=resamples,
         seed=seed,
     )
-    turned, opinion = aligned(columns, table.opinion, flags, better)
-    comparison = None
-    references = len(set(table.reference.tolist()))
+    comparison, references = None, len(set(table.reference.tolist()))
     # Of one reference nothing can be drawn, so that nobody beats anybody beyond chance.
     if len(names) > 1 and references > 1:
+        turned, opinion = aligned(columns, table.opinion, flags, better)
         by_name = dict(zip(names, turned.T, strict=True))
         comparison = compare(by_name, opinion, table.reference, resamples=resamples, seed=seed)
     robustness = {
@@ -169,15 +139,35 @@ def analyse(
     return Analysis(agreements, robustness, comparison, direction, better, references, qualities)
 
 
-def _direction(columns: Any, table: ScoredTable, opinion_is: OpinionIs, flags: list[bool]) -> tuple[bool, str]:
-    if opinion_is != "infer":
-        return opinion_is == "better", f"a higher opinion is {opinion_is}, as was said"
-    inferred = infer_direction(columns, table.opinion, flags)
-    word = "better" if inferred.opinion_higher_is_better else "worse"
-    return (
-        inferred.opinion_higher_is_better,
-        f"a higher opinion is taken for {word}: {inferred.agreeing} of {inferred.asked} metrics say so",
-    )
+def settle_directions(
+    scores: Mapping[str, Floats],
+    opinion: Floats,
+    opinion_is: OpinionIs,
+    higher_is_better: Collection[str] | None,
+    noun: str = "metrics",
+) -> tuple[bool, list[str], str]:
+    """Whether a higher opinion is better, which scores are qualities, and how that was settled, in words.
+
+    Args:
+        scores: by name, ``(n,)``.
+        opinion: ``(n,)``.
+        opinion_is: as in :func:`analyse`.
+        higher_is_better: likewise.
+        noun: what the words call the scores.
+    """
+    better, words = opinion_is == "better", f"a higher opinion is {opinion_is}, as was said"
+    if opinion_is == "infer":
+        flags = [name in (higher_is_better or ()) for name in scores]
+        inferred = infer_direction(np.stack(list(scores.values()), axis=1), opinion, flags)
+        better, word = inferred.opinion_higher_is_better, "better" if inferred.opinion_higher_is_better else "worse"
+        words = f"a higher opinion is taken for {word}: {inferred.agreeing} of {inferred.asked} {noun} say so"
+    if higher_is_better is None:
+        # With nothing said all are distances, so these should fall with a better opinion.
+        sign = 1 if better else -1
+        higher_is_better = [name for name, values in scores.items() if sign * srcc(values, opinion).value > 0]
+        if higher_is_better:
+            words += f"; taken for qualities, as they run the other way: {', '.join(higher_is_better)}"
+    return better, list(higher_is_better), words
 
 
 def _sensitivity(before: Any, after: Any) -> float:

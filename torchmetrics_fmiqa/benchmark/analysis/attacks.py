@@ -20,6 +20,7 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer
+from torchmetrics_fmiqa.benchmark.metrics.unit_images import centre, check_unit
 from torchmetrics_fmiqa.features.image_checks import check_pair
 
 #: One step, or several within the same bound.
@@ -34,54 +35,36 @@ _NOISES = 4
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack does to a metric, over several images.
-
-    Args:
-        metric: the metric.
-        attack: ``"fgsm"`` or ``"pgd"``.
-        goal: ``"raise"`` or ``"lower"`` the score.
-        epsilon: the most that a value changes, in units of 1/255.
-        change: mean change of the score, signed, in standard deviations of the scores over the benchmark's images.
-        noise: mean change by random noise of the same PSNR, likewise: what an attack must be held against.
-        psnr: mean PSNR of the attacked image against the unattacked, in dB, over the images that the attack changed
-            at all (FGSM leaves one alone whose gradient is zero everywhere); infinite if it changed none.
-        n: number of images.
-    """
+    """What an :class:`Attack` does to a metric, over several images."""
 
     metric: str
-    attack: str
+    attack: str  #: its method
     goal: str
-    epsilon: float
-    change: float
-    noise: float
+    epsilon: float  #: in units of 1/255
+    change: float  #: mean of the score, signed, in standard deviations of the scores over the benchmark's images
+    noise: float  #: mean change by random noise of the same PSNR, likewise: what an attack must be held against
+    #: Mean PSNR of the attacked image against the unattacked, in dB, over the images that the attack changed at all
+    #: (FGSM leaves one alone whose gradient is zero everywhere); infinite if it changed none.
     psnr: float
-    n: int
+    n: int  #: number of images
 
 
 @dataclass(frozen=True)
 class Attack:
     """One way to attack a metric.
 
-    Args:
-        epsilon: the most that a value changes, in units of 1/255.
-        goal: ``"raise"`` or ``"lower"`` the score, whatever the score's direction.
-        method: ``"fgsm"`` or ``"pgd"``.
-        steps: of PGD, each of ``2.5 * epsilon / steps``.
-
     Raises:
         ValueError: for values that do not fit.
     """
 
-    epsilon: float
-    goal: Goal = "raise"
-    method: Method = "pgd"
-    steps: int = 10
+    epsilon: float  #: the most that a value changes, in units of 1/255
+    goal: Goal = "raise"  #: ``"raise"`` or ``"lower"`` the score, whatever the score's direction
+    method: Method = "pgd"  #: ``"fgsm"`` or ``"pgd"``
+    steps: int = 10  #: of PGD, each of ``2.5 * epsilon / steps``
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon <= 127:
-            raise ValueError(
-                f"`epsilon` is in units of 1/255 and must be above 0 and at most 127, got {self.epsilon!r}"
-            )
+            raise ValueError(f"`epsilon`, in units of 1/255, must be above 0 and at most 127, got {self.epsilon!r}")
         for name, value, known in (("goal", self.goal, get_args(Goal)), ("method", self.method, get_args(Method))):
             if value not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {value!r}")
@@ -104,16 +87,8 @@ def attack(
     it came by. The unattacked image is not among those: an attack that fails shows. Nor is FGSM's, which is a little
     better where the score is nearly linear within the bound.
 
-    Args:
-        score: the metric.
-        preds: images to attack, ``(N, 3, H, W)``, float32 or float64 in [0, 1].
-        target: their references, likewise.
-        how: the attack.
-        seed: of PGD's random start.
-        name: the metric's name, for errors.
-
-    Returns:
-        ``(N, 3, H, W)`` in [0, 1].
+    Images are ``(N, 3, H, W)``, float32 or float64 in [0, 1]; the seed is that of PGD's random start, and the name the
+    metric's, for errors.
 
     Raises:
         ValueError: for images that do not fit, a metric through which no gradient flows, and scores or gradients that
@@ -160,18 +135,10 @@ def attack_metric(
     The noise changes every value of an image by the same amount, up or down at random (inwards where a value would
     leave [0, 1]), so that its mean squared error is the attack's exactly, image by image.
 
-    Args:
-        metric: the metric.
-        pairs: images under test and their references, each ``(1, 3, H, W)``, float32 or float64 in [0, 1], of any
-            size. Where a side is longer than ``side``, its middle is cut out of both.
-        spread: standard deviation of the metric's scores over the benchmark's images (whole, not their middles): the
-            unit of changes.
-        attacks: what to try.
-        seed: equal seeds give equal results.
-        side: longest side of what is attacked, in pixels.
-
-    Returns:
-        A result for each attack.
+    Pairs are images under test and their references, each ``(1, 3, H, W)``, float32 or float64 in [0, 1], of any size.
+    Where a side is longer than ``side`` pixels, its middle is cut out of both. The unit of changes is ``spread``, the
+    standard deviation of the metric's scores over the benchmark's images (whole, not their middles). Equal seeds give
+    equal results.
 
     Raises:
         ValueError: for a metric that is not differentiable, images and options that do not fit, and scores or
@@ -186,9 +153,9 @@ def attack_metric(
     (True, 36.1)
     """
     _check_metric(metric, pairs, spread, side)
-    outcomes = np.array(
-        [_attack_pair(metric, pair, attacks, side, (seed, position)) for position, pair in enumerate(pairs)]
-    )  # (pairs, attacks, 3): change, change by noise, mean squared error
+    middles = [(centre(preds, side), centre(target, side)) for preds, target in pairs]
+    # (pairs, attacks, 3): change, change by noise, mean squared error
+    outcomes = np.array([_attack_pair(metric, *pair, attacks, (seed, place)) for place, pair in enumerate(middles)])
     results = []
     for how, (change, noise, error) in zip(attacks, outcomes.transpose(1, 2, 0), strict=True):
         changed = error[error > 0]
@@ -199,10 +166,9 @@ def attack_metric(
 
 
 def _attack_pair(
-    metric: Metric, pair: tuple[Tensor, Tensor], attacks: Sequence[Attack], side: int, seeds: tuple[int, int]
+    metric: Metric, preds: Tensor, target: Tensor, attacks: Sequence[Attack], seeds: tuple[int, int]
 ) -> list[tuple[float, float, float]]:
     """For each attack the change of a pair's score, its change by noise, and the mean squared error of both."""
-    preds, target = (_middle(image, side) for image in pair)
     start_seed, noise_seed = (int(state) for state in np.random.SeedSequence(seeds).generate_state(2))
     generator = torch.Generator().manual_seed(noise_seed)
     signs = [(torch.rand(preds.shape, generator=generator) < 0.5).to(preds).mul(2).sub(1) for _ in range(_NOISES)]
@@ -251,7 +217,6 @@ def _add_noise(preds: Tensor, signs: Tensor, size: float) -> Tensor:
 
 @torch.no_grad()
 def _value(metric: Metric, preds: Tensor, target: Tensor) -> float:
-    """Return the score of one pair."""
     value = float(metric.score(preds, target))
     if not np.isfinite(value):
         raise ValueError(
@@ -260,19 +225,12 @@ def _value(metric: Metric, preds: Tensor, target: Tensor) -> float:
     return value
 
 
-def _middle(images: Tensor, side: int) -> Tensor:
-    top, left = (max(length - side, 0) // 2 for length in images.shape[2:])
-    return images[:, :, top : top + side, left : left + side]
-
-
 def _check_images(preds: Tensor, target: Tensor) -> None:
     check_pair(preds, target)
     for name, images in (("preds", preds), ("target", target)):
         if images.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"`{name}` must be float32 or float64 to be attacked, got {images.dtype}: convert it")
-        low, high = (float(limit) for limit in images.detach().aminmax())
-        if not (low >= 0 and high <= 1):  # so put that NaN fails too
-            raise ValueError(f"`{name}` must lie in [0, 1] to be attacked, it spans {low:.6g} .. {high:.6g}: clamp it")
+        check_unit(images, name)
     if preds.dtype != target.dtype:
         raise ValueError(f"`preds` is {preds.dtype} and `target` {target.dtype}: convert one of them")
 
@@ -290,8 +248,7 @@ def _check_metric(metric: Metric, pairs: Sequence[tuple[Tensor, Tensor]], spread
         shape = tuple(preds.shape)
         if shape[0] != 1:
             raise ValueError(f"pair {position} holds {shape[0]} images: give pairs of one image each, (1, 3, H, W)")
-        least = min(*shape[2:], side)
-        if least < metric.minimum_side:
+        if min(*shape[2:], side) < metric.minimum_side:
             raise ValueError(
                 f"{metric.name} needs images of at least {metric.minimum_side} pixels a side; pair {position} is "
                 f"{shape[2]}x{shape[3]} (H x W) and `side` {side}: leave the pair out, or raise `side`"

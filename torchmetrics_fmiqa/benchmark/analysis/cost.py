@@ -14,17 +14,11 @@ from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a metric, alone, on one pair.
-
-    Args:
-        metric: the metric.
-        seconds_per_megapixel: median over repeats, of a pair, on this machine: compare within one table only.
-        parameters: of its network, in millions.
-    """
+    """Cost of a metric, alone, on one pair."""
 
     metric: str
-    seconds_per_megapixel: float
-    parameters: float
+    seconds_per_megapixel: float  #: median over repeats, of a pair, on this machine: compare within one table only
+    parameters: float  #: of its network, in millions
 
 
 def measure_cost(metric: Metric, preds: Tensor, target: Tensor, repeats: int = 3) -> Cost:
@@ -32,11 +26,8 @@ def measure_cost(metric: Metric, preds: Tensor, target: Tensor, repeats: int = 3
 
     The first call builds, compiles and fetches; a benchmark of many pairs pays it once.
 
-    Args:
-        metric: the metric.
-        preds: ``(1, 3, H, W)`` float32 in [0, 1], on the device to measure on. A CUDA device is waited for.
-        target: likewise.
-        repeats: calls that are timed; their median counts.
+    Images are ``(1, 3, H, W)`` float32 in [0, 1], on the device to measure on; a CUDA device is waited for. The median
+    of the repeats counts.
 
     Raises:
         ValueError: for fewer than 1 repeat, for images that are not one pair of equal size, or for a pair smaller than

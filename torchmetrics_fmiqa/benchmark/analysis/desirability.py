@@ -41,19 +41,12 @@ _DECIMALS = 12
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that one wants from a metric.
+    """One thing that one wants from a metric."""
 
-    Args:
-        name: column name, such as ``"rank_agreement"``.
-        label: the name in reports.
-        weight: its default weight; all are divided by the sum of those that a metric has.
-        meaning: how its value in [0, 1] is made, in words.
-    """
-
-    name: str
-    label: str
-    weight: float
-    meaning: str
+    name: str  #: of a column, such as "rank_agreement"
+    label: str  #: in reports
+    weight: float  #: by default; all are divided by the sum of those that a metric has
+    meaning: str  #: how its value in [0, 1] is made, in words
 
 
 #: The factors, in the order of reports. Two count half: outliers, as their ratio hardly differs between metrics, and
@@ -75,32 +68,21 @@ FACTORS: tuple[Factor, ...] = (
 
 @dataclass(frozen=True)
 class Desirability:
-    """The factors of metrics, condensed.
+    """The factors of metrics, condensed."""
 
-    Args:
-        metrics: ``M`` names, by group and falling aggregate.
-        factors: ``F`` factors that at least one metric has, with the weights that were used.
-        values: ``(M, F)`` in [0, 1], NaN where missing.
-        aggregate: ``(M,)`` in [0.01, 1].
-        group: ``(M,)`` number of the set of factors that a metric has, 0 for the largest group; only metrics of one
-            group are ranked together. Factors of weight 0 make no group.
-        rank: ``(M,)`` place within the group, from 1; ties share the better place.
-        without: ``(M, F)`` the same with one factor left out.
-        rank_interval: ``(M, 2)`` 95 % of the places under random weights.
-        first_share: ``(M,)`` share of random weights under which the metric comes first in its group.
-        draws: number of random weights.
-    """
-
-    metrics: tuple[str, ...]
-    factors: tuple[Factor, ...]
-    values: npt.NDArray[np.float64]
-    aggregate: npt.NDArray[np.float64]
+    metrics: tuple[str, ...]  #: ``M`` names, by group and falling aggregate
+    factors: tuple[Factor, ...]  #: ``F`` factors that at least one metric has, with the weights that were used
+    values: npt.NDArray[np.float64]  #: ``(M, F)`` in [0, 1], NaN where missing
+    aggregate: npt.NDArray[np.float64]  #: ``(M,)`` in [0.01, 1]
+    #: ``(M,)`` number of the set of factors that a metric has, 0 for the largest group; only metrics of one group are
+    #: ranked together. Factors of weight 0 make no group.
     group: npt.NDArray[np.int64]
-    rank: npt.NDArray[np.int64]
-    without: npt.NDArray[np.int64]
-    rank_interval: npt.NDArray[np.float64]
+    rank: npt.NDArray[np.int64]  #: ``(M,)`` place within the group, from 1; ties share the better place
+    without: npt.NDArray[np.int64]  #: ``(M, F)`` the same with one factor left out
+    rank_interval: npt.NDArray[np.float64]  #: ``(M, 2)`` 95 % of the places under random weights
+    #: ``(M,)`` share of random weights under which the metric comes first in its group.
     first_share: npt.NDArray[np.float64]
-    draws: int
+    draws: int  #: number of random weights
 
 
 def factors_of(
@@ -115,12 +97,7 @@ def factors_of(
     What was measured and gave no number is 0: the SRCC of constant scores, or the PLCC of infinite ones. Sensitivity
     does not enter robustness: it tells how far scores move, not whether their order suffers, and has no worst value.
 
-    Args:
-        agreement: with human opinion.
-        robustness: by change; ``None`` or empty if no changed images were scored.
-        suitability: as a loss.
-        cost: of a pair.
-        other_sets: SRCC of the metric on other data sets, positive for agreement; NaN where its scores gave none.
+    ``other_sets`` are SRCC of the metric on other data sets, positive for agreement; NaN where its scores gave none.
 
     Raises:
         ValueError: for an SRCC outside [-1, 1], or a time that is no number or not above 0.
@@ -140,36 +117,32 @@ def factors_of(
     if agreement.by_type:
         values["worst_type"] = agreement.by_type.get(agreement.worst_type, math.nan)
     if other_sets:
-        values["worst_set"] = min(_number(_correlation(value)) for value in (srcc, *other_sets))
+        values["worst_set"] = min(map(_srcc, (srcc, *other_sets)))
     # References of two images, say, give nobody a number: only a metric that has none anywhere is to blame for that.
     if agreement.within_counted or (agreement.within_skipped and math.isnan(srcc)):
         values["within_reference"] = agreement.within_reference
     if robustness:
-        values["robustness"] = float(np.mean([_kept(_correlation(part.srcc), srcc) for part in robustness.values()]))
+        changed = [_srcc(part.srcc) for part in robustness.values()]
+        # A metric that agrees with nobody has nothing to keep.
+        values["robustness"] = float(np.mean([_share(one / srcc) if srcc > 0 else 0.0 for one in changed]))
     values["outliers"] = 1 - agreement.outlier_ratio
     if suitability is not None:
         values["usefulness"] = math.prod(suitability.parts) ** (1 / len(suitability.parts))
     if cost is not None:
         values["cost"] = _cheapness(cost.seconds_per_megapixel)
-    # Rounding may leave a correlation a bit above 1.
-    return {
-        factor.name: min(max(_number(values[factor.name]), 0.0), 1.0) for factor in FACTORS if factor.name in values
-    }
+    return {factor.name: _share(values[factor.name]) for factor in FACTORS if factor.name in values}
 
 
-def _number(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
+def _share(value: float) -> float:
+    """A number in [0, 1]; rounding may leave a correlation a bit above 1."""
+    return 0.0 if math.isnan(value) else min(max(value, 0.0), 1.0)
 
 
-def _correlation(value: float) -> float:
+def _srcc(value: float) -> float:
+    """An SRCC, 0 where there is none."""
     if abs(value) > 1 + 1e-9:
         raise ValueError(f"an SRCC lies in [-1, 1], got {value:g}")
-    return value
-
-
-def _kept(changed: float, srcc: float) -> float:
-    """The share of its SRCC that a metric keeps; one that agrees with nobody has nothing to keep."""
-    return min(max(_number(changed) / srcc, 0.0), 1.0) if srcc > 0 else 0.0
+    return 0.0 if math.isnan(value) else value
 
 
 def _cheapness(seconds: float) -> float:
@@ -190,12 +163,8 @@ def desirability(
     The random weights are uniform over all weights that sum to 1, Dirichlet(1, ..., 1), over a group's factors of
     positive weight.
 
-    Args:
-        factors: by metric, then by factor; see :func:`factors_of`.
-        weights: of the factors, to replace those in :data:`FACTORS`, where the rest are kept; only ratios matter, and
-            0 leaves a factor out.
-        draws: number of random weights.
-        seed: of the random weights.
+    Factors are by metric, then by factor, see :func:`factors_of`. The weights replace those in :data:`FACTORS`, where
+    the rest are kept; only ratios matter, and 0 leaves a factor out. ``draws`` is the number of random weights.
 
     Raises:
         ValueError: for no metrics, a metric without a factor of positive weight, unknown factors, values outside
@@ -240,16 +209,16 @@ def desirability(
         first[rows] = (places == 1).mean(axis=0)
     order = np.lexsort((rank, group))
     return Desirability(
-        metrics=tuple(names[row] for row in order),
-        factors=present,
-        values=values[order],
-        aggregate=aggregate[order],
-        group=group[order],
-        rank=rank[order],
-        without=without[order],
-        rank_interval=interval[order],
-        first_share=first[order],
-        draws=draws,
+        tuple(names[row] for row in order),
+        present,
+        values[order],
+        aggregate[order],
+        group[order],
+        rank[order],
+        without[order],
+        interval[order],
+        first[order],
+        draws,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.benchmark.metrics.unit_images import check_unit
 from torchmetrics_fmiqa.features.image_checks import LUMA
 
 # A spread of values below this is rounding: one step of 8 bits in the weakest channel is 4e-4.
@@ -13,22 +14,13 @@ _SMALLEST = 8
 
 
 def image_features(reference: Tensor, distorted: Tensor) -> dict[tuple[str, str], float]:
-    """Measure a pair of images.
+    """Measure a pair of images: the four properties that the functions below measure.
 
-    - ``"high-frequency energy"``: see :func:`high_frequency_energy`;
-    - ``"Laplacian variance"``: see :func:`laplacian_variance`;
-    - ``"spatial information"``: see :func:`spatial_information`;
-    - ``"colourfulness"``: see :func:`colourfulness`.
+    Each is taken of the ``"reference"`` and of the ``"distorted"`` image; high-frequency energy and Laplacian variance,
+    which mean something of an error image, of their ``"difference"`` too.
 
-    Each is taken of the ``"reference"`` and of the ``"distorted"`` image; the first two, of which those of an error
-    image mean something, of their ``"difference"`` too.
-
-    Args:
-        reference: ``(3, H, W)`` floating point in [0, 1], at least 8 x 8 pixels.
-        distorted: likewise, of the same size.
-
-    Returns:
-        Values by ``(feature, side)``, all finite.
+    Images are ``(3, H, W)`` floating point in [0, 1], of one size, at least 8 x 8 pixels. Values are by
+    ``(feature, side)``, all finite.
 
     Raises:
         ValueError: for images of another shape, type or range.
@@ -38,19 +30,18 @@ def image_features(reference: Tensor, distorted: Tensor) -> dict[tuple[str, str]
     >>> len(values), values["Laplacian variance", "difference"]
     (10, 0.0)
     """
-    for name, image in (("reference", reference), ("distorted", distorted)):
+    images = {"reference": reference, "distorted": distorted}
+    for name, image in images.items():
         _check(image, name)
     if reference.shape != distorted.shape:
-        raise ValueError(
-            f"reference and distorted image must have one size, got {tuple(reference.shape)} and "
-            f"{tuple(distorted.shape)}: cut or resize them first"
-        )
-    lumas = {"reference": luma(reference), "distorted": luma(distorted)}
+        sizes = f"{tuple(reference.shape)} and {tuple(distorted.shape)}"
+        raise ValueError(f"reference and distorted image must have one size, got {sizes}: cut or resize them first")
+    lumas = {side: luma(image) for side, image in images.items()}
     values: dict[tuple[str, str], float] = {}
     for side, grey in (*lumas.items(), ("difference", lumas["distorted"] - lumas["reference"])):
         values["high-frequency energy", side] = high_frequency_energy(grey)
         values["Laplacian variance", side] = laplacian_variance(grey)
-    for side, image in (("reference", reference), ("distorted", distorted)):
+    for side, image in images.items():
         values["spatial information", side] = spatial_information(lumas[side])
         values["colourfulness", side] = colourfulness(image)
     return values
@@ -127,12 +118,8 @@ def colourfulness(image: Tensor) -> float:
 
 def _check(image: Tensor, name: str) -> None:
     if image.ndim != 3 or image.shape[0] != 3 or min(image.shape[1:]) < _SMALLEST:
-        raise ValueError(
-            f"the {name} image must be (3, H, W) with at least {_SMALLEST} x {_SMALLEST} pixels, "
-            f"got {tuple(image.shape)}"
-        )
+        least = f"at least {_SMALLEST} x {_SMALLEST} pixels"
+        raise ValueError(f"the {name} image must be (3, H, W) with {least}, got {tuple(image.shape)}")
     if not image.is_floating_point():
         raise ValueError(f"the {name} image must be floating point in [0, 1], got {image.dtype}: divide by its maximum")
-    low, high = (float(value) for value in image.aminmax())
-    if not (low >= -1e-3 and high <= 1 + 1e-3):
-        raise ValueError(f"the {name} image must lie in [0, 1], got {low:g} to {high:g}")
+    check_unit(image, name)

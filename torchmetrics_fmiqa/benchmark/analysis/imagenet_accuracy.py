@@ -14,6 +14,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.recipes import RECIPES
+from torchmetrics_fmiqa.report.numbers import counted
 from torchmetrics_fmiqa.statistics import interval
 
 #: How an accuracy was come by: with labels from the start, after training on more data, by a linear layer on frozen
@@ -26,17 +27,11 @@ FEWEST = 4
 
 @dataclass(frozen=True)
 class TopOne:
-    """ImageNet-1k top-1 accuracy of a backbone.
+    """ImageNet-1k top-1 accuracy of a backbone."""
 
-    Args:
-        top1: in per cent, on the validation set.
-        kind: how it was come by.
-        source: where the figure stands, and what to know of it.
-    """
-
-    top1: float
-    kind: Kind
-    source: str
+    top1: float  #: in per cent, on the validation set
+    kind: Kind  #: how it was come by
+    source: str  #: where the figure stands, and what to know of it
 
 
 _TORCHVISION = "torchvision's own figure for {}_Weights.IMAGENET1K_V1"
@@ -85,19 +80,16 @@ _PUBLISHED: tuple[tuple[str, str | None], ...] = (
     (r"lpips[-_]squeeze(net)?$", "squeezenet"),
 )
 
-# A backbone's recipe of its own name comes before "default" and the published protocol.
+# A backbone's recipe of its own name comes before "default" and the published protocol. AlexNet has LPIPS' alone.
 _OF_NETWORK = {str(RECIPES[name].recipe.backbone): name for name in TOP_ONE if name in RECIPES}
+_OF_NETWORK[str(RECIPES["lpips-alex"].recipe.backbone)] = "alexnet"
 
 
 def backbone_of(metric: str) -> str | None:
     """The backbone of a metric by its name: a recipe's, one of the published tables', or a timm model's.
 
-    Args:
-        metric: such as ``"vit-tiny:distance=l2"``, ``"vit-tiny/cosine"``, ``"dinov1_l2"`` or ``"lpips-vgg"``.
-
-    Returns:
-        A name of :data:`TOP_ONE`, or ``None``: no backbone (PSNR, SPIPS), an unknown one, or one whose weights are not
-        those whose accuracy is known (random, or trained on people's opinions).
+    It is a name of :data:`TOP_ONE`, or ``None`` for no backbone (PSNR, SPIPS), an unknown one, or weights that are not
+    those whose accuracy is known (random, or trained on people's opinions).
 
     >>> backbone_of("dinov1_l2"), backbone_of("embed_clip_rn50_cos"), backbone_of("psnr")
     ('dino-vit-b16', 'clip-rn50', None)
@@ -106,14 +98,10 @@ def backbone_of(metric: str) -> str | None:
     """
     base, *overrides = re.split(r":(?=\w+=)", metric.removeprefix("pyiqa:"))
     base = base.partition("/")[0]
-    if base == "spips":
-        return None  # conventional measures have a part in it
-    for override in overrides:
-        field, _, value = override.partition("=")
-        if field == "backbone":
-            base = value
-        if field == "weights" and value != "pretrained":
-            return None
+    fields = dict(override.split("=", 1) for override in overrides)
+    if base == "spips" or fields.get("weights", "pretrained") != "pretrained":
+        return None  # conventional measures have a part in SPIPS
+    base = fields.get("backbone", base)
     if base in RECIPES:
         return _OF_NETWORK.get(str(RECIPES[base].recipe.backbone))
     if base in _OF_NETWORK:
@@ -126,31 +114,18 @@ def backbone_of(metric: str) -> str | None:
 
 @dataclass(frozen=True)
 class AccuracyFinding:
-    """Rank correlation over backbones between ImageNet top-1 and a figure of their metrics.
+    """Rank correlation over backbones between ImageNet top-1 and a figure of their metrics."""
 
-    Args:
-        what: the figure, such as ``"desirability"`` or ``"SRCC"``.
-        backbones: ``B`` names.
-        metrics: the metric that stands for each backbone: its best.
-        top1: ``(B,)`` ImageNet top-1 accuracy in per cent.
-        values: ``(B,)`` the figure.
-        rho: Spearman's rank correlation; NaN for fewer than 4 backbones.
-        p: two-sided permutation p-value of ``rho``.
-        interval: 95 % interval of ``rho`` by bootstrap over backbones.
-        note: what to know: few backbones, kinds of accuracy that differ.
-        kinds: ``(B,)`` how each accuracy was come by.
-    """
-
-    what: str
-    backbones: tuple[str, ...]
-    metrics: tuple[str, ...]
-    top1: tuple[float, ...]
-    values: tuple[float, ...]
-    rho: float
-    p: float
-    interval: tuple[float, float]
-    note: str
-    kinds: tuple[Kind, ...] = ()
+    what: str  #: the figure, such as ``"desirability"`` or ``"SRCC"``
+    backbones: tuple[str, ...]  #: ``B`` names
+    metrics: tuple[str, ...]  #: the metric that stands for each backbone: its best
+    top1: tuple[float, ...]  #: ``(B,)`` ImageNet top-1 accuracy in per cent
+    values: tuple[float, ...]  #: ``(B,)`` the figure
+    rho: float  #: Spearman's rank correlation; NaN for fewer than 4 backbones
+    p: float  #: two-sided permutation p-value of ``rho``
+    interval: tuple[float, float]  #: 95 % interval of ``rho`` by bootstrap over backbones
+    note: str  #: what to know: few backbones, kinds of accuracy that differ
+    kinds: tuple[Kind, ...] = ()  #: ``(B,)`` how each accuracy was come by
 
 
 def accuracy_finding(
@@ -163,14 +138,9 @@ def accuracy_finding(
     many favours the backbones with many metrics; name one metric a backbone to leave that out. Metrics of one backbone
     also differ in what was learned on top of it: LPIPS and DISTS weigh its features by people's opinions.
 
-    Args:
-        values: the figure by metric, higher is better; NaN where a metric has none. Names tell the backbone, see
-            :func:`backbone_of`.
-        what: its name.
-        permutations: of the accuracies among backbones; all of them, exactly, where there are no more than this.
-        bootstrap: resamples of the backbones for the interval; those without two accuracies and two values are left
-            out of it.
-        seed: of both.
+    ``values`` are the figure by metric, whose name tells the backbone (:func:`backbone_of`); higher is better, NaN is
+    none. ``permutations`` are of the accuracies among backbones: all, exactly, where there are no more than this.
+    ``bootstrap`` resamples of the backbones give the interval, without those of fewer than two accuracies or values.
 
     Raises:
         ValueError: for fewer than one permutation or resample.
@@ -195,10 +165,10 @@ def accuracy_finding(
     names = tuple(sorted(best, key=lambda name: TOP_ONE[name].top1))
     top1 = tuple(TOP_ONE[name].top1 for name in names)
     figures = tuple(float(values[best[name]]) for name in names)
-    rho, p, limits = _correlate(np.array(top1), np.array(figures), permutations, bootstrap, seed)
     kinds = tuple(TOP_ONE[name].kind for name in names)
-    metrics, note = tuple(best[name] for name in names), _note(kinds, left_out)
-    return AccuracyFinding(what, names, metrics, top1, figures, rho, p, limits, note, kinds)
+    tested = _correlate(np.array(top1), np.array(figures), permutations, bootstrap, seed)
+    metrics = tuple(best[name] for name in names)
+    return AccuracyFinding(what, names, metrics, top1, figures, *tested, _note(kinds, left_out), kinds)
 
 
 def _correlate(
@@ -208,14 +178,9 @@ def _correlate(
     rho = float(_spearman(x, y)) if len(x) >= FEWEST else np.nan
     if np.isnan(rho):
         return np.nan, np.nan, (np.nan, np.nan)
+    how = {"permutation_type": "pairings", "vectorized": True, "n_resamples": permutations, "batch": 1000}
     tested = stats.permutation_test(
-        (x,),
-        lambda shuffled, axis: _spearman(shuffled, y),
-        permutation_type="pairings",
-        vectorized=True,
-        n_resamples=permutations,
-        batch=1000,
-        rng=np.random.default_rng(seed),
+        (x,), lambda shuffled, axis: _spearman(shuffled, y), rng=np.random.default_rng(seed), **how
     )
     drawn = np.random.default_rng(seed).integers(len(x), size=(bootstrap, len(x)))
     low, high = interval(_spearman(x[drawn], y[drawn]))
@@ -232,11 +197,10 @@ def _spearman(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDA
 
 
 def _note(kinds: tuple[str, ...], left_out: list[str]) -> str:
-    count = len(kinds)
-    parts = [f"{count} backbone{'' if count == 1 else 's'}"]
-    if count < FEWEST:
+    parts = [counted(len(kinds), "backbone")]
+    if len(kinds) < FEWEST:
         parts[0] += f": fewer than {FEWEST} tell nothing"
-    elif count < 15:
+    elif len(kinds) < 15:
         parts[0] += ": few, so that only a strong relation would show"
     by_kind = Counter(kinds)
     if len(by_kind) > 1:

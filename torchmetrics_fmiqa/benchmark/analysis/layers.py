@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,52 +13,36 @@ from torchmetrics_fmiqa.statistics import aligned, compare, holm, interval, resa
 
 @dataclass(frozen=True)
 class LayerCurve:
-    """SRCC of each tap of a metric with human opinion.
-
-    Args:
-        metric: the metric.
-        taps: names of the taps, shallow to deep.
-        srcc: of each tap alone.
-        low: lower ends of the 95 % intervals (bootstrap over references).
-        high: upper ends.
-        joined: SRCC of the metric itself, all taps joined.
-        final_p: paired p-value of the metric against its last tap, Holm-corrected for the table's metrics; NaN where
-            that cannot be told.
-    """
+    """SRCC of each tap of a metric with human opinion."""
 
     metric: str
-    taps: tuple[str, ...]
+    taps: tuple[str, ...]  #: names of the taps, shallow to deep
+    #: Of each tap alone; ``low`` and ``high`` are the ends of its 95 % interval (bootstrap over references).
     srcc: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    joined: float
+    joined: float  #: SRCC of the metric itself, all taps joined
+    #: Paired p-value of the metric against its last tap, Holm-corrected for the table's metrics; NaN where that cannot
+    #: be told.
     final_p: float
 
 
 def layer_curves(
     table: ScoredTable, opinion_higher_is_better: bool, resamples: int = 1000, seed: int = 0
 ) -> tuple[LayerCurve, ...]:
-    """Tell the agreement of every tap of the table's metrics; metrics without taps are left out.
-
-    Args:
-        table: the scores. A metric with taps is a distance.
-        opinion_higher_is_better: direction of the opinions.
-        resamples: of the bootstrap over references.
-        seed: of the bootstrap.
-    """
+    """Tell the agreement of every tap of the table's metrics, which are distances; those without taps are left out."""
     curves = [
-        _curve(table, metric, tuple(taps), opinion_higher_is_better, resamples, seed)
-        for metric, taps in table.taps.items()
+        _curve(table, metric, opinion_higher_is_better, resamples, seed)
+        for metric in table.taps
         if metric in table.scores
     ]
     corrected = holm([curve.final_p for curve in curves])
     return tuple(replace(curve, final_p=float(p)) for curve, p in zip(curves, corrected, strict=True))
 
 
-def _curve(
-    table: ScoredTable, metric: str, taps: Sequence[str], higher_is_better: bool, resamples: int, seed: int
-) -> LayerCurve:
-    columns = np.stack([table.scores[metric], *(table.taps[metric][tap] for tap in taps)], axis=1)
+def _curve(table: ScoredTable, metric: str, higher_is_better: bool, resamples: int, seed: int) -> LayerCurve:
+    taps = table.taps[metric]
+    columns = np.stack([table.scores[metric], *taps.values()], axis=1)
     columns, opinion = aligned(columns, table.opinion, False, higher_is_better)
     joined, *alone = (srcc(column, opinion).value for column in columns.T)
     low = high = np.full(len(taps), math.nan)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.distortions import GRADED
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
+from torchmetrics_fmiqa.benchmark.metrics.unit_images import centre
 
 # A distance of an image from itself may be rounding, but no more than this share of the distances' spread.
 _ROUNDING = 1e-6
@@ -17,23 +19,18 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class LossSuitability:
-    """How a metric does as a loss, each in [0, 1].
-
-    Args:
-        metric: the metric.
-        finite_gradient: share of trying pairs (equal, black, constant, natural) whose gradient with respect to
-            ``preds`` is finite everywhere and, for unequal images, not zero everywhere; 0 if no gradient flows.
-        identity: share of images for which the metric of the image with itself is its best value (and, for a
-            distance, 0 to 1e-6 of its spread).
-        symmetry: 1 - mean |d(x, y) - d(y, x)| / mean |d|, at least 0.
-        monotone: share of graded distortion series (blur, noise, JPEG ...) in which the score falls or rises strictly
-            with the level, by pairs of neighbouring levels.
-    """
+    """How a metric does as a loss, each in [0, 1]."""
 
     metric: str
+    #: Share of trying pairs (equal, black, constant, natural) whose gradient with respect to ``preds`` is finite
+    #: everywhere and, for unequal images, not zero everywhere; 0 if no gradient flows.
     finite_gradient: float
+    #: Share of images for which the metric of the image with itself is its best value (and, for a distance, 0 to 1e-6
+    #: of its spread).
     identity: float
-    symmetry: float
+    symmetry: float  #: 1 - mean |d(x, y) - d(y, x)| / mean |d|, at least 0
+    #: Share of graded distortion series (blur, noise, JPEG ...) in which the score falls or rises strictly with the
+    #: level, by pairs of neighbouring levels.
     monotone: float
 
     @property
@@ -42,21 +39,13 @@ class LossSuitability:
         return self.finite_gradient, self.identity, self.symmetry, self.monotone
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """Scores of an image, turned so that higher is worse.
+class _Scores(NamedTuple):
+    """Scores of an image, turned so that higher is worse."""
 
-    Args:
-        itself: ``(1,)`` of the image with itself.
-        graded: by distortion ``(levels,)``, of its versions with the image.
-        forth: ``(distortions,)`` those of the middle levels.
-        back: ``(distortions,)`` the same pairs with preds and target exchanged.
-    """
-
-    itself: Tensor
-    graded: list[Tensor]
-    forth: Tensor
-    back: Tensor
+    itself: Tensor  # (1,) of the image with itself
+    graded: list[Tensor]  # by distortion (levels,), of its versions with the image
+    forth: Tensor  # (distortions,) those of the middle levels
+    back: Tensor  # (distortions,) the same pairs with preds and target exchanged
 
 
 def loss_suitability(metric: Metric, images: Sequence[Tensor], seed: int = 0, side: int = 224) -> LossSuitability:
@@ -72,12 +61,8 @@ def loss_suitability(metric: Metric, images: Sequence[Tensor], seed: int = 0, si
     that is not finite makes ``symmetry`` 0, and a NaN counts against whatever it is compared for; a quality may be
     infinite for equal images, as PSNR is.
 
-    Args:
-        metric: the metric.
-        images: a few references ``(1, 3, H, W)``, float32 in [0, 1], on the device to measure on.
-        seed: of the noise.
-        side: the images' central squares of this side are taken, or of ``metric.minimum_side`` if that is larger; of a
-            side that is smaller all is taken.
+    Images are a few references ``(1, 3, H, W)``, float32 in [0, 1], on the device to measure on. Their central squares
+    of a ``side`` are taken, or of ``metric.minimum_side`` if that is larger; of a side that is smaller all is taken.
 
     Raises:
         ValueError: without images, for images that are not ``(1, 3, H, W)``, float32 and in [0, 1], for images smaller
@@ -96,13 +81,9 @@ def loss_suitability(metric: Metric, images: Sequence[Tensor], seed: int = 0, si
         finite_gradient = _finite_gradient(metric, (pair for crop in crops for pair in _trying_pairs(crop, seed)))
     with torch.no_grad():
         scores = [_try(metric, crop, seed) for crop in crops]
-    return LossSuitability(
-        metric=metric.name,
-        finite_gradient=finite_gradient,
-        identity=_identity(metric, scores),
-        symmetry=_symmetry(scores),
-        monotone=_monotone(scores),
-    )
+    steps = torch.cat([series[1:] > series[:-1] for image in scores for series in image.graded])
+    monotone = float(steps.double().mean())
+    return LossSuitability(metric.name, finite_gradient, _identity(metric, scores), _symmetry(scores), monotone)
 
 
 def _central(image: Tensor, place: int, side: int, minimum: int) -> Tensor:
@@ -111,9 +92,7 @@ def _central(image: Tensor, place: int, side: int, minimum: int) -> Tensor:
     height, width = image.shape[-2:]
     if min(height, width) < minimum:
         raise ValueError(f"images[{place}] is {height} x {width}: the metric needs {minimum} pixels a side")
-    side = max(side, minimum)
-    top, left = max(0, height - side) // 2, max(0, width - side) // 2
-    return image[..., top : top + side, left : left + side].detach().clone()
+    return centre(image, max(side, minimum)).detach().clone()
 
 
 def _trying_pairs(image: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -122,12 +101,8 @@ def _trying_pairs(image: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     touched = image.clone()
     middle = (..., image.shape[-2] // 2, image.shape[-1] // 2)
     touched[middle] = (touched[middle] < 0.5).to(image)
-    yield image, image
-    yield black, black
-    yield grey, grey
-    yield black, image
-    yield noisy, image
-    yield touched, image
+    yield from ((same, same) for same in (image, black, grey))
+    yield from ((preds, image) for preds in (black, noisy, touched))
 
 
 def _finite_gradient(metric: Metric, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
@@ -166,22 +141,20 @@ def _worse(metric: Metric, preds: Tensor, target: Tensor) -> Tensor:
 def _score(metric: Metric, preds: Tensor, target: Tensor) -> Tensor:
     scores = metric.score(preds, target)
     if scores.shape != (len(preds),):
-        raise ValueError(
-            f"{metric.name} must give one score a pair, ({len(preds)},), got {tuple(scores.shape)}: "
-            "keep the batch's dimension in `Metric.score`"
-        )
+        shapes = f"({len(preds)},), got {tuple(scores.shape)}"
+        raise ValueError(f"{metric.name} must give one score a pair, {shapes}: keep the batch's dimension in its score")
     return scores
 
 
 def _identity(metric: Metric, scores: Sequence[_Scores]) -> float:
     every = torch.cat([series for image in scores for series in image.graded])
     allowed = torch.inf if metric.higher_is_better else _ROUNDING * (every.max() - every.min())
-    hits = []
+    hits = 0
     for image in scores:
         graded = torch.cat(image.graded)
         best = (image.itself <= graded).all() and (image.itself < graded).any()
-        hits.append(bool(best and image.itself.abs() <= allowed))
-    return sum(hits) / len(hits)
+        hits += bool(best and image.itself.abs() <= allowed)
+    return hits / len(scores)
 
 
 def _symmetry(scores: Sequence[_Scores]) -> float:
@@ -191,8 +164,3 @@ def _symmetry(scores: Sequence[_Scores]) -> float:
         return 0.0
     # Where all scores are 0 there is no difference either.
     return 1.0 if size == 0 else max(0.0, 1 - float((forth - back).abs().mean() / size))
-
-
-def _monotone(scores: Sequence[_Scores]) -> float:
-    steps = torch.cat([series[1:] > series[:-1] for image in scores for series in image.graded])
-    return float(steps.double().mean())

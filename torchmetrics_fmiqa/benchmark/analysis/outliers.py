@@ -12,8 +12,8 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.statistics import Agreement, holm
+from torchmetrics_fmiqa.statistics.inputs import Floats, column
 
-_Floats = npt.NDArray[np.float64]
 _Flags = npt.NDArray[np.bool_]
 
 
@@ -24,79 +24,49 @@ class FeatureTest:
     ``p`` takes images for independent, which those of one reference are not: a reference that a metric misjudges gives
     many outliers at once, and what is measured on it is the same for all of them. ``p_clustered`` takes references
     for independent; believe it rather than ``p``, and most of all where ``side`` is ``"reference"``.
-
-    Args:
-        feature: the property, such as ``"high-frequency energy"``.
-        side: ``"reference"``, ``"distorted"`` or ``"difference"``: where it was measured.
-        effect: probability that an outlier has more of it than an inlier (ties count half); 0.5 is no difference.
-            Stratified: the mean over types, weighed by the pairs of outlier and inlier in each.
-        p: two-sided p-value of the Mann-Whitney test; stratified by van Elteren's sum over types.
-        p_holm: corrected for all tests made.
-        outliers: number of outliers that counted.
-        inliers: number of inliers that counted.
-        strata: number of types that had both.
-        p_clustered: two-sided p-value of the same rank sum with references, not images, as what is independent.
-        p_clustered_holm: corrected for all tests made.
     """
 
-    feature: str
-    side: str
+    feature: str  #: the property, such as ``"high-frequency energy"``
+    side: str  #: ``"reference"``, ``"distorted"`` or ``"difference"``: where it was measured
+    #: Probability that an outlier has more of it than an inlier (ties count half); 0.5 is no difference. Stratified:
+    #: the mean over types, weighed by the pairs of outlier and inlier in each.
     effect: float
-    p: float
-    p_holm: float
-    outliers: int
+    p: float  #: two-sided p-value of the Mann-Whitney test; stratified by van Elteren's sum over types
+    p_holm: float  #: corrected (Holm) for all tests made
+    outliers: int  #: number of outliers that counted; ``inliers`` likewise
     inliers: int
-    strata: int
+    strata: int  #: number of types that had both
+    #: Two-sided p-value of the same rank sum with references, not images, as what is independent; ``p_clustered_holm``
+    #: is corrected for all tests made.
     p_clustered: float = math.nan
     p_clustered_holm: float = math.nan
 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """An image that a metric misjudges, for the gallery.
+    """An image that a metric misjudges, for the gallery."""
 
-    Args:
-        row: its place in the table.
-        ref: name of the reference.
-        dist: name of the image under test.
-        type: its type, empty if unknown.
-        opinion: what people said.
-        predicted: what the fitted metric says, in the opinion's units.
-        z: the residual in the rule's unit; positive where people find the image better than the metric says.
-    """
-
-    row: int
-    ref: str
+    row: int  #: its place in the table
+    ref: str  #: name of the reference; ``dist`` of the image under test
     dist: str
-    type: str
-    opinion: float
-    predicted: float
-    z: float
+    type: str  #: its type, empty if unknown
+    opinion: float  #: what people said
+    predicted: float  #: what the fitted metric says, in the opinion's units
+    z: float  #: the residual in the rule's unit; positive where people find the image better than the metric says
 
 
 @dataclass(frozen=True)
 class OutlierFinding:
-    """The outliers of one metric.
-
-    Args:
-        metric: the metric.
-        rule: what makes an image an outlier, in words.
-        count: number of outliers.
-        n: number of images.
-        by_type: for each type the outliers and the images; empty without types.
-        pooled: tests over all images.
-        stratified: tests within types; empty without types.
-        worst: the worst, by falling absolute z.
-    """
+    """The outliers of one metric."""
 
     metric: str
-    rule: str
-    count: int
-    n: int
-    by_type: dict[str, tuple[int, int]]
-    pooled: tuple[FeatureTest, ...]
-    stratified: tuple[FeatureTest, ...]
-    worst: tuple[WorstCase, ...]
+    rule: str  #: what makes an image an outlier, in words
+    count: int  #: number of outliers
+    n: int  #: number of images
+    by_type: dict[str, tuple[int, int]]  #: for each type the outliers and the images; empty without types
+    pooled: tuple[FeatureTest, ...]  #: tests over all images
+    stratified: tuple[FeatureTest, ...]  #: tests within types; empty without types
+    worst: tuple[WorstCase, ...]  #: the worst, by falling absolute z
 
 
 def outlier_finding(
@@ -111,15 +81,9 @@ def outlier_finding(
     type decides both how much high frequency an image holds and whether a metric misjudges it, so that a difference
     over all images may be one between types only: the stratified tests compare images of one type with each other.
 
-    Args:
-        agreement: of the metric, with its fit and outliers.
-        table: the scores that it was made from.
-        features: ``(n,)`` values by ``(feature, side)``, see
-            :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features`.
-        worst: number of worst cases, whether outliers or not.
-
-    Returns:
-        The finding. A test is NaN without outliers, without inliers, or of a feature that is constant.
+    The table is that from which the agreement was made. Features are ``(n,)`` values by ``(feature, side)``, as of
+    :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features`. So many ``worst`` cases are named,
+    whether outliers or not. A test is NaN without outliers, without inliers, or of a feature that is constant.
 
     Raises:
         ValueError: for a metric without a fit, an agreement of another table, or features that are not ``n`` finite
@@ -141,14 +105,17 @@ def outlier_finding(
     if worst < 0:
         raise ValueError(f"`worst` must be at least 0, got {worst}")
     z, outlying, types = agreement.outliers.z, agreement.outliers.outlying, table.type
-    properties = [
-        ImageProperty(*name, _feature(name, values, agreement.n), outlying, table.reference)
-        for name, values in (features or {}).items()
+    columns = {name: _feature(name, values, agreement.n) for name, values in (features or {}).items()}
+    tests = [
+        _test(*name, values, outlying, table.reference, strata)
+        for strata in ((None,) if types is None else (None, types))
+        for name, values in columns.items()
     ]
-    pooled = [image_property.pooled() for image_property in properties]
-    stratified = [] if types is None else [image_property.stratified(types) for image_property in properties]
-    tests = _corrected([*pooled, *stratified])
-    rows = np.argsort(-np.abs(z), kind="stable")[:worst]
+    by_image, by_reference = holm([test.p for test in tests]), holm([test.p_clustered for test in tests])
+    tests = [
+        replace(test, p_holm=float(p), p_clustered_holm=float(clustered))
+        for test, p, clustered in zip(tests, by_image, by_reference, strict=True)
+    ]
     cases = (
         WorstCase(
             int(row),
@@ -159,22 +126,18 @@ def outlier_finding(
             float(sign * agreement.fit.fitted[row]),
             float(z[row]),
         )
-        for row in rows
+        for row in np.argsort(-np.abs(z), kind="stable")[:worst]
     )
-    by_type = {}
-    if types is not None:
-        by_type = {
-            str(name): (int(outlying[types == name].sum()), int((types == name).sum())) for name in np.unique(types)
-        }
+    inside = {} if types is None else {str(name): types == name for name in np.unique(types)}
     return OutlierFinding(
         agreement.metric,
         agreement.outliers.rule,
         int(outlying.sum()),
         agreement.n,
-        by_type,
-        tuple(tests[: len(pooled)]),
-        tuple(tests[len(pooled) :]),
-        tuple(cases),
+        by_type={name: (int(outlying[rows].sum()), int(rows.sum())) for name, rows in inside.items()},
+        pooled=tuple(tests[: len(columns)]),
+        stratified=tuple(tests[len(columns) :]),
+        worst=tuple(cases),
     )
 
 
@@ -190,46 +153,32 @@ def _direction(agreement: Agreement, table: ScoredTable) -> int:
     raise ValueError(f"the agreement of {agreement.metric!r} was made from other opinions than the table holds")
 
 
-def _feature(name: tuple[str, str], values: npt.ArrayLike, count: int) -> _Floats:
-    column = np.asarray(values, dtype=np.float64)
-    if column.shape != (count,):
-        raise ValueError(f"the feature {name!r} must hold {count} values, one an image, got shape {column.shape}")
-    bad = np.flatnonzero(~np.isfinite(column))
+def _feature(name: tuple[str, str], values: npt.ArrayLike, count: int) -> Floats:
+    feature = column(values, f"features[{name!r}]", count)
+    bad = np.flatnonzero(~np.isfinite(feature))
     if len(bad):
-        raise ValueError(f"the feature {name!r} must be finite, got {column[bad[0]]} at row {bad[0]}")
-    return column
+        raise ValueError(f"the feature {name!r} must be finite, got {feature[bad[0]]} at row {bad[0]}")
+    return feature
 
 
-@dataclass(frozen=True)
-class ImageProperty:
-    """A property of the images, and what its values are compared by: outliers, and the references behind them."""
-
-    feature: str
-    side: str
-    values: _Floats
-    outlying: _Flags
-    reference: npt.NDArray[np.str_]
-
-    def pooled(self) -> FeatureTest:
-        """All outliers against all inliers."""
-        outliers, inliers = self.values[self.outlying], self.values[~self.outlying]
-        effect = p = math.nan
-        if len(outliers) and len(inliers) and np.ptp(self.values) > 0:
-            tested = stats.mannwhitneyu(outliers, inliers)
-            effect, p = float(tested.statistic) / (len(outliers) * len(inliers)), float(tested.pvalue)
-        sums = RankSums.of(self.values, self.outlying, np.zeros(len(self.values), dtype=np.int64))
-        return self._test(effect, p, len(outliers), len(inliers), sums)
-
-    def stratified(self, types: npt.NDArray[np.str_]) -> FeatureTest:
-        """Outliers against inliers of their type."""
-        sums = RankSums.of(self.values, self.outlying, np.unique(types, return_inverse=True)[1])
-        return self._test(sums.effect, sums.p, sums.outliers, sums.inliers, sums)
-
-    def _test(self, effect: float, p: float, outliers: int, inliers: int, sums: RankSums) -> FeatureTest:
-        clustered = sums.p_clustered(self.reference)
-        return FeatureTest(
-            self.feature, self.side, effect, p, math.nan, outliers, inliers, sums.strata, p_clustered=clustered
-        )
+def _test(
+    feature: str,
+    side: str,
+    values: Floats,
+    outlying: _Flags,
+    reference: npt.NDArray[np.str_],
+    types: npt.NDArray[np.str_] | None,
+) -> FeatureTest:
+    """Outliers against inliers: against those of their type, or without types all against all."""
+    strata = np.zeros(len(values)) if types is None else types
+    sums = RankSums.of(values, outlying, np.unique(strata, return_inverse=True)[1])
+    p, counts = sums.p, (sums.outliers, sums.inliers)
+    if types is None:
+        counts = int(outlying.sum()), int((~outlying).sum())
+        if sums.variance > 0:
+            p = float(stats.mannwhitneyu(values[outlying], values[~outlying]).pvalue)
+    clustered = sums.p_clustered(reference)
+    return FeatureTest(feature, side, sums.effect, p, math.nan, *counts, sums.strata, p_clustered=clustered)
 
 
 @dataclass(frozen=True)
@@ -243,27 +192,21 @@ class RankSums:
 
     with :math:`W_t` the rank sum of the :math:`m_t` outliers among the :math:`N_t` images of a stratum, and :math:`g`
     the sizes of its sets of ties. Strata without outliers or without inliers tell nothing and are no part of it.
-
-    Args:
-        shares: ``(n,)`` what each image adds to ``T``: its centred rank times its centred flag, over ``N_t + 1``; 0 in
-            strata that tell nothing.
-        variance: of ``T`` if flags fall on images of a stratum by chance.
-        effect: probability that an outlier has more than an inlier of its stratum, ties counting half, over all such
-            pairs; NaN without any.
-        outliers: number of outliers in the strata that tell something.
-        inliers: number of inliers there.
-        strata: number of these.
     """
 
-    shares: _Floats
-    variance: float
+    #: ``(n,)`` what each image adds to ``T``: its centred rank times its centred flag, over ``N_t + 1``; 0 in strata
+    #: that tell nothing.
+    shares: Floats
+    variance: float  #: of ``T`` if flags fall on images of a stratum by chance
+    #: Probability that an outlier has more than an inlier of its stratum, ties counting half, over all such pairs; NaN
+    #: without any.
     effect: float
-    outliers: int
+    outliers: int  #: number of outliers in the ``strata`` that tell something; ``inliers`` likewise
     inliers: int
     strata: int
 
     @classmethod
-    def of(cls, values: _Floats, outlying: _Flags, stratum: npt.NDArray[np.int64]) -> RankSums:
+    def of(cls, values: Floats, outlying: _Flags, stratum: npt.NDArray[np.int64]) -> RankSums:
         """Rank ``(n,)`` values within the strata ``(n,)``.
 
         >>> values, outlying = np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, False, True, True])
@@ -310,11 +253,3 @@ class RankSums:
         if not self.variance > 0 or len(sums) < 2 or np.ptp(sums) == 0:
             return math.nan
         return float(stats.ttest_1samp(sums, 0.0).pvalue)
-
-
-def _corrected(tests: list[FeatureTest]) -> list[FeatureTest]:
-    by_image, by_reference = holm([test.p for test in tests]), holm([test.p_clustered for test in tests])
-    return [
-        replace(test, p_holm=float(p), p_clustered_holm=float(clustered))
-        for test, p, clustered in zip(tests, by_image, by_reference, strict=True)
-    ]

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats  # type: ignore[import-untyped]
 
 from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
 from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.statistics import holm, interval, jnd_map, two_afc
 from torchmetrics_fmiqa.statistics.bootstrap import draws
 from torchmetrics_fmiqa.statistics.inputs import Floats, Integers, groups
+from torchmetrics_fmiqa.statistics.significance import p_by_standard_error
 
 #: Which of two versions people found closer, or whether they saw a difference at all.
 Kind = Literal["two_afc", "jnd_map"]
@@ -26,52 +26,31 @@ _CHUNK = 4_000_000
 
 @dataclass(frozen=True)
 class Choices:
-    """What metrics and people say of the same ``n`` choices.
+    """What metrics and people say of the same ``n`` choices."""
 
-    Args:
-        kind: ``"two_afc"`` for triplets, ``"jnd_map"`` for pairs.
-        distances: by metric, lower is closer: ``(n, 2)`` of both versions of a triplet, or ``(n, 1)`` of a pair.
-        share: ``(n,)`` share of people, in [0, 1], who found the second version closer, or saw no difference.
-        part: ``(n,)`` names of the data set's parts.
-        reference: ``(n,)`` ids; choices of one reference are drawn together.
-    """
-
-    kind: Kind
+    kind: Kind  #: ``"two_afc"`` for triplets, ``"jnd_map"`` for pairs
+    #: By metric, lower is closer: ``(n, 2)`` of both versions of a triplet, or ``(n, 1)`` of a pair.
     distances: dict[str, Floats]
-    share: Floats
-    part: npt.NDArray[np.str_]
-    reference: npt.NDArray[np.str_]
+    share: Floats  #: ``(n,)`` share of people, in [0, 1], who found the second version closer, or saw no difference
+    part: npt.NDArray[np.str_]  #: ``(n,)`` names of the data set's parts
+    reference: npt.NDArray[np.str_]  #: ``(n,)`` ids; choices of one reference are drawn together
 
 
 @dataclass(frozen=True)
 class ChoiceScore:
-    """How far a metric, or people themselves, agree with people's choices.
-
-    Args:
-        metric: its name.
-        score: 2AFC or JND mAP, the mean over the parts.
-        by_part: of each part.
-        pooled: of all choices together, so that larger parts count for more.
-        low: lower limit of the 95 % interval of ``score``.
-        high: upper limit.
-        behind: ``score`` less that of the best metric.
-        behind_low: lower limit of its 95 % interval, not corrected.
-        behind_high: upper limit.
-        p_holm: of a difference from the best, corrected for all pairs of metrics.
-        note: why there is no score.
-    """
+    """How far a metric, or people themselves, agree with people's choices."""
 
     metric: str
-    score: float
-    by_part: dict[str, float] = field(default_factory=dict)
-    pooled: float = math.nan
+    score: float  #: 2AFC or JND mAP, the mean over the parts, with the 95 % interval ``low`` to ``high``
+    by_part: dict[str, float] = field(default_factory=dict)  #: of each part
+    pooled: float = math.nan  #: of all choices together, so that larger parts count for more
     low: float = math.nan
     high: float = math.nan
-    behind: float = math.nan
+    behind: float = math.nan  #: ``score`` less that of the best metric, with its 95 % interval, not corrected
     behind_low: float = math.nan
     behind_high: float = math.nan
-    p_holm: float = math.nan
-    note: str = ""
+    p_holm: float = math.nan  #: of a difference from the best, corrected for all pairs of metrics
+    note: str = ""  #: why there is no score
 
     def row(self, kind: Kind) -> dict[str, Any]:
         """The row of a table: the score is called by its kind, and each part has a column."""
@@ -82,31 +61,18 @@ class ChoiceScore:
 
 @dataclass(frozen=True)
 class ChoiceStudy:
-    """All that was found.
+    """All that was found."""
 
-    Args:
-        title: name of the data set.
-        command: the command that made it.
-        kind: see :class:`Choices`.
-        scores: of the metrics, by falling score, those without one last.
-        ceilings: of people, see :func:`analyse_choices`.
-        parts: number of choices in each part.
-        references: number of references.
-        lost: choices left out because one of their images could not be scored.
-        skipped: metrics that could not run.
-        missing: files that are absent or broken, and pairs that could not be scored.
-    """
-
-    title: str
-    command: str
-    kind: Kind
-    scores: tuple[ChoiceScore, ...]
-    ceilings: tuple[ChoiceScore, ...]
-    parts: dict[str, int]
-    references: int
-    lost: int = 0
-    skipped: tuple[Skipped, ...] = ()
-    missing: tuple[Problem, ...] = ()
+    title: str  #: name of the data set
+    command: str  #: the command that made it
+    kind: Kind  #: see :class:`Choices`
+    scores: tuple[ChoiceScore, ...]  #: of the metrics, by falling score, those without one last
+    ceilings: tuple[ChoiceScore, ...]  #: of people, see :func:`analyse_choices`
+    parts: dict[str, int]  #: number of choices in each part
+    references: int  #: number of references
+    lost: int = 0  #: choices left out because one of their images could not be scored
+    skipped: tuple[Skipped, ...] = ()  #: metrics that could not run
+    missing: tuple[Problem, ...] = ()  #: files that are absent or broken, and pairs that could not be scored
 
     @property
     def label(self) -> str:
@@ -132,12 +98,8 @@ def analyse_choices(
     Intervals come from a bootstrap over references, with all choices of one; resamples that miss a part, or in which
     nobody took any pair for the same, are left out. The difference from the best is tested as
     :func:`~torchmetrics_fmiqa.statistics.compare` does, by its standard error over resamples against Student's t, and
-    corrected for all pairs of metrics (Holm): the same choices have named the best.
-
-    Args:
-        choices: of people and metrics. A metric with a NaN has no score, and a note.
-        resamples: how many.
-        seed: of the draws.
+    corrected for all pairs of metrics (Holm): the same choices have named the best. A metric with a NaN has no score,
+    and a note.
 
     Returns:
         Scores of the metrics, by falling score, and those of people: ``majority of people`` and ``one person`` for
@@ -226,31 +188,17 @@ def _resampled(
 
 def _with_intervals(scores: Sequence[ChoiceScore], drawn: Floats, references: int) -> list[ChoiceScore]:
     """Add the intervals, and how far each is behind the first."""
-    if not scores or len(drawn) < 2:
-        return [replace(score, behind=score.score - scores[0].score) for score in scores]
+    scores = [replace(score, behind=score.score - scores[0].score) for score in scores]
+    if len(drawn) < 2 or not scores:
+        return scores
     values = np.array([score.score for score in scores])
     first, second = np.triu_indices(len(scores), 1)
-    difference = values[first] - values[second]
-    error = (drawn[:, first] - drawn[:, second]).std(0, ddof=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Two metrics that choose alike in every resample differ by nothing.
-        t = np.where((difference == 0) & (error == 0), 0.0, difference / error)
+    p = p_by_standard_error(values[first] - values[second], drawn[:, first] - drawn[:, second], references - 1)
+    limits = (*interval(drawn), *interval(drawn - drawn[:, :1]))
     # The first pairs are those of the best metric.
-    p = [1.0, *holm(2 * stats.t.sf(np.abs(t), references - 1))[: len(scores) - 1].tolist()]
-    low, high = interval(drawn)
-    behind_low, behind_high = interval(drawn - drawn[:, :1])
-    return [
-        replace(
-            score,
-            low=float(low[place]),
-            high=float(high[place]),
-            behind=float(values[place] - values[0]),
-            behind_low=float(behind_low[place]),
-            behind_high=float(behind_high[place]),
-            p_holm=p[place],
-        )
-        for place, score in enumerate(scores)
-    ]
+    rows = zip(*map(np.ndarray.tolist, limits), [1.0, *holm(p)[: len(scores) - 1].tolist()], strict=True)
+    names = ("low", "high", "behind_low", "behind_high", "p_holm")
+    return [replace(score, **dict(zip(names, row, strict=True))) for score, row in zip(scores, rows, strict=True)]
 
 
 def _mean(values: Any) -> float:

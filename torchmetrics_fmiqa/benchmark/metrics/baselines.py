@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-    visual_information_fidelity,
-)
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
+from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+from torchmetrics.functional.image import visual_information_fidelity
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, checked
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, library_metric
 from torchmetrics_fmiqa.benchmark.metrics.network_baselines import LPIPS, network_baseline
 from torchmetrics_fmiqa.benchmark.metrics.pyiqa_baselines import PREFIX, pyiqa_baseline
 
@@ -46,13 +44,9 @@ def make_baseline(name: str, device: str | torch.device = "cpu") -> Metric | Ski
     super-resolution is measured on (:func:`studio_luma`); ``fsim``, ``gmsd``, ``vsi``, ``mdsi`` and ``haarpsi``
     are piq's; ``pyiqa:NAME`` is any full-reference metric of pyiqa, if that is installed.
 
-    Args:
-        name: one of :func:`baseline_names`, or ``pyiqa:NAME``.
-        device: where the images will be.
-
-    Returns:
-        The metric, whose value of an image does not depend on the others of a batch and which raises ValueError for
-        images it cannot take; or, if a package or weights are missing, why it is skipped.
+    The metric's value of an image does not depend on the others of a batch, and it raises ValueError for images it
+    cannot take. If a package or weights are missing, it is skipped, with the reason. The device is where the images
+    will be.
 
     Raises:
         ValueError: for an unknown name or device.
@@ -78,14 +72,7 @@ def make_baseline(name: str, device: str | torch.device = "cpu") -> Metric | Ski
 
 
 def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple[list[Metric], list[Skipped]]:
-    """Make several baselines.
-
-    Args:
-        names: see :func:`make_baseline`.
-        device: where the images will be.
-
-    Returns:
-        Those that run here, and those that do not.
+    """Make several baselines, see :func:`make_baseline`: those that run here, and those that do not.
 
     Raises:
         ValueError: for an unknown name, one that comes twice, or an unknown device.
@@ -107,23 +94,13 @@ def baselines(names: Sequence[str], device: str | torch.device = "cpu") -> tuple
 PSNR_MOST = 100.0
 
 
-@dataclass(frozen=True)
-class _Formula:
-    """A formula: how to call it, and the facts of it.
+class _Formula(NamedTuple):
+    """A formula: how to call it, and the facts of it."""
 
-    Args:
-        load: gives the function; only then is a library imported that may be absent.
-        library: name of its package.
-        higher_is_better: whether it is a quality.
-        settings: what its numbers depend on, beside the package's version.
-        minimum_side: in pixels.
-        differentiable: whether a gradient flows.
-    """
-
-    load: Callable[[], Scorer]
+    load: Callable[[], Scorer]  # only then is a library imported that may be absent
     library: str
     higher_is_better: bool
-    settings: str
+    settings: str  # what its numbers depend on, beside the package's version
     minimum_side: int = 1
     differentiable: bool = True
 
@@ -133,14 +110,7 @@ def psnr(preds: Tensor, target: Tensor) -> Tensor:
 
     torchmetrics gives infinity for equal images, and a gradient of NaN. Here the mean squared error counts for at least
     1e-10, which images of 8 bits undercut only if they are equal or differ by one grey level in fewer than one value
-    in 150,000.
-
-    Args:
-        preds: ``(N, 3, H, W)`` in [0, 1].
-        target: likewise.
-
-    Returns:
-        ``(N,)``.
+    in 150,000. Images are ``(N, 3, H, W)`` in [0, 1], the result ``(N,)``.
 
     >>> grey = torch.full((1, 3, 8, 8), 0.5)
     >>> psnr(grey, grey + 0.5), psnr(grey, grey)
@@ -150,13 +120,8 @@ def psnr(preds: Tensor, target: Tensor) -> Tensor:
     return -10 * error.clamp(min=10 ** (-PSNR_MOST / 10)).log10()
 
 
-def _ssim(preds: Tensor, target: Tensor) -> Tensor:
-    # Only if it is asked for its map does it give two tensors.
-    return cast(Tensor, structural_similarity_index_measure(preds, target, data_range=1.0, reduction="none"))
-
-
-def _ms_ssim(preds: Tensor, target: Tensor) -> Tensor:
-    return multiscale_structural_similarity_index_measure(preds, target, data_range=1.0, reduction="none")
+def _unit(function: Callable[..., Any]) -> Scorer:
+    return partial(function, data_range=1.0, reduction="none")
 
 
 def _vif(preds: Tensor, target: Tensor) -> Tensor:
@@ -167,14 +132,9 @@ def _vif(preds: Tensor, target: Tensor) -> Tensor:
 def studio_luma(images: Tensor) -> Tensor:
     """Luma of BT.601 in studio range, on which super-resolution is measured: 16 + 65.481 R + 128.553 G + 24.966 B.
 
-    The images are rounded to 8 bits first, since published values are of files. Luma is not rounded. A grey image is
-    treated as all others are. The MATLAB code of many papers takes grey files as they are: 1.32 dB less PSNR for them.
-
-    Args:
-        images: ``(N, 3, H, W)`` in [0, 1].
-
-    Returns:
-        ``(N, 1, H, W)`` in [16, 235].
+    ``(N, 3, H, W)`` in [0, 1] give ``(N, 1, H, W)`` in [16, 235]. The images are rounded to 8 bits first, since
+    published values are of files. Luma is not rounded. A grey image is treated as all others are. The MATLAB code of
+    many papers takes grey files as they are: 1.32 dB less PSNR for them.
 
     >>> grey = torch.tensor([0.0, 0.5, 1.0])
     >>> studio_luma(grey.repeat(3, 1)[None, :, None])
@@ -192,9 +152,7 @@ def _ssim_y(preds: Tensor, target: Tensor) -> Tensor:
     # In float32 the variances of 16 .. 235 lose digits, and SSIM is off by up to 4e-4; only MPS has no float64.
     dtype = torch.float32 if preds.device.type == "mps" else torch.float64
     luma, wanted = (studio_luma(images).to(dtype) for images in (preds, target))
-    _, full = structural_similarity_index_measure(
-        luma, wanted, data_range=255.0, reduction="none", return_full_image=True
-    )
+    _, full = ssim(luma, wanted, data_range=255.0, reduction="none", return_full_image=True)
     # The original leaves out where the window of 11 x 11 sticks out, torchmetrics mirrors the image there.
     return full[..., 5:-5, 5:-5].flatten(1).mean(1).float()
 
@@ -202,7 +160,7 @@ def _ssim_y(preds: Tensor, target: Tensor) -> Tensor:
 def _piq(name: str) -> Scorer:
     import piq
 
-    return partial(getattr(piq, name), data_range=1.0, reduction="none")
+    return _unit(getattr(piq, name))
 
 
 _LUMA = "BT.601 luma 16 .. 235 of 8-bit values, data_range 255"
@@ -213,22 +171,11 @@ _LUMA = "BT.601 luma 16 .. 235 of 8-bit values, data_range 255"
 # torchmetrics overwrites tensors that it needs.
 FORMULAS: dict[str, _Formula] = {
     "psnr": _Formula(lambda: psnr, "torchmetrics_fmiqa", True, f"data_range 1, at most {PSNR_MOST:g} dB"),
-    "ssim": _Formula(lambda: _ssim, "torchmetrics", True, "RGB, data_range 1", minimum_side=6),
-    "psnr_y": _Formula(
-        lambda: _psnr_y, "torchmetrics_fmiqa", True, f"{_LUMA}, at most {PSNR_MOST:g} dB", differentiable=False
-    ),
-    "ssim_y": _Formula(
-        lambda: _ssim_y,
-        "torchmetrics",
-        True,
-        f"{_LUMA}, without the border of 5",
-        minimum_side=11,
-        differentiable=False,
-    ),
-    "ms_ssim": _Formula(lambda: _ms_ssim, "torchmetrics", True, "RGB, data_range 1, relu", minimum_side=176),
-    "vif": _Formula(
-        lambda: _vif, "torchmetrics", True, "pixel domain, RGB of 0 to 255", minimum_side=41, differentiable=False
-    ),
+    "ssim": _Formula(lambda: _unit(ssim), "torchmetrics", True, "RGB, data_range 1", minimum_side=6),
+    "psnr_y": _Formula(lambda: _psnr_y, "torchmetrics_fmiqa", True, f"{_LUMA}, at most {PSNR_MOST:g} dB", 1, False),
+    "ssim_y": _Formula(lambda: _ssim_y, "torchmetrics", True, f"{_LUMA}, without the border of 5", 11, False),
+    "ms_ssim": _Formula(lambda: _unit(ms_ssim), "torchmetrics", True, "RGB, data_range 1, relu", minimum_side=176),
+    "vif": _Formula(lambda: _vif, "torchmetrics", True, "pixel domain, RGB of 0 to 255", 41, False),
     "fsim": _Formula(partial(_piq, "fsim"), "piq", True, "chromatic, data_range 1", minimum_side=2),
     "gmsd": _Formula(partial(_piq, "gmsd"), "piq", False, "luma, data_range 1"),
     "vsi": _Formula(partial(_piq, "vsi"), "piq", True, "data_range 1"),
@@ -242,30 +189,12 @@ def formula_baseline(name: str, device: torch.device) -> Metric | Skipped:
 
     Images and target of one colour are beyond some of them: VIF of torchmetrics is 0/0 for such a target, HaarPSI
     infinite for two black images. These values are given as they are.
-
-    Args:
-        name: one of :data:`FORMULAS`.
-        device: where the images will be.
-
-    Returns:
-        The metric, or why it is skipped.
     """
     formula = FORMULAS[name]
     try:
         score = formula.load()
     except ImportError as error:
         return Skipped(name, f"{formula.library} cannot be imported ({error}): pip install 'torchmetrics-fmiqa[iqa]'")
-    return Metric(
-        name,
-        checked(name, score, device, formula.minimum_side, formula.differentiable),
-        higher_is_better=formula.higher_is_better,
-        differentiable=formula.differentiable,
-        identity=f"{formula.library} {_version(formula.library)}: {formula.settings}",
-        minimum_side=formula.minimum_side,
-    )
-
-
-def _version(library: str) -> str:
-    from importlib import import_module
-
-    return str(import_module(library).__version__)
+    source = f"{formula.library} {import_module(formula.library).__version__}: {formula.settings}"
+    facts = formula.minimum_side, formula.higher_is_better, formula.differentiable
+    return library_metric(name, score, device, source, *facts)

@@ -25,29 +25,17 @@ class Column(NamedTuple):
 
 
 def tap_column(metric: str, tap: str) -> str:
-    """Name of the column of one tap of a metric.
-
-    >>> tap_column("vit-tiny", "blocks.3")
-    'vit-tiny@blocks.3'
-    """
+    """Name of the column of one tap of a metric, such as ``vit-tiny@blocks.3``."""
     return f"{metric}@{tap}"
 
 
 def change_column(metric: str, change: str) -> str:
-    """Name of the column of a metric's scores of changed images.
-
-    >>> change_column("psnr", "shift-1px")
-    'psnr|shift-1px'
-    """
+    """Name of the column of a metric's scores of changed images, such as ``psnr|shift-1px``."""
     return f"{metric}|{change}"
 
 
 def feature_column(feature: str, side: str) -> str:
-    """Name of the column of a property of the images.
-
-    >>> feature_column("colourfulness", "reference")
-    '#colourfulness#reference'
-    """
+    """Name of the column of a property of the images, such as ``#colourfulness#reference``."""
     return f"#{feature}#{side}"
 
 
@@ -56,6 +44,8 @@ def parse_column(name: str) -> Column:
 
     >>> parse_column("vit-tiny@blocks.3").tap, parse_column("fsim_rot-1").change
     ('blocks.3', 'rotation')
+    >>> parse_column("psnr|shift-1px").change, parse_column("#colourfulness#reference").side
+    ('shift-1px', 'reference')
     """
     if name.startswith("#"):
         _, feature, side = name.split("#", 2)

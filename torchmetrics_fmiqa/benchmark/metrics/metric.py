@@ -1,6 +1,6 @@
 """A metric of a benchmark: a name, a direction, and a function of two batches of images.
 
-:func:`checked` wraps a library's function so that it takes no images that it would score wrongly.
+:func:`library_metric` wraps a library's function so that it takes no images that it would score wrongly.
 """
 
 from __future__ import annotations
@@ -21,25 +21,16 @@ Scorer = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of two images.
+    """A metric of two images."""
 
-    Args:
-        name: what it is called in tables; no commas, ``@`` or ``|``.
-        score: the function; differentiable with respect to ``preds`` where ``differentiable`` says so.
-        higher_is_better: whether it is a quality (PSNR, SSIM) or a distance.
-        differentiable: whether a gradient with respect to ``preds`` flows.
-        identity: what its numbers depend on: versions, weights, settings.
-        minimum_side: the least side of an image that it takes, in pixels.
-        parameters: parameters of its network, in millions; 0 without one.
-    """
-
-    name: str
+    name: str  #: what it is called in tables; no commas, ``@`` or ``|``
+    #: The function; differentiable with respect to ``preds`` where ``differentiable`` says so.
     score: Scorer = field(repr=False, compare=False)
-    higher_is_better: bool
-    differentiable: bool
-    identity: str
-    minimum_side: int = 1
-    parameters: float = 0.0
+    higher_is_better: bool  #: whether it is a quality (PSNR, SSIM) or a distance
+    differentiable: bool  #: whether a gradient with respect to ``preds`` flows
+    identity: str  #: what its numbers depend on: versions, weights, settings
+    minimum_side: int = 1  #: the least side of an image that it takes, in pixels
+    parameters: float = 0.0  #: parameters of its network, in millions; 0 without one
 
 
 @dataclass(frozen=True)
@@ -50,20 +41,30 @@ class Skipped:
     reason: str
 
 
-def checked(
-    name: str, score: Scorer, device: torch.device, minimum_side: int = 1, differentiable: bool = True
-) -> Scorer:
-    """Wrap a library's function: its input is checked, autocast is off, and no graph is kept that cannot be used.
+def library_metric(
+    name: str,
+    score: Scorer,
+    device: torch.device,
+    source: str,
+    minimum_side: int = 1,
+    higher_is_better: bool = False,
+    differentiable: bool = True,
+    network: nn.Module | None = None,
+) -> Metric:
+    """Make a metric of a library's function: its input is checked, autocast off, and no graph kept without use.
 
     Args:
-        name: of the metric, for the messages.
+        name: of the metric.
         score: the library's function; ``(N,)``, or no dimension at all for one image.
-        device: where the images must lie.
-        minimum_side: the least side of an image, in pixels.
+        device: where the images must lie, and the network is.
+        source: library, version and settings, for the identity.
+        minimum_side: the least side of an image that it takes, in pixels.
+        higher_is_better: whether it is a quality or a distance.
         differentiable: whether the library gives a gradient.
+        network: the network in it: its weights are part of the identity, its parameters are counted.
 
     Returns:
-        A function that raises ValueError for images of another shape, dtype, device, size or range than
+        A metric that raises ValueError for images of another shape, dtype, device, size or range than
         ``(N, 3, H, W)`` float32 in [0, 1], naming what is wrong.
     """
 
@@ -77,7 +78,12 @@ def checked(
         ):
             return score(preds, target).reshape(len(preds))
 
-    return checked_score
+    identity, parameters = source, 0.0
+    if network is not None:
+        digest = hashlib.sha256(content_of(dict(network.state_dict())).encode()).hexdigest()
+        identity += f", sha256:{digest[:16]}"
+        parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    return Metric(name, checked_score, higher_is_better, differentiable, identity, minimum_side, parameters)
 
 
 def _check(name: str, side: str, images: Tensor, device: torch.device, minimum_side: int) -> None:
@@ -92,37 +98,3 @@ def _check(name: str, side: str, images: Tensor, device: torch.device, minimum_s
     if not (low >= 0 and high <= 1):
         # LPIPS and PSNR would take such values without a word, piq would stop with an AssertionError.
         raise ValueError(f"{name} takes images in [0, 1], `{side}` spans {low:.6g} .. {high:.6g}: scale or clamp it")
-
-
-def network_metric(
-    name: str,
-    score: Scorer,
-    network: nn.Module,
-    device: torch.device,
-    source: str,
-    minimum_side: int,
-    higher_is_better: bool = False,
-    differentiable: bool = True,
-) -> Metric:
-    """Make the metric of a library's network, with its input :func:`checked`.
-
-    Args:
-        name: of the metric.
-        score: the library's function.
-        network: the network in it: its weights are part of the identity, its parameters are counted.
-        device: where the network is.
-        source: library, version and network, for the identity.
-        minimum_side: the least side of an image that it takes, in pixels.
-        higher_is_better: whether it is a quality or a distance.
-        differentiable: whether the library gives a gradient.
-    """
-    digest = hashlib.sha256(content_of(dict(network.state_dict())).encode()).hexdigest()[:16]
-    return Metric(
-        name,
-        checked(name, score, device, minimum_side, differentiable),
-        higher_is_better,
-        differentiable,
-        identity=f"{source}, sha256:{digest}",
-        minimum_side=minimum_side,
-        parameters=sum(parameter.numel() for parameter in network.parameters()) / 1e6,
-    )

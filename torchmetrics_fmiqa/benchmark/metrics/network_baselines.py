@@ -14,7 +14,7 @@ import torch
 import torchmetrics
 from torch import Tensor, nn
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, network_metric
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Skipped, library_metric
 from torchmetrics_fmiqa.features.building import OwnRandomNumbers, built_in_the_open
 from torchmetrics_fmiqa.features.weights import WeightsUnavailableError, check_host, read_state_dict, strict_load
 
@@ -36,13 +36,8 @@ def lpips_network(net: LpipsNet = "alex", pretrained: bool = True) -> nn.Module:
     The trunk is read from ``$FMIQA_ASSETS/weights/NAME.safetensors`` if there is one (``alexnet``, ``vgg16``,
     ``squeezenet1_1``), else from torch's cache (``$TORCH_HOME/hub/checkpoints``), else downloaded into that.
 
-    Args:
-        net: the trunk: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
-        pretrained: with the trunk's weights; ``False`` leaves them random, for tests of speed.
-
-    Returns:
-        A module called as ``module(preds, target, normalize=True)`` for images ``(N, 3, H, W)`` in [0, 1]; it gives
-        ``(N, 1, 1, 1)``.
+    ``pretrained=False`` leaves its weights random, for tests of speed. The module is called as
+    ``module(preds, target, normalize=True)`` for images ``(N, 3, H, W)`` in [0, 1], and gives ``(N, 1, 1, 1)``.
 
     Raises:
         ValueError: for another ``net``, or if the file in ``FMIQA_ASSETS`` does not fit.
@@ -69,14 +64,7 @@ def lpips_network(net: LpipsNet = "alex", pretrained: bool = True) -> nn.Module:
 
 
 def network_baseline(name: str, device: torch.device) -> Metric | Skipped:
-    """Make ``dists`` or one of :data:`LPIPS`.
-
-    Args:
-        name: which.
-        device: where the network goes, and where the images will be.
-
-    Returns:
-        The metric, or why it is skipped.
+    """Make ``dists`` or one of :data:`LPIPS` on a device, or say why it is skipped.
 
     Raises:
         ValueError: if a file in ``FMIQA_ASSETS`` is broken.
@@ -86,28 +74,20 @@ def network_baseline(name: str, device: torch.device) -> Metric | Skipped:
     except WeightsUnavailableError as error:
         return Skipped(name, str(error))
     network = network.to(device)
-    library = f"torchmetrics {torchmetrics.__version__}"
-    if name == "dists":
-        return network_metric(name, _dists(network), network, device, f"{library}: dists", 1)
-    net = LPIPS[name]
-    return network_metric(name, _lpips(network), network, device, f"{library}: lpips {net}", _LPIPS_SIDES[net])
 
+    def lpips(preds: Tensor, target: Tensor) -> Tensor:
+        return torch.as_tensor(network(preds, target, normalize=True))
 
-def _lpips(network: nn.Module) -> Scorer:
-    def score(preds: Tensor, target: Tensor) -> Tensor:
-        distances: Tensor = network(preds, target, normalize=True)
-        return distances
-
-    return score
-
-
-def _dists(network: nn.Module) -> Scorer:
-    def score(preds: Tensor, target: Tensor) -> Tensor:
+    def dists(preds: Tensor, target: Tensor) -> Tensor:
         # Without being told, it would run in inference mode and give a loss no gradient.
-        distances: Tensor = network(preds, target, require_grad=torch.is_grad_enabled() and preds.requires_grad)
-        return distances
+        gradient = torch.is_grad_enabled() and preds.requires_grad
+        return torch.as_tensor(network(preds, target, require_grad=gradient))
 
-    return score
+    score, source, side = dists, "dists", 1
+    if name != "dists":
+        score, source, side = lpips, f"lpips {LPIPS[name]}", _LPIPS_SIDES[LPIPS[name]]
+    source = f"torchmetrics {torchmetrics.__version__}: {source}"
+    return library_metric(name, score, device, source, side, network=network)
 
 
 def _dists_network() -> nn.Module:
@@ -127,9 +107,8 @@ def _trunk(net: str) -> tuple[dict[str, Tensor], str]:
     try:
         return _checkpoint(net), _TORCHVISION_NAMES[net]
     except WeightsUnavailableError as error:
-        raise WeightsUnavailableError(
-            f"{error}; or set FMIQA_ASSETS to a folder that has weights/{file.name}"
-        ) from error
+        hint = f"or set FMIQA_ASSETS to a folder that has weights/{file.name}"
+        raise WeightsUnavailableError(f"{error}; {hint}") from error
 
 
 def _checkpoint(net: str) -> dict[str, Tensor]:

@@ -1,13 +1,13 @@
 """The metrics of a benchmark, side by side: those of one backbone share its forward pass.
 
-:class:`Panel` scores pairs with all of them. A :class:`RecipeMember` or :class:`SpipsMember` is what one request to a
-comparator gives: the distances of a recipe, or a fused score.
+A :class:`RecipeMember` or :class:`SpipsMember` is what one request to a comparator gives: the distances of a recipe, or
+a fused score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -27,12 +27,9 @@ from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 class Panel:
     """Metrics that score pairs together.
 
-    Args:
-        features: feature metrics by name: recipes, and SPIPS. A recipe with several distances is several metrics,
-            ``name/distance``.
-        baselines: other metrics.
-        precision: of the feature metrics, see :class:`~torchmetrics_fmiqa.FeatureComparator`.
-        tile_batch: likewise.
+    Features are metrics by name: recipes, and SPIPS. A recipe with several distances is several metrics,
+    ``name/distance``. Baselines are other metrics. The precision and ``tile_batch`` of the feature metrics are as in
+    :class:`~torchmetrics_fmiqa.FeatureComparator`.
 
     Raises:
         ValueError: for a recipe that does not fit its backbone, a head that does not fit its recipe, and for two
@@ -50,13 +47,11 @@ class Panel:
         self.skipped: list[Skipped] = []
         self._groups: list[tuple[FeatureComparator, list[Member]]] = []
         trunks: dict[object, list[Member]] = {}
-        member: Member
         for name, spec in features.items():
             if isinstance(spec, SpipsSpec):
-                trunk, member = spec.recipe.trunk, SpipsMember(name, spec, precision)
+                trunks.setdefault(spec.recipe.trunk, []).append(SpipsMember(name, spec, precision))
             else:
-                trunk, member = spec.trunk, RecipeMember(name, spec, precision)
-            trunks.setdefault(trunk, []).append(member)
+                trunks.setdefault(spec.trunk, []).append(RecipeMember(name, spec, precision))
         for members in trunks.values():
             try:
                 requests = [member.request for member in members]
@@ -65,6 +60,7 @@ class Panel:
                 self.skipped += [Skipped(name, str(error)) for member in members for name in member.names]
                 continue
             self._groups.append((comparator, members))
+        self._members = [member for _, members in self._groups for member in members]
         names = (name for member in self._members for name in member.names)
         self.names = (*names, *(metric.name for metric in self.baselines))
         for name in self.names:
@@ -72,10 +68,6 @@ class Panel:
                 raise ValueError(f"two metrics are called {name!r}")
         #: The metrics in the order that they were given in, where that is known.
         self.order = self.names
-
-    @property
-    def _members(self) -> list[Member]:
-        return [member for _, members in self._groups for member in members]
 
     @property
     def qualities(self) -> tuple[str, ...]:
@@ -120,14 +112,9 @@ class Panel:
         ids: Sequence[Hashable] | None = None,
         taps: bool = True,
     ) -> dict[str, Tensor]:
-        """Score pairs of one size.
+        """Score pairs of one size, ``(N, 3, H, W)`` float32 in [0, 1], and their taps if they are asked for.
 
-        Args:
-            preds: ``(N, 3, H, W)`` float32 in [0, 1].
-            target: likewise.
-            cache: where features of references are kept from call to call.
-            ids: names of the references, for the cache.
-            taps: give each tap's distance too.
+        The cache keeps features of references, which the ids name, from call to call.
 
         Returns:
             ``(N,)`` by column; NaN of a baseline that cannot take images of this size.
@@ -144,13 +131,7 @@ class Panel:
 
 
 class RecipeMember:
-    """The distances of a recipe: each is a metric, called ``name/distance`` where there are several.
-
-    Args:
-        name: of the recipe.
-        recipe: what to measure with.
-        precision: see :class:`~torchmetrics_fmiqa.FeatureComparator`.
-    """
+    """The distances of a recipe: each is a metric, called ``name/distance`` where there are several."""
 
     def __init__(self, name: str, recipe: Recipe, precision: Precision) -> None:
         self.request, self._precision = recipe, precision
@@ -175,22 +156,22 @@ class RecipeMember:
             columns[name] = joined[distance]
             labels = measured.labels[distance]
             if taps and len(labels) > 1:
-                per_tap = zip(labels, measured.per_tap[distance].unbind(1), strict=True)
-                columns |= {tap_column(name, tap): values for tap, values in per_tap}
+                per_tap = measured.per_tap[distance].unbind(1)
+                columns |= dict(zip((tap_column(name, tap) for tap in labels), per_tap, strict=True))
         return columns
 
     def metrics(self) -> list[Metric]:
         """Each distance alone."""
         comparator = self.comparator()
 
-        def metric(distance: str, name: str) -> Metric:
-            def score(preds: Tensor, target: Tensor) -> Tensor:
-                scores: dict[str, Tensor] = comparator(preds, target, validate=False)[0].scores()
-                return scores[distance]
+        def score(preds: Tensor, target: Tensor, distance: str) -> Tensor:
+            scores: dict[str, Tensor] = comparator(preds, target, validate=False)[0].scores()
+            return scores[distance]
 
-            return _feature_metric(name, score, self.identities[name], comparator)
-
-        return [metric(distance, name) for distance, name in self._names.items()]
+        return [
+            _feature_metric(name, partial(score, distance=distance), self.identities[name], comparator)
+            for distance, name in self._names.items()
+        ]
 
     def comparator(self) -> FeatureComparator:
         """A comparator of the recipe alone."""
@@ -198,13 +179,7 @@ class RecipeMember:
 
 
 class SpipsMember:
-    """SPIPS, which has no taps of its own to show and no map.
-
-    Args:
-        name: of the metric.
-        spec: what fixes its numbers.
-        precision: see :class:`~torchmetrics_fmiqa.FeatureComparator`.
-    """
+    """SPIPS, which has no taps of its own to show and no map."""
 
     def __init__(self, name: str, spec: SpipsSpec, precision: Precision) -> None:
         self.names = (name,)

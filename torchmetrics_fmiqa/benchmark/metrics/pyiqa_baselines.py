@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, network_metric
+from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer, Skipped, library_metric
 from torchmetrics_fmiqa.features.building import built_in_the_open
 from torchmetrics_fmiqa.features.weights import check_reachable
 
@@ -25,14 +25,8 @@ def pyiqa_baseline(name: str, device: torch.device) -> Metric | Skipped:
     """Make a full-reference metric of pyiqa (pyiqa's licence, PolyForm Noncommercial, holds for its use).
 
     What pyiqa does not tell is found by trying the metric on noise: the least side that it takes, from 16 pixels, and
-    whether a gradient flows that is finite and not zero.
-
-    Args:
-        name: ``pyiqa:`` and a name of ``pyiqa.list_models("FR")``.
-        device: where the network goes, and where the images will be.
-
-    Returns:
-        The metric, or why it is skipped: pyiqa is absent, or its weights cannot be downloaded.
+    whether a gradient flows that is finite and not zero. It is skipped if pyiqa is absent, or its weights cannot be
+    downloaded.
 
     Raises:
         ValueError: if pyiqa has no such metric, or one that takes no reference.
@@ -45,7 +39,12 @@ def pyiqa_baseline(name: str, device: torch.device) -> Metric | Skipped:
     _check_name(theirs, pyiqa.list_models(), pyiqa.list_models("FR"))
     try:
         # pyiqa announces downloads on standard output; as a loss it lets gradients through.
-        with contextlib.redirect_stdout(sys.stderr), _failing_at_once(), _quiet_seed(device), built_in_the_open():
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            _failing_at_once(),
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),  # the user's seed stays
+            built_in_the_open(),
+        ):
             metric = pyiqa.create_metric(theirs, as_loss=True, loss_reduction="none", device=device)
         metric.requires_grad_(False)
         score = _one_by_one(metric)
@@ -54,7 +53,7 @@ def pyiqa_baseline(name: str, device: torch.device) -> Metric | Skipped:
         return Skipped(name, f"pyiqa cannot make it: {_first_line(error)}")
     differentiable = _has_gradient(score, max(least, 64), device)
     source = f"pyiqa {pyiqa.__version__}: {theirs}"
-    return network_metric(name, score, metric.net, device, source, least, not metric.lower_better, differentiable)
+    return library_metric(name, score, device, source, least, not metric.lower_better, differentiable, metric.net)
 
 
 def _first_line(error: Exception) -> str:
@@ -65,13 +64,11 @@ def _check_name(theirs: str, known: list[str], full_reference: list[str]) -> Non
     if theirs in full_reference:
         return
     if theirs in known:
-        raise ValueError(
-            f"pyiqa's {theirs!r} scores an image without its reference; those with one: {', '.join(full_reference)}"
-        )
+        others = f"those with one: {', '.join(full_reference)}"
+        raise ValueError(f"pyiqa's {theirs!r} scores an image without its reference; {others}")
     near = difflib.get_close_matches(theirs, full_reference, 3)
-    raise ValueError(
-        f"pyiqa has no metric {theirs!r}; {'close' if near else 'it has'}: {', '.join(near or full_reference)}"
-    )
+    others = f"close: {', '.join(near)}" if near else f"it has: {', '.join(full_reference)}"
+    raise ValueError(f"pyiqa has no metric {theirs!r}; {others}")
 
 
 @contextlib.contextmanager
@@ -88,13 +85,6 @@ def _failing_at_once() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
-
-
-@contextlib.contextmanager
-def _quiet_seed(device: torch.device) -> Iterator[None]:
-    """Leave the user's random state alone."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
 
 
 def _one_by_one(metric: Any) -> Scorer:
@@ -121,12 +111,8 @@ def _least_side(score: Scorer, device: torch.device) -> int:
     """
     if not _is_finite(score, _SIDES[-1], device):
         raise ValueError(f"its score of noise of {_SIDES[-1]} pixels is not finite")
-    fails, takes = 0, _SIDES[-1]
-    for side in _SIDES:
-        if _takes(score, side, device):
-            takes = side
-            break
-        fails = side
+    takes = next((side for side in _SIDES if _takes(score, side, device)), _SIDES[-1])
+    fails = max((side for side in _SIDES if side < takes), default=0)
     while fails and takes - fails > 1:
         middle = (fails + takes) // 2
         fails, takes = (fails, middle) if _takes(score, middle, device) else (middle, takes)

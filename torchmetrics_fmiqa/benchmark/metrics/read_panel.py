@@ -18,11 +18,6 @@ def read_panel(names: Sequence[str], device: str | torch.device = "cpu", precisi
     Those that cannot run here, for a package or weights that are missing, are in the panel's ``skipped``; the others
     are in its ``order`` as they were given.
 
-    Args:
-        names: as they were given.
-        device: where the images will be.
-        precision: of the feature metrics.
-
     Raises:
         ValueError: for a name that is unknown or comes twice, and for a recipe that does not fit its backbone.
 

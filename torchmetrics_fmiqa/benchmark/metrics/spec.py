@@ -1,7 +1,4 @@
-"""What the names of metrics on a command line stand for: baselines, recipes and SPIPS, with fields, and YAML files.
-
-:class:`SpipsSpec` is what fixes a SPIPS metric; :func:`parse_metrics` reads all names.
-"""
+"""What the names of metrics on a command line stand for: baselines, recipes and SPIPS, with fields, and YAML files."""
 
 from __future__ import annotations
 
@@ -35,13 +32,6 @@ _SETTLED = ("tap_weights", "tokens")
 class SpipsSpec:
     """All that fixes the numbers of SPIPS. No network is loaded yet, whose weights may be out of reach.
 
-    Args:
-        recipe: what to measure with.
-        head: a trained head's file, or ``None`` for fixed weights.
-        low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
-        semantic: taps of the semantic stream; ``None`` for the rest.
-        parts: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; ``None`` for all.
-
     Raises:
         ValueError: for a head that is no file, taps that are no list, and parts that do not exist.
 
@@ -50,10 +40,11 @@ class SpipsSpec:
     ('l2', (10, 11))
     """
 
-    recipe: Recipe
-    head: str | None = None
-    low_level: Taps | None = None
-    semantic: Taps | None = None
+    recipe: Recipe  #: what to measure with
+    head: str | None = None  #: a trained head's file, or ``None`` for fixed weights
+    low_level: Taps | None = None  #: taps of the low-level stream; ``None`` for the first half of the recipe's taps
+    semantic: Taps | None = None  #: taps of the semantic stream; ``None`` for the rest
+    #: Which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` the fixed weights use; ``None`` for all.
     parts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -61,22 +52,15 @@ class SpipsSpec:
             raise ValueError(f"there is no head {self.head!r}: give a .safetensors file that `fmiqa fit` made")
         for name in ("low_level", "semantic"):
             taps = getattr(self, name)
-            if taps is not None:
-                if not isinstance(taps, (list, tuple)):
-                    raise ValueError(
-                        f"`{name}` must be a list of indices and module names, such as [0, 1]; got {taps!r}"
-                    )
-                object.__setattr__(self, name, tuple(taps))
+            if not isinstance(taps, (list, tuple, type(None))):
+                raise ValueError(f"`{name}` must be a list of indices and module names, such as [0, 1]; got {taps!r}")
+            object.__setattr__(self, name, None if taps is None else tuple(taps))
         if self.parts is not None:
             object.__setattr__(self, "parts", check_parts(self.parts))
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> SpipsSpec:
-        """Read the fields of a name or a file.
-
-        Args:
-            fields: those of this class, where ``recipe`` is a name or a YAML file and ``"default"`` without one; and
-                fields of the recipe to override.
+        """Read fields of this class and of its recipe. ``recipe`` is a name or a YAML file, by default ``"default"``.
 
         Raises:
             ValueError: for unknown fields, with the nearest one, and for values that do not fit.
@@ -94,14 +78,12 @@ class SpipsSpec:
         """
         of_recipe = [field.name for field in dataclasses.fields(Recipe) if field.name not in _SETTLED]
         known = [*_OWN, *of_recipe]
-        for name in fields:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f": did you mean `{near[0]}`?" if near else ""
-                raise ValueError(f"{SPIPS} has no field `{name}`{hint} (fields: recipe, {', '.join(known)})")
-        own = {name: value for name, value in fields.items() if name in _OWN}
-        overrides = {name: value for name, value in fields.items() if name in of_recipe}
-        return dataclasses.replace(self, recipe=as_recipe(self.recipe, **overrides), **own)
+        for name in [name for name in fields if name not in known]:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f": did you mean `{near[0]}`?" if near else ""
+            raise ValueError(f"{SPIPS} has no field `{name}`{hint} (fields: recipe, {', '.join(known)})")
+        own = {name: fields.pop(name) for name in _OWN if name in fields}
+        return dataclasses.replace(self, recipe=as_recipe(self.recipe, **fields), **own)
 
     def scorer(self, precision: Precision) -> SpipsScorer:
         """Load the network and the head.
@@ -127,10 +109,6 @@ def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, M
     (``vit-tiny:distance=l2:taps=[2, 5]``, ``spips:recipe=vit-tiny:head=head.safetensors``, values in YAML), or a
     ``.yaml`` file: one metric, called by the file's name, or a mapping of names to metrics. In a file a metric is a
     recipe, or SPIPS where it says ``metric: spips``; its paths count from the file's folder.
-
-    Args:
-        names: as they were given.
-        baselines: names of the baselines.
 
     Raises:
         ValueError: for a name that is unknown or comes twice, or a file that is no metric.

@@ -12,12 +12,12 @@ from torchmetrics_fmiqa.report.numbers import number, span
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Of each state of a metric: marker, colour, whether it is filled, words.
+#: Of each state of a metric: marker, its colour and that inside, words.
 _LOOKS = {
-    "metric": ("o", style.ACCENT, True, "metric"),
-    "best": ("D", style.PALETTE[1], True, "best"),
-    "tied": ("o", style.ACCENT, True, "not settled against the best"),
-    "beaten": ("o", style.GREY, False, "beaten by the best"),
+    "metric": ("o", style.ACCENT, style.ACCENT, "metric"),
+    "best": ("D", style.PALETTE[1], style.PALETTE[1], "best"),
+    "tied": ("o", style.ACCENT, style.ACCENT, "not settled against the best"),
+    "beaten": ("o", style.GREY, "white", "beaten by the best"),
 }
 
 
@@ -26,10 +26,6 @@ def plot_agreement(analysis: Analysis, ax: Axes | None = None) -> Axes:
 
     The best metric is marked, and so are those that it does not beat beyond chance (Holm-corrected over all pairs).
     A metric without an SRCC has a dash.
-
-    Args:
-        analysis: of :func:`~torchmetrics_fmiqa.benchmark.analysis.agreement.analyse`.
-        ax: axes to draw into; by default those of a new figure.
 
     Raises:
         ValueError: without a metric.
@@ -61,11 +57,10 @@ def plot_agreement(analysis: Analysis, ax: Axes | None = None) -> Axes:
         rows_by_state.setdefault(state, []).append(row)
         style.write_beside(ax, row, f"{number(agreement.srcc)}  {span(*agreement.srcc_interval)}".rstrip())
     for state, rows in rows_by_state.items():
-        marker, colour, filled, label = _LOOKS[state]
+        marker, colour, face, label = _LOOKS[state]
         low, high = zip(*(agreements[row].srcc_interval for row in rows), strict=True)
         ax.hlines(rows, low, high, color=colour, linewidth=1.6)
-        face, size = colour if filled else "white", 6.5 if state == "best" else 5
-        srcc = [agreements[row].srcc for row in rows]
+        size, srcc = 6.5 if state == "best" else 5, [agreements[row].srcc for row in rows]
         ax.plot(srcc, rows, marker, color=colour, markerfacecolor=face, markersize=size, label=label, gid=state)
     style.name_rows(ax, [agreement.metric for agreement in agreements])
     ax.set_xlabel(style.SRCC, fontsize=style.NORMAL)

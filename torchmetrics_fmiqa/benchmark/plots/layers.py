@@ -21,10 +21,8 @@ def plot_layers(curves: Sequence[LayerCurve], ax: Axes | None = None, highlight:
     Metrics of one backbone share its taps. Taps of different backbones are put side by side from the first to the last,
     with a row of names for each backbone. A tap without an SRCC leaves a gap.
 
-    Args:
-        curves: of feature metrics.
-        ax: axes to draw into; by default those of a new figure.
-        highlight: metrics to draw in colour; by default the first, as many as there are colours. Others are grey.
+    The metrics to ``highlight`` are drawn in colour, by default the first, as many as there are colours. Others are
+    grey.
 
     Raises:
         ValueError: without a curve, or for a metric that has none.
@@ -118,16 +116,14 @@ def _name_taps(
     ax: Axes, curves: Sequence[LayerCurve], tap_sets: Sequence[tuple[str, ...]], coloured: list[str]
 ) -> None:
     """A row of names below the axis for each set of taps that is drawn in colour, in the colour of its first curve."""
-    rows = 0
-    for taps in tap_sets:
-        metrics = [curve.metric for curve in curves if curve.taps == taps and curve.metric in coloured]
-        if not metrics:
-            continue
+    first = {curve.taps: curve.metric for curve in reversed(curves) if curve.metric in coloured}
+    shown = [taps for taps in tap_sets if taps in first]
+    for row, taps in enumerate(shown):
         names, shared = short_taps(taps)
         labels = [(x, name, "center") for x, name in zip(depths(taps, tap_sets), names, strict=True)]
         for x, text, align in (*labels, (1.03, f"  {shared}", "left")):
-            colour = style.PALETTE[coloured.index(metrics[0])]
+            colour = style.PALETTE[coloured.index(first[taps])]
             look = {"xycoords": ax.get_xaxis_transform(), "ha": align, "va": "top", "fontsize": 6.5, "color": colour}
-            style.annotate(ax, text, (x, 0), (0, -18 - 11 * rows), **look)
-        rows += 1
-    ax.set_xlabel("depth, the taps of each backbone from first to last", fontsize=style.NORMAL, labelpad=11 * rows)
+            style.annotate(ax, text, (x, 0), (0, -18 - 11 * row), **look)
+    label = "depth, the taps of each backbone from first to last"
+    ax.set_xlabel(label, fontsize=style.NORMAL, labelpad=11 * len(shown))

@@ -16,16 +16,11 @@ if TYPE_CHECKING:
 
 
 def plot_scatter(study: Study, metric: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the opinions against a metric's scores, with the logistic curve of 4 parameters fitted to them.
+    """Draw the opinions against a metric's scores (by default the best's), with the logistic curve fitted to them.
 
     Scores and opinions are shown as they are, not turned. Points have their type's colour and shape. Those that the
     curve misses by too much (:func:`~torchmetrics_fmiqa.statistics.find_outliers`) have a ring. Images without a finite
     score cannot be shown; the line below the title counts them.
-
-    Args:
-        study: a study, such as :func:`~torchmetrics_fmiqa.benchmark.build_study.study_table` makes.
-        metric: name of the metric; by default the best.
-        ax: axes to draw into; by default those of a new figure.
 
     Raises:
         ValueError: for a metric that the study does not have, or that has no finite score.
@@ -54,20 +49,13 @@ def plot_scatter(study: Study, metric: str | None = None, ax: Axes | None = None
     names = sorted(set(types.tolist()))
     # More types than pairs of colour and shape could not be told apart.
     distinguishable = len(names) <= len(style.PALETTE) * len(style.MARKERS)
+    size = 12 if len(opinion) > 500 else 22
     for place, name in enumerate(names if distinguishable else [""]):
         members = shown & (types == name) if distinguishable else shown
         shape = place // len(style.PALETTE) if len(names) > len(style.PALETTE) else place
-        ax.scatter(
-            scores[members],
-            opinion[members],
-            s=12 if len(opinion) > 500 else 22,
-            color=style.PALETTE[place % len(style.PALETTE)],
-            marker=style.MARKERS[shape],
-            alpha=0.65,
-            linewidths=0,
-            label=style.for_legend(name) or "image",
-            gid="type",
-        )
+        colour, marker = style.PALETTE[place % len(style.PALETTE)], style.MARKERS[shape]
+        look = {"s": size, "color": colour, "marker": marker, "alpha": 0.65, "linewidths": 0, "gid": "type"}
+        ax.scatter(scores[members], opinion[members], label=style.for_legend(name) or "image", **look)  # type: ignore[arg-type]
     quality, better = metric in analysis.higher_is_better, analysis.opinion_higher_is_better
     if agreement.fit.converged:
         # The fit was made to scores and opinions turned so that higher is better.

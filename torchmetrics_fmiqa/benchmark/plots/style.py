@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torchmetrics_fmiqa.plotting import new_figure
+from torchmetrics_fmiqa.report import numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,21 +68,17 @@ def rows_height(count: float) -> float:
 
 def legend_at_right(ax: Axes, **options: Any) -> None:
     """Legend outside, where it hides nothing."""
-    _legend(ax, bbox_to_anchor=(1.02, 1), **options)
+    options = {"fontsize": SMALL, "frameon": False, "bbox_to_anchor": (1.02, 1), **options}
+    for text in ax.legend(loc="upper left", borderaxespad=0, **options).get_texts():
+        text.set_parse_math(False)
 
 
 def legend_at_bottom(ax: Axes, **options: Any) -> None:
     """Legend half an inch below the axes, however high they are: under the label."""
     from matplotlib.transforms import ScaledTranslation
 
-    down = ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
-    _legend(ax, bbox_to_anchor=(0, 0), bbox_transform=ax.transAxes + down, **{"ncols": 2, **options})
-
-
-def _legend(ax: Axes, **options: Any) -> None:
-    legend = ax.legend(loc="upper left", borderaxespad=0, **{"fontsize": SMALL, "frameon": False, **options})
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    place = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
+    legend_at_right(ax, bbox_to_anchor=(0, 0), bbox_transform=place, **{"ncols": 2, **options})
 
 
 def for_legend(name: str) -> str:
@@ -107,16 +103,12 @@ def shorten(text: str, width: int) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value; what is very small is told by its bound.
+    """A p-value as reports print it, with plain spaces.
 
     >>> p_value(0.0312), p_value(1e-7), p_value(1.0), p_value(float("nan"))
     ('p = .031', 'p < .001', 'p = 1', 'p unknown')
     """
-    if math.isnan(value):
-        return "p unknown"
-    if value < 0.001:
-        return "p < .001"
-    return "p = 1" if value > 0.9995 else f"p = {value:.3f}".replace("0.", ".", 1)
+    return numbers.p_value(value).replace("\u00a0", " ").replace("= 1.000", "= 1")
 
 
 def coloured_names(names: Sequence[str], highlight: Sequence[str] | None) -> list[str]:
@@ -130,8 +122,7 @@ def coloured_names(names: Sequence[str], highlight: Sequence[str] | None) -> lis
     unknown = [name for name in highlight if name not in names]
     if unknown:
         raise ValueError(f"`highlight` names {unknown[0]!r}, which is not here: {', '.join(names)}")
-    if len(highlight) > len(PALETTE):
-        raise ValueError(
-            f"`highlight` can name {len(PALETTE)} metrics, as many as there are colours; got {len(highlight)}"
-        )
+    most = len(PALETTE)
+    if len(highlight) > most:
+        raise ValueError(f"`highlight` can name {most} metrics, as many as there are colours; got {len(highlight)}")
     return list(highlight)

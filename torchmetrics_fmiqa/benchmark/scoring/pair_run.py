@@ -1,7 +1,7 @@
 """A data set measured pair by pair: batch after batch to Parquet, so that an interrupted run goes on.
 
-:class:`PairRun` reads images, measures them and joins the parts. What a folder holds from an earlier run is checked
-before it is used: a damaged table is removed with a warning, and its pairs are measured again.
+What a folder holds from an earlier run is checked before it is used: a damaged table is removed with a warning, and its
+pairs are measured again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from torch import Tensor
 
 from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
 from torchmetrics_fmiqa.benchmark.scoring.digests import content_of
-from torchmetrics_fmiqa.benchmark.scoring.score_files import read_keys
 from torchmetrics_fmiqa.data.pairs import Problem
-from torchmetrics_fmiqa.data.parquet import write_parquet
+from torchmetrics_fmiqa.data.parquet import read_parquet, write_parquet
 from torchmetrics_fmiqa.data.rated_csv import RatedPair, RatedPairs
 from torchmetrics_fmiqa.data.rows import csv_rows
 from torchmetrics_fmiqa.data.tables import write_table
@@ -38,9 +37,14 @@ from torchmetrics_fmiqa.scoring import read_ahead
 _PIXELS = 2_000_000
 # Features of a batch's references, so that the changed images do not run them again.
 _CACHE = "2GiB"
+# What tells the rows of a table apart.
+_KEYS = ("ref", "dist", "opinion")
 
 #: ``(preds, target)``, ``(3, H, W)`` each, or why they could not be read.
 Loaded = tuple[Tensor, Tensor] | str
+
+#: A pair after its place in the batch.
+PlacedPair = tuple[int, tuple[Tensor, Tensor]]
 
 
 class Reader(Protocol):
@@ -75,16 +79,10 @@ class PairScorer(Protocol):
 
 
 class PairRun:
-    """One data set measured by one panel, in one folder.
+    """One data set measured by one panel, in one folder, where ``scores.parquet`` goes, and parts until it is complete.
 
-    Args:
-        rated: the pairs.
-        panel: what measures them.
-        folder: where ``scores.parquet`` goes, and its parts until it is complete.
-        reading: how the images are read.
-        device: where to measure.
-        batch: pairs between two parts. A run that goes on does so at a batch's boundary, and its numbers are those of a
-            run that was never interrupted.
+    ``batch`` is the number of pairs between two parts. A run that goes on does so at a batch's boundary, and its
+    numbers are those of a run that was never interrupted.
 
     Raises:
         ValueError: for a panel without a metric.
@@ -143,9 +141,9 @@ class PairRun:
         starts = range(0, len(self.rated), self.batch)
         self._drop_damaged(starts)
         todo = [start for start in starts if not self._part(start).is_file()]
-        done = sum(self._span(start) for start in starts) - sum(self._span(start) for start in todo)
-        yield done
         pairs = [self.rated.pairs[index] for start in todo for index in self._indices(start)]
+        done = len(self.rated) - len(pairs)
+        yield done
         ahead = read_ahead(pairs, self._load)
         for start in todo:
             started = time.perf_counter()
@@ -177,12 +175,11 @@ class PairRun:
             return False
         lost = self.folder / "unscored.csv"
         pairs = Counter((pair.ref, pair.dist) for pair in self.short)
-        needed = ["ref", "dist", "opinion", *self._properties(""), "seconds"] + (
-            self.columns if self.cheap_columns else []
-        )
+        columns = self.columns if self.cheap_columns else []
+        needed = ["ref", "dist", "opinion", *self._properties(""), "seconds", *columns]
         try:
-            table = read_keys(self.path, needed, exactly=self.cheap_columns)
-            scored = Counter(zip(table["ref"], table["dist"], strict=True))
+            table = _read_keys(self.path, needed, exactly=self.cheap_columns)
+            scored = Counter((ref, dist) for ref, dist, _ in table)
             unscored = {problem.name for problem in self.unscored()}
             missing = [dist for _, dist in pairs - scored if printable(dist) not in unscored]
             if scored - pairs:
@@ -190,8 +187,7 @@ class PairRun:
             if missing:
                 raise ValueError(f"it lacks {missing[0]}")
         except ValueError as error:
-            _warn_damaged(self.path, error, "all pairs are scored again")
-            self.path.unlink()
+            _drop(self.path, error, "all pairs are scored again")
             return False
         if not lost.exists():
             write_table(lost, [], ["name", "reason"])
@@ -204,21 +200,15 @@ class PairRun:
             path = self._part(start)
             if not path.exists():
                 continue
+            rows = [self._row(index, "") for index in self._indices(start)]
             try:
-                table = read_keys(path, wanted)
-                pairs = list(zip(table["ref"], table["dist"], table["opinion"], strict=True))
-                rows = [self._row(index, "") for index in self._indices(start)]
-                if pairs != [(row["ref"], row["dist"], row["opinion"]) for row in rows]:
+                if _read_keys(path, wanted) != [tuple(row[key] for key in _KEYS) for row in rows]:
                     raise ValueError("it holds other pairs")
             except ValueError as error:
-                _warn_damaged(path, error, f"its {self._span(start)} pairs are scored again")
-                path.unlink()
+                _drop(path, error, f"its {len(rows)} pairs are scored again")
 
     def _indices(self, start: int) -> range:
         return range(start, min(start + self.batch, len(self.rated)))
-
-    def _span(self, start: int) -> int:
-        return len(self._indices(start))
 
     def _part(self, start: int) -> Path:
         return self._parts / f"{start:08d}.parquet"
@@ -229,18 +219,12 @@ class PairRun:
         rows = [self._row(start + place, pair if isinstance(pair, str) else "") for place, pair in enumerate(loaded)]
         good = [(place, pair) for place, pair in enumerate(loaded) if not isinstance(pair, str)]
         for group in group_by_size([pair[0] for _, pair in good], [pair[1] for _, pair in good]):
-            height, width = good[group[0]][1][0].shape[1:]
-            step = max(1, _PIXELS // (height * width))
+            step = max(1, _PIXELS // good[group[0]][1][0][0].numel())
             for first in range(0, len(group), step):
                 self._measure(rows, [good[i] for i in group[first : first + step]], cache)
         return rows
 
-    def _measure(
-        self,
-        rows: list[dict[str, Any]],
-        members: Sequence[tuple[int, tuple[Tensor, Tensor]]],
-        cache: ReferenceCache,
-    ) -> None:
+    def _measure(self, rows: list[dict[str, Any]], members: Sequence[PlacedPair], cache: ReferenceCache) -> None:
         try:
             table = self._table(members, cache)
         except ValueError as error:
@@ -255,7 +239,7 @@ class PairRun:
             for (place, _), values in zip(members, table, strict=True):
                 rows[place].update(zip(self.columns, values, strict=True))
 
-    def _table(self, members: Sequence[tuple[int, tuple[Tensor, Tensor]]], cache: ReferenceCache) -> list[list[float]]:
+    def _table(self, members: Sequence[PlacedPair], cache: ReferenceCache) -> list[list[float]]:
         """A row of numbers for each pair of one size."""
         with memory_of_a_pair(members[0][1][0].shape):
             preds, target = (torch.stack([pair[side] for _, pair in members]).to(self.device) for side in (0, 1))
@@ -278,13 +262,11 @@ class PairRun:
 
     def _row(self, index: int, error: str) -> dict[str, Any]:
         pair, short = self.rated.pairs[index], self.short[index]
+        known = {name: getattr(pair, name) for name in ("opinion", "type", "level", "std")}
         return {
             "ref": short.ref,
             "dist": short.dist,
-            "opinion": pair.opinion,
-            "type": pair.type,
-            "level": pair.level,
-            "std": pair.std,
+            **known,
             **dict.fromkeys(self.columns, float("nan")),
             "error": error,
         }
@@ -293,9 +275,8 @@ class PairRun:
         import pyarrow
 
         texts = ("ref", "dist", "type", "error")
-        names = list(rows[0])
-        schema = pyarrow.schema([(n, pyarrow.string() if n in texts else pyarrow.float64()) for n in names])
-        write_parquet(path, pyarrow.table({n: [row[n] for row in rows] for n in names}, schema))
+        types = {name: pyarrow.string() if name in texts else pyarrow.float64() for name in rows[0]}
+        write_parquet(path, pyarrow.Table.from_pylist(list(rows), pyarrow.schema(list(types.items()))))
 
     def _finish(self, starts: Sequence[int]) -> None:
         """Join the parts; what could not be scored goes to a table of its own."""
@@ -329,5 +310,16 @@ class PairRun:
             self._parts.rmdir()
 
 
-def _warn_damaged(path: Path, why: object, then: str) -> None:
+def _drop(path: Path, why: object, then: str) -> None:
     warnings.warn(f"{path} is damaged ({why}): {then}", UserWarning, stacklevel=3)
+    path.unlink()
+
+
+def _read_keys(path: Path, needed: Sequence[str], exactly: bool = True) -> list[tuple[Any, ...]]:
+    """The keys of each row of a table that a run left, if it has the needed columns, and ``exactly`` no others."""
+    table = read_parquet(path)
+    names = set(table.column_names)
+    other = (names ^ set(needed) if exactly else set(needed) - names) - {"type", "level", "std"}
+    if other or len(names) < len(table.column_names):
+        raise ValueError(f"it has other columns ({', '.join(sorted(other)[:3])})")
+    return list(zip(*(table.column(key).to_pylist() for key in _KEYS), strict=True))

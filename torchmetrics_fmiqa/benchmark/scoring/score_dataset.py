@@ -26,20 +26,14 @@ from torchmetrics_fmiqa.features.tiles import resize
 
 @dataclass(frozen=True)
 class Reading:
-    """How the images of a data set are read.
+    """How the images of a data set are read."""
 
-    Args:
-        match: what to do with pairs of two sizes, see :func:`~torchmetrics_fmiqa.data.images.match_sizes`.
-        max_side: shrink pairs whose longer side exceeds this (antialiased bicubic, clamped to [0, 1]), for every metric
-            alike.
-        crop_border: pixels to cut off each side first.
-        to_rgb: take grey and opaque RGBA files too.
-    """
-
+    #: What to do with pairs of two sizes, see :func:`~torchmetrics_fmiqa.data.images.match_sizes`.
     match: Match | None = None
+    #: Shrink pairs whose longer side exceeds this (antialiased bicubic, clamped to [0, 1]), for every metric alike.
     max_side: int | None = None
-    crop_border: int = 0
-    to_rgb: bool = False
+    crop_border: int = 0  #: pixels to cut off each side first
+    to_rgb: bool = False  #: take grey and opaque RGBA files too
 
     @property
     def identity(self) -> list[Any]:
@@ -53,8 +47,7 @@ class Reading:
             ValueError: for files that cannot be read or do not fit together.
         """
         target, preds = (read_image(path, self.to_rgb) for path in (pair.ref, pair.dist))
-        sides = match_sizes(preds, target, self.match)
-        preds, target = (self.fit(side) for side in sides)
+        preds, target = map(self.fit, match_sizes(preds, target, self.match))
         return preds, target
 
     def fit(self, image: Tensor) -> Tensor:
@@ -78,33 +71,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How images are scored.
+    """How images are scored."""
 
-    Args:
-        reading: how they are read.
-        changes: names of the slight changes that are scored too, see
-            :func:`~torchmetrics_fmiqa.benchmark.distortions.parse_changes`.
-        properties: measure properties of the images too, see
-            :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features`.
-        device: where to measure.
-        batch: pairs between two saves.
-    """
-
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = field(default_factory=Reading)  #: how they are read
+    #: Names of the slight changes that are scored too, see
+    #: :func:`~torchmetrics_fmiqa.benchmark.distortions.parse_changes`.
     changes: str = "none"
+    #: Measure :func:`~torchmetrics_fmiqa.benchmark.analysis.image_properties.image_features` too.
     properties: bool = False
-    device: torch.device | str = "cpu"
-    batch: int = 8
+    device: torch.device | str = "cpu"  #: where to measure
+    batch: int = 8  #: pairs between two saves
 
 
 class ScoreRun(PairRun):
-    """One data set scored by one panel, in one folder.
-
-    Args:
-        rated: the pairs.
-        panel: the metrics.
-        folder: where ``scores.parquet`` goes, and its parts until it is complete.
-        options: how images are scored.
+    """One data set scored by one panel, in one folder: a :class:`PairRun` with changed images and image properties.
 
     Raises:
         ValueError: for a panel without a metric, and for changes that do not exist.
@@ -123,13 +103,8 @@ class ScoreRun(PairRun):
         return [*self.panel.columns, *changed]
 
     def table(self, type_from: str | None = None) -> ScoredTable:
-        """The scores, once all are there.
-
-        Args:
-            type_from: expression that finds a distortion's type in an image's name.
-        """
-        metrics = list(self.panel.names)
-        return read_scored(self.path, "opinion", "ref", "dist", type_from=type_from, metrics=metrics)
+        """The scores, once all are there; ``type_from`` is as in :func:`read_scored`."""
+        return read_scored(self.path, "opinion", "ref", "dist", type_from=type_from, metrics=self.panel.names)
 
     def _measured_columns(
         self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]

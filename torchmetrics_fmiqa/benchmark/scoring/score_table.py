@@ -15,33 +15,26 @@ import numpy.typing as npt
 
 from torchmetrics_fmiqa.benchmark.metrics.columns import NAMES, NO_METRICS, parse_column
 from torchmetrics_fmiqa.data.csv_dialect import csv_records, plain_csv
-from torchmetrics_fmiqa.data.opening import check_file, read_bytes
+from torchmetrics_fmiqa.data.opening import read_bytes
+from torchmetrics_fmiqa.data.parquet import read_parquet_table
+from torchmetrics_fmiqa.report.document import enumerate_names
 
 
 @dataclass(frozen=True)
 class ScoredTable:
-    """Scores of ``n`` images by ``M`` metrics, beside what people said.
+    """Scores of ``n`` images by ``M`` metrics, beside what people said."""
 
-    Args:
-        scores: by metric, ``(n,)``.
-        changed: by change (``"translation"`` ...) and metric, the scores of the same images once changed.
-        opinion: ``(n,)``.
-        reference: ``(n,)`` names of the references.
-        image: ``(n,)`` names of the images under test.
-        type: ``(n,)`` names of the distortions' types, or ``None``.
-        taps: by metric and tap, the distances of one tap alone, shallow to deep.
-        std: ``(n,)`` standard deviations of the opinions, or ``None``.
-        features: by property and side (``"reference"``, ``"distorted"``, ``"difference"``), ``(n,)``.
-    """
-
-    scores: dict[str, npt.NDArray[np.float64]]
+    scores: dict[str, npt.NDArray[np.float64]]  #: by metric, ``(n,)``
+    #: By change (``"translation"`` ...) and metric, the scores of the same images once changed.
     changed: dict[str, dict[str, npt.NDArray[np.float64]]]
-    opinion: npt.NDArray[np.float64]
-    reference: npt.NDArray[np.str_]
-    image: npt.NDArray[np.str_]
-    type: npt.NDArray[np.str_] | None
+    opinion: npt.NDArray[np.float64]  #: ``(n,)``
+    reference: npt.NDArray[np.str_]  #: ``(n,)`` names of the references
+    image: npt.NDArray[np.str_]  #: ``(n,)`` names of the images under test
+    type: npt.NDArray[np.str_] | None  #: ``(n,)`` names of the distortions' types, or ``None``
+    #: By metric and tap, the distances of one tap alone, shallow to deep.
     taps: dict[str, dict[str, npt.NDArray[np.float64]]] = field(default_factory=dict)
-    std: npt.NDArray[np.float64] | None = None
+    std: npt.NDArray[np.float64] | None = None  #: ``(n,)`` standard deviations of the opinions, or ``None``
+    #: By property and side (``"reference"``, ``"distorted"``, ``"difference"``), ``(n,)``.
     features: dict[tuple[str, str], npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -88,7 +81,9 @@ def read_scored(
 
     def column(name: str, what: str) -> list[Any]:
         if name not in columns:
-            raise ValueError(f"{path} has no column {name!r} for the {what}: it has {_first_names(columns)}")
+            raise ValueError(
+                f"{path} has no column {name!r} for the {what}: it has {''.join(enumerate_names(list(columns), 12))}"
+            )
         return columns[name]
 
     if image is None:
@@ -99,13 +94,12 @@ def read_scored(
         images = _names(column(image, "image"), image, path)
     if type is not None and type_from is not None:
         raise ValueError("give `type` (a column) or `type_from` (an expression), not both")
-    if type is None and type_from is None and "type" in columns:
-        type = "type"
     types = None
-    if type is not None:  # it may be empty: nothing was said of the image
-        types = np.array(["" if value is None else str(value) for value in column(type, "type")], dtype=str)
-    elif type_from is not None:
+    if type_from is not None:
         types = np.array([_type_of(name, type_from) for name in images], dtype=str)
+    elif type is not None or "type" in columns:  # a cell may be empty: nothing was said of the image
+        known = column(type or "type", "type")
+        types = np.array(["" if value is None else str(value) for value in known], dtype=str)
     others = {opinion, reference, image, type, *NAMES, *NO_METRICS} - set(metrics or ())
     numbers = [name for name in columns if name not in others and _is_number(columns[name])]
     if metrics is not None:
@@ -139,35 +133,34 @@ def read_scored(
 
 def _read(path: Path, texts: Collection[str]) -> dict[str, list[Any]]:
     """The columns of a table; those called ``texts`` as they stand in the file, the others as what they look like."""
-    import pyarrow
-    from pyarrow import csv, parquet
-
-    try:
-        if path.suffix == ".parquet":
-            check_file(path, "table")
-            table = parquet.read_table(path)
-        else:
-            content = read_bytes(path, "table")
-            content = plain_csv(gzip.decompress(content) if path.suffix == ".gz" else content, str(path))
-            # Told beforehand: once read as a number, 01 is 1, and nothing gives the zero back.
-            _, header = next(csv_records(content.partition(b"\n")[0], str(path)), (1, []))
-            as_text = {name: pyarrow.string() for name in header if name in texts}
-            options = csv.ConvertOptions(column_types=as_text)
-            table = csv.read_csv(pyarrow.BufferReader(content), convert_options=options)
-    except (pyarrow.ArrowException, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is no table: {error}") from None
+    table = read_parquet_table(path) if path.suffix == ".parquet" else _read_csv(path, texts)
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
         raise ValueError(f"{path} has two columns {twice[0]!r}: rename one")
     return dict(table.to_pydict())
 
 
+def _read_csv(path: Path, texts: Collection[str]) -> Any:
+    import pyarrow
+    from pyarrow import csv
+
+    try:
+        content = read_bytes(path, "table")
+        content = plain_csv(gzip.decompress(content) if path.suffix == ".gz" else content, str(path))
+        # Told beforehand: once read as a number, 01 is 1, and nothing gives the zero back.
+        _, header = next(csv_records(content.partition(b"\n")[0], str(path)), (1, []))
+        as_text = {name: pyarrow.string() for name in header if name in texts}
+        return csv.read_csv(pyarrow.BufferReader(content), convert_options=csv.ConvertOptions(column_types=as_text))
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is no table: {error}") from None
+
+
 def _names(values: list[Any], name: str, path: Path) -> list[str]:
     """Names as text."""
-    for row, value in enumerate(values):
-        if value is None or str(value) == "":
-            raise ValueError(f"{path}: {name!r} of row {row + 2} is empty: give every image a name there")
-    return [str(value) for value in values]
+    names = ["" if value is None else str(value) for value in values]
+    if "" in names:
+        raise ValueError(f"{path}: {name!r} of row {names.index('') + 2} is empty: give every image a name there")
+    return names
 
 
 def _is_number(values: list[Any]) -> bool:
@@ -189,8 +182,3 @@ def _type_of(name: str, expression: str) -> str:
     if match is None:
         raise ValueError(f"`type_from` {expression!r} finds nothing in {name!r}")
     return match[1] if match.re.groups else match[0]
-
-
-def _first_names(names: Any) -> str:
-    names = list(names)
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

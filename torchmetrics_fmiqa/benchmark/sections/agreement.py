@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from torchmetrics_fmiqa.benchmark.analysis.agreement import Analysis
 from torchmetrics_fmiqa.report import cells
@@ -37,14 +36,13 @@ def agreement_section(analysis: Analysis) -> Section:
 
 
 def _agreement_row(analysis: Analysis, agreement: Agreement, axis: tuple[float, float]) -> list[Cell]:
-    quality, best = agreement.metric in analysis.higher_is_better, agreement is analysis.agreements[0]
-    name = f"{agreement.metric}\u00a0↑" if quality else agreement.metric
+    name = agreement.metric + "\u00a0↑" * (agreement.metric in analysis.higher_is_better)
     low, high = agreement.srcc_interval
     return [
-        cells.row_name(name, best, "; ".join(shown_notes(agreement))),
+        cells.row_name(name, agreement is analysis.agreements[0], "; ".join(shown_notes(agreement))),
         cells.correlation(agreement.srcc),
-        cells.limits(low, high),
-        cells.drawn(agreement.srcc, interval_strip(agreement.srcc, low, high, axis)),
+        cells.interval(low, high, fine=True),
+        Cell("", agreement.srcc, drawing=interval_strip(agreement.srcc, low, high, axis)),
         cells.correlation(agreement.krcc),
         cells.correlation(agreement.plcc),
         cells.correlation(agreement.plcc_raw),
@@ -61,14 +59,14 @@ def _range_words(agreements: list[Agreement]) -> list[Text]:
     known = [agreement for agreement in agreements if not math.isnan(agreement.srcc)]
     if not known:
         return [("No metric has an SRCC.",)]
-    text = f"SRCC runs from {number(known[-1].srcc)} to {number(known[0].srcc)}. "
-    within = [agreement for agreement in known if not math.isnan(agreement.within_reference)]
-    if not within:
-        return [(text,)]
-    best = max(within, key=lambda agreement: agreement.within_reference)
-    if best is known[0]:
-        return [(text, "The best overall also ranks best within a reference: ", number(best.within_reference), ".")]
-    return [(text, "Within a reference ", Name(best.metric), f" ranks best: {number(best.within_reference)}.")]
+    text: Text = (f"SRCC runs from {number(known[-1].srcc)} to {number(known[0].srcc)}. ",)
+    within = {one.metric: one.within_reference for one in known if not math.isnan(one.within_reference)}
+    best = max(within, key=within.__getitem__, default="")
+    if best == known[0].metric:
+        text += ("The best overall also ranks best within a reference: ", number(within[best]), ".")
+    elif within:
+        text += ("Within a reference ", Name(best), f" ranks best: {number(within[best])}.")
+    return [text]
 
 
 def types_section(analysis: Analysis) -> Section:
@@ -123,7 +121,7 @@ def pairwise_section(analysis: Analysis, comparison: Comparison) -> Section:
 
 def _pair(comparison: Comparison, row: int, column: int) -> Cell:
     if row == column:
-        return cells.blank()
+        return Cell("", math.nan)
     at = row, column
     difference, low, high = (float(part[at]) for part in (comparison.difference, comparison.low, comparison.high))
     sign, mark = {1: ("+", "win"), -1: ("−", "loss"), 0: ("·", "")}[int(comparison.beats[at])]
@@ -160,39 +158,24 @@ def robustness_section(analysis: Analysis) -> Section:
     return Section("robustness", "Slight changes", [_fall_words(analysis)], [(how,)], tables=[table])
 
 
-class _Fall(NamedTuple):
-    """What the change does to a metric's SRCC that lowers it most."""
-
-    size: float
-    metric: str
-    words: str
-
-    @property
-    def text(self) -> Text:
-        return (Name(self.metric), self.words)
-
-
 def _fall_words(analysis: Analysis) -> Text:
     """Which metric loses the most and the least by its worst change."""
-    falls: list[_Fall] = []
+    sizes: dict[str, float] = {}
+    words: dict[str, Text] = {}
     for agreement in analysis.agreements:
         name, before = agreement.metric, agreement.srcc
         after = {change: parts[name].srcc for change, parts in analysis.robustness.items() if name in parts}
         known = {change: value for change, value in after.items() if not math.isnan(value)}
         if known and not math.isnan(before):
             worst = min(known, key=known.__getitem__)
-            words = f" goes from {number(before)} to {number(known[worst])} by {worst}"
-            falls.append(_Fall(before - known[worst], name, words))
-    if not falls:
+            sizes[name] = before - known[worst]
+            words[name] = (Name(name), f" goes from {number(before)} to {number(known[worst])} by {worst}")
+    if not sizes:
         return ("No metric has an SRCC both before and after.",)
-    best = next((fall for fall in falls if fall.metric == analysis.agreements[0].metric), None)
-    most, least = max(falls, key=lambda fall: fall.size), min(falls, key=lambda fall: fall.size)
-    text: Text = ("By the change that hurts it most, the best metric ", *best.text, ". ") if best else ()
-    if most is not best:
-        text += ("The greatest fall: ", *most.text, ". ")
-    if least is not best and least is not most:
-        text += ("The least: ", *least.text, ".")
-    return text
+    best, (most, least) = analysis.agreements[0].metric, (pick(sizes, key=sizes.__getitem__) for pick in (max, min))
+    text: Text = ("By the change that hurts it most, the best metric ", *words[best], ". ") if best in words else ()
+    text += ("The greatest fall: ", *words[most], ". ") if most != best else ()
+    return text + (("The least: ", *words[least], ".") if least not in (best, most) else ())
 
 
 def shown_notes(agreement: Agreement) -> list[str]:

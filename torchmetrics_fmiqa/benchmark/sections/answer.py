@@ -50,7 +50,11 @@ def facts(study: Study) -> list[Fact]:
     analysis, (best, *others) = study.analysis, study.analysis.agreements
     lines: list[Fact] = []
     if analysis.references < FEWEST_REFERENCES:
-        lines.append(("Too few references", (_too_few(analysis.references),)))
+        rest = "Read intervals and comparisons as rough."
+        if analysis.references == 1:
+            rest = "There are no intervals, and no metric is compared with another."
+        few = f"{counted(analysis.references, 'reference')}, where {FEWEST_REFERENCES} are the least to settle anything"
+        lines.append(("Too few references", (f"{few}. {rest}",)))
     lines.append(_interval(f"SRCC {number(best.srcc)}", *best.srcc_interval))
     ranked = [agreement for agreement in others if not math.isnan(agreement.srcc)]
     if ranked and not math.isnan(best.srcc):
@@ -89,13 +93,6 @@ def measured_on(study: Study) -> str:
     table = study.table
     types = "" if table.type is None else f", {counted(len(set(table.type.tolist())), 'type')} of distortion"
     return f"{counted(len(table.opinion), 'image')} of {counted(study.analysis.references, 'reference')}{types}"
-
-
-def _too_few(references: int) -> str:
-    rest = "Read intervals and comparisons as rough."
-    if references == 1:
-        rest = "There are no intervals, and no metric is compared with another."
-    return f"{counted(references, 'reference')}, where {FEWEST_REFERENCES} are the least to settle anything. {rest}"
 
 
 def _interval(score: str, low: float, high: float) -> Fact:

@@ -37,10 +37,8 @@ def _strongest_attacks(results: Sequence[AttackResult], furthest: float) -> Tabl
         known = [result for result in attacks if result is not None]
         worst = max(known, key=lambda result: _size(result.change), default=None)
         changes = [cells.difference(math.nan if result is None else result.change) for result in attacks]
-        ends = [cells.difference(math.nan), cells.unknown()]
-        if worst is not None:
-            ends = [cells.difference(worst.noise), _dumbbell(worst, furthest)]
-        rows.append((cells.row_name(metric), *changes, *ends))
+        noise = cells.difference(math.nan if worst is None else worst.noise)
+        rows.append((cells.row_name(metric), *changes, noise, _dumbbell(worst, furthest) if worst else cells.UNKNOWN))
     columns = cells.columns(
         "metric",
         *(f"{attack}, {goal}" for attack, goal in kinds),
@@ -56,7 +54,7 @@ def _size(change: float) -> float:
 
 
 def _dumbbell(result: AttackResult, furthest: float) -> Cell:
-    return cells.drawn(result.change, dumbbell(result.change, result.noise, furthest))
+    return Cell("", result.change, drawing=dumbbell(result.change, result.noise, furthest))
 
 
 def _every_attack(results: Sequence[AttackResult], furthest: float) -> Table:
@@ -70,7 +68,7 @@ def _every_attack(results: Sequence[AttackResult], furthest: float) -> Table:
     rows = [
         (
             *(Cell(text) for text in (result.metric, result.attack, result.goal)),
-            cells.shortest(result.epsilon),
+            Cell(shortest(result.epsilon), result.epsilon),
             cells.difference(result.change),
             cells.difference(result.noise),
             _dumbbell(result, furthest),
@@ -134,8 +132,8 @@ def cost_section(costs: Sequence[Cost]) -> Section:
         (
             cells.row_name(cost.metric),
             cells.amount(times[cost.metric]),
-            cells.drawn(times[cost.metric], bar(known[cost.metric] / slowest) if cost.metric in known else None),
-            cells.shortest(cost.parameters),
+            Cell("", times[cost.metric], drawing=bar(known[cost.metric] / slowest) if cost.metric in known else None),
+            Cell(shortest(cost.parameters), cost.parameters),
         )
         for cost in sorted(costs, key=lambda cost: (cost.metric not in known, times[cost.metric]))
     ]

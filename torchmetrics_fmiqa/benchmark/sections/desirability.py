@@ -6,22 +6,18 @@ import numpy as np
 
 from torchmetrics_fmiqa.benchmark.analysis.desirability import Desirability
 from torchmetrics_fmiqa.report import cells
-from torchmetrics_fmiqa.report.document import Cell, Name, Section, Table, Text
+from torchmetrics_fmiqa.report.document import Cell, Name, Section, Table
 from torchmetrics_fmiqa.report.numbers import counted, number, percent
 
 
 def desirability_section(ranking: Desirability) -> Section:
     """A table for each group of metrics that have the same factors."""
-    lead: list[Text] = []
     groups = sorted(set(ranking.group.tolist()))
-    if groups:
-        first = ranking.group.tolist().index(groups[0])
-        places = _places(*ranking.rank_interval[first])
-        words = (
-            f" comes first at {number(ranking.aggregate[first])}. Under {ranking.draws:,} random weights it is first "
-            f"in {percent(ranking.first_share[first])} and holds places {places} in 95 %."
-        )
-        lead.append((Name(ranking.metrics[first]), words))
+    # Metrics stand by group and falling aggregate.
+    lead = (
+        f" comes first at {number(ranking.aggregate[0])}. Under {ranking.draws:,} random weights it is first "
+        f"in {percent(ranking.first_share[0])} and holds places {_places(*ranking.rank_interval[0])} in 95 %."
+    )
     how = (
         "The formula is ours: a weighted geometric mean of the factors below. Its choice of factors and weights is "
         "no finding, so read the factors first. — is a factor that a metric does not have; metrics with different "
@@ -29,7 +25,8 @@ def desirability_section(ranking: Desirability) -> Section:
     )
     terms = [((Name(factor.label),), (f"{factor.meaning} (weight {factor.weight:g})",)) for factor in ranking.factors]
     tables = [_group_table(ranking, group, len(groups) > 1) for group in groups]
-    return Section("desirability", "All together", lead, [(how,)], tables=tables, terms=terms)
+    first = (Name(ranking.metrics[0]), lead)
+    return Section("desirability", "All together", [first], [(how,)], tables=tables, terms=terms)
 
 
 def _group_table(ranking: Desirability, group: int, several_groups: bool) -> Table:
@@ -48,6 +45,7 @@ def _group_table(ranking: Desirability, group: int, several_groups: bool) -> Tab
     for place in members:
         known = ~np.isnan(ranking.values[place])
         low, high = ranking.rank_interval[place]
+        values = ranking.values[place].tolist()
         without = ranking.without[place][known] if known.any() else ranking.rank[place : place + 1]
         rows.append(
             (
@@ -57,10 +55,7 @@ def _group_table(ranking: Desirability, group: int, several_groups: bool) -> Tab
                 Cell(_places(low, high), float(low)),
                 cells.percent(float(ranking.first_share[place])),
                 Cell(_places(without.min(), without.max()), float(without.max())),
-                *(
-                    cells.coefficient(value, None if np.isnan(value) else value)
-                    for value in ranking.values[place].tolist()
-                ),
+                *(cells.coefficient(value, None if np.isnan(value) else value) for value in values),
             )
         )
     return Table(f"desirability-{group}", caption, columns, rows)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from torchmetrics_fmiqa.benchmark.study import GalleryItem, Study
@@ -28,16 +25,19 @@ def gallery_section(study: Study) -> Section:
         "opinion's units."
     )
     how: list[Text] = []
-    hottest = _hottest(study.gallery)
-    shown = next((item for item in study.gallery if item.heat is not None), None)
-    if shown is not None:
-        metric = Name(shown.heat_of) if shown.heat_of else "the metric"
+    maps = [(item, item.heat) for item in study.gallery if item.heat is not None]
+    hottest = max((float(heat.max()) for _, heat in maps), default=0.0)
+    if maps:
+        metric = Name(maps[0][0].heat_of) or "the metric"
         scale = f" sees a difference: bright is large, and all maps have one scale, from 0 to {amount(hottest)}."
         how.append(("The map shows where ", metric, scale))
-    for item in study.gallery:
-        _check(item.reference, item.case.ref)
-        _check(item.distorted, item.case.dist)
+    for item, heat in maps:
+        if not np.isfinite(heat).all():
+            raise ValueError(f"the map of {item.case.dist!r} has values that are not finite")
     pictures = [picture for item in study.gallery for picture in (item.reference, item.distorted)]
+    for picture in pictures:
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ValueError(f"a picture of the gallery must be (h, w, 3) uint8, got {picture.shape} {picture.dtype}")
     coded = [webp(picture) for picture in pictures]
     if sum(map(len, coded)) > MOST_BYTES:
         coded = [webp(picture, lossless=False) for picture in pictures]
@@ -64,15 +64,3 @@ def _exhibit(item: GalleryItem, reference: bytes, distorted: bytes, hottest: flo
     people = "better" if (case.opinion > case.predicted) == better else "less"
     words = f"opinion {amount(case.opinion)}, predicted {amount(case.predicted)} (z\u00a0{signed(case.z, 1)})."
     return Exhibit(pictures, (Name(case.dist), f"{kind}. People like it {people} than the metric does: {words}"))
-
-
-def _check(picture: npt.NDArray[np.uint8], name: str) -> None:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"the picture of {name!r} must be (h, w, 3) uint8, got {picture.shape} {picture.dtype}")
-
-
-def _hottest(gallery: Sequence[GalleryItem]) -> float:
-    for item in gallery:
-        if item.heat is not None and not np.isfinite(item.heat).all():
-            raise ValueError(f"the map of {item.case.dist!r} has values that are not finite")
-    return max((float(item.heat.max()) for item in gallery if item.heat is not None), default=0.0)

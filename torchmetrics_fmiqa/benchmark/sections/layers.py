@@ -25,7 +25,12 @@ def layers_section(curves: Sequence[LayerCurve]) -> Section:
     axis = svg.round_range([v for curve in curves for v in (*curve.srcc, *curve.low, *curve.high, curve.joined)])
     figures = [Figure(_drawing(curve, axis), _curve_words(curve)) for curve in curves]
     rows = [
-        (cells.row_name(curve.metric), Cell(tap, float(place)), cells.correlation(value), cells.limits(low, high))
+        (
+            cells.row_name(curve.metric),
+            Cell(tap, float(place)),
+            cells.correlation(value),
+            cells.interval(low, high, fine=True),
+        )
         for curve in curves
         for place, (tap, value, low, high) in enumerate(zip(curve.taps, curve.srcc, curve.low, curve.high, strict=True))
     ]
@@ -86,9 +91,9 @@ def _drawing(curve: LayerCurve, axis: tuple[float, float]) -> Markup:
         parts.append(Markup('<path class="line" d="{}"/>').format(line))
     dot = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
     for place in known:
-        words = f"{taps[place]}: SRCC {number(curve.srcc[place])}"
-        look = ("dot", xs[place], ys[place], 4.6, f"{words}, the best")
-        parts.append(dot.format(*(look if place == _best(curve) else ("hollow", xs[place], ys[place], 3.4, words))))
+        kind, radius, end = ("dot", 4.6, ", the best") if place == _best(curve) else ("hollow", 3.4, "")
+        words = f"{taps[place]}: SRCC {number(curve.srcc[place])}{end}"
+        parts.append(dot.format(kind, xs[place], ys[place], radius, words))
     # Names of taps are long: the first and the last say where the ends are, titles tell the others.
     ends = [(taps[0], x0, "start"), (taps[-1], x1, "end")][: min(count, 2)]
     parts += [svg.label(x, y0 + 18, tap if len(tap) <= 18 else f"…{tap[-17:]}", anchor) for tap, x, anchor in ends]
@@ -101,21 +106,12 @@ def _drawing(curve: LayerCurve, axis: tuple[float, float]) -> Markup:
 
 def accuracy_section(findings: Sequence[AccuracyFinding]) -> Section:
     """Whether backbones that classify better also see more as people do."""
-    figures = [
-        Figure(
-            svg.named_points(
-                f"{finding.what} against ImageNet accuracy",
-                finding.backbones,
-                finding.top1,
-                finding.values,
-                "top-1, per cent",
-            ),
-            (f"{capitalised(finding.what)} of each backbone's best metric.",),
-            broad=True,
-        )
-        for finding in findings
-        if finding.backbones
-    ]
+    figures = []
+    for finding in findings:
+        title, axis = f"{finding.what} against ImageNet accuracy", "top-1, per cent"
+        points = svg.named_points(title, finding.backbones, finding.top1, finding.values, axis)
+        caption = f"{capitalised(finding.what)} of each backbone's best metric."
+        figures.append(Figure(points, (caption,), broad=True))
     rows = [
         (Cell(backbone), Cell(metric), Cell(finding.what), Cell(f"{top1:.2f}", top1), cells.coefficient(value))
         for finding in findings

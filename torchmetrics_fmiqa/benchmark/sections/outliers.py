@@ -38,11 +38,10 @@ def _count_words(finding: OutlierFinding) -> Text:
     count = f"{counted(finding.count, 'outlier')} in {counted(finding.n, 'image')}"
     text: Text = (Name(finding.metric), f": {count} ({part}; {finding.rule}). ")
     shares = {name: outliers / images for name, (outliers, images) in finding.by_type.items() if images and outliers}
-    if not shares:
-        return text
-    worst = max(shares, key=shares.__getitem__)
-    outliers, images = finding.by_type[worst]
-    return (*text, "Most often of type ", Name(worst), f": {outliers:,} of {images:,}.")
+    if shares:
+        worst = max(shares, key=shares.__getitem__)
+        text += ("Most often of type ", Name(worst), ": {:,} of {:,}.".format(*finding.by_type[worst]))
+    return text
 
 
 def _property_words(finding: OutlierFinding) -> list[str]:
@@ -50,9 +49,10 @@ def _property_words(finding: OutlierFinding) -> list[str]:
     stratified = {(test.feature, test.side): test for test in finding.stratified}
     pooled = {(test.feature, test.side): test for test in finding.pooled if _is_settled(test)}
     sentences = []
+    places = {key: f"{key[0]} in the {_SIDES.get(key[1], key[1])}" for key in {**pooled, **stratified}}
     for key, test in pooled.items():
-        within = stratified.get(key)
-        text = f"Its outliers hold {_more(test)} {_place(test)} than other images ({_result(test)})"
+        within, place = stratified.get(key), places[key]
+        text = f"Its outliers hold {_more(test)} {place} than other images ({_result(test)})"
         if within is None:
             sentences.append(f"{text}; types are not known, so that they may be the reason.")
         elif not _is_settled(within):
@@ -63,7 +63,7 @@ def _property_words(finding: OutlierFinding) -> list[str]:
             sentences.append(f"{text}, yet {_more(within)} within types ({_result(within)}): types turn it round.")
     for key, test in stratified.items():
         if _is_settled(test) and key not in pooled:
-            text = f"Within types its outliers hold {_more(test)} {_place(test)} ({_result(test)})"
+            text = f"Within types its outliers hold {_more(test)} {places[key]} ({_result(test)})"
             sentences.append(f"{text}, which the pooled test does not show.")
     if not sentences and (finding.pooled or finding.stratified):
         return ["No property that was measured sets its outliers apart, beyond chance."]
@@ -85,10 +85,6 @@ def _more(test: FeatureTest) -> str:
     return "more" if test.effect > 0.5 else "less"
 
 
-def _place(test: FeatureTest) -> str:
-    return f"{test.feature} in the {_SIDES.get(test.side, test.side)}"
-
-
 def _result(test: FeatureTest) -> str:
     return f"effect {number(test.effect)}, {p_value(_p_values(test)[1])}"
 
@@ -100,7 +96,7 @@ def _types_table(finding: OutlierFinding, place: int) -> Table:
             cells.row_name(name),
             *map(cells.count, finding.by_type[name]),
             cells.percent(shares[name]),
-            cells.drawn(shares[name], None if math.isnan(shares[name]) else bar(shares[name])),
+            Cell("", shares[name], drawing=None if math.isnan(shares[name]) else bar(shares[name])),
         )
         for name in sorted(shares, key=lambda name: (-shares[name] if finding.by_type[name][1] else 0.0, name))
     ]
@@ -123,7 +119,7 @@ def _tests_table(finding: OutlierFinding, place: int) -> Table:
             *map(cells.p_value, _p_values(test)),
             cells.count(test.outliers),
             cells.count(test.inliers),
-            cells.unknown() if compared == "all" else cells.count(test.strata),
+            cells.UNKNOWN if compared == "all" else cells.count(test.strata),
         )
         for compared, tests in (("all", finding.pooled), ("within types", finding.stratified))
         for test in tests

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceScore, ChoiceStudy, Kind
 from torchmetrics_fmiqa.report import cells
 from torchmetrics_fmiqa.report.document import DRAWN, Cell, Column, Section, Table
@@ -37,18 +39,17 @@ def preference_section(study: ChoiceStudy) -> Section:
 
 
 def _row(score: ChoiceScore, best: bool, axis: tuple[float, float]) -> list[Cell]:
-    behind = [
-        cells.difference(score.behind, 3),
-        cells.interval(score.behind_low, score.behind_high, ""),
-        cells.p_value(score.p_holm),
-    ]
+    behind = [Cell("", math.nan), Cell("", score.behind_low), Cell("", math.nan)]
+    if not best:
+        limits = cells.interval(score.behind_low, score.behind_high, "")
+        behind = [cells.difference(score.behind, 3), limits, cells.p_value(score.p_holm)]
     return [
         cells.row_name(score.metric, best, score.note),
         cells.coefficient(score.score),
         cells.interval(score.low, score.high),
-        cells.drawn(score.score, interval_strip(score.score, score.low, score.high, axis)),
+        Cell("", score.score, drawing=interval_strip(score.score, score.low, score.high, axis)),
         cells.coefficient(score.pooled),
-        *([cells.blank(), cells.blank(score.behind_low), cells.blank()] if best else behind),
+        *behind,
     ]
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
-from torchmetrics_fmiqa.benchmark.metrics.metric import Skipped
 from torchmetrics_fmiqa.benchmark.sections.agreement import shown_notes
 from torchmetrics_fmiqa.benchmark.sections.answer import measured_on
 from torchmetrics_fmiqa.benchmark.study import Study
-from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.report.document import Section
 from torchmetrics_fmiqa.report.numbers import counted
 
@@ -34,7 +32,7 @@ def provenance_section(study: Study) -> Section:
     if absent:
         lead.append(f"Not in this report, as not asked for or not to be told from the inputs: {absent}.")
     notes = [(agreement.metric, note) for agreement in study.analysis.agreements for note in shown_notes(agreement)]
-    return _section(study.command, lead, study.skipped, study.missing, notes)
+    return _section(study, lead, notes)
 
 
 def choice_provenance_section(study: ChoiceStudy) -> Section:
@@ -46,19 +44,13 @@ def choice_provenance_section(study: ChoiceStudy) -> Section:
         why = "as an image could not be scored; the images are listed below."
         lead.append(f"{counted(study.lost, 'choice')} left out, {why}")
     notes = [(score.metric, score.note) for score in study.scores if score.note]
-    return _section(study.command, lead, study.skipped, study.missing, notes)
+    return _section(study, lead, notes)
 
 
-def _section(
-    command: str,
-    lead: Sequence[str],
-    skipped: Sequence[Skipped],
-    missing: Sequence[Problem],
-    notes: Sequence[tuple[str, str]],
-) -> Section:
+def _section(study: Study | ChoiceStudy, lead: Sequence[str], notes: Sequence[tuple[str, str]]) -> Section:
     lists = (
-        ("Metrics that did not run", [(metric.name, metric.reason) for metric in skipped]),
-        ("Missing or broken", [(problem.name, problem.reason) for problem in missing]),
+        ("Metrics that did not run", [(metric.name, metric.reason) for metric in study.skipped]),
+        ("Missing or broken", [(problem.name, problem.reason) for problem in study.missing]),
         ("Notes", notes),
     )
-    return Section("made", "How this was made", [(text,) for text in lead], lists=lists, command=command)
+    return Section("made", "How this was made", [(text,) for text in lead], lists=lists, command=study.command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,18 +67,20 @@ def _drawing(data: dict[str, Any]) -> Markup:
     metric, opinions = data["metrics"][0], data["opinionRange"]
     x0, x1, y0, y1 = _BOX
     width, height = _SIZE
-    known = {place: x for place, x in enumerate(metric["scores"]) if x is not None}
-    xs = dict(zip(known, svg.scale(list(known.values()), metric["range"], x0, x1), strict=True))
-    ys = dict(zip(known, svg.scale([data["opinions"][place] for place in known], opinions, y0, y1), strict=True))
+
+    def across(values: Sequence[float]) -> list[float]:
+        return svg.scale(values, metric["range"], x0, x1)
 
     def marks(places: Iterable[int], mark: str) -> str:
-        return "".join(f"M{xs[place]:.1f} {ys[place]:.1f}{mark}" for place in places if place in known)
+        return "".join(f"M{xs[place]:.1f} {ys[place]:.1f}{mark}" for place in places if place in xs)
 
+    known = [place for place, x in enumerate(metric["scores"]) if x is not None]
+    xs = dict(zip(known, across([metric["scores"][place] for place in known]), strict=True))
+    ys = dict(zip(known, svg.scale([data["opinions"][place] for place in known], opinions, y0, y1), strict=True))
     curve = ""
     if metric["curve"]:
-        across, up = metric["curve"]
-        curve = svg.path(svg.scale(across, metric["range"], x0, x1), svg.scale(up, opinions, y0, y1))
-    labels = (svg.label(svg.scale([at], metric["range"], x0, x1)[0], y0 + 24, text) for at, text in metric["ticks"])
+        curve = svg.path(across(metric["curve"][0]), svg.scale(metric["curve"][1], opinions, y0, y1))
+    labels = (svg.label(across([at])[0], y0 + 24, text) for at, text in metric["ticks"])
     return Markup(
         '<svg class="chart scatter" id="scatter-svg" viewBox="0 0 {w} {h}" role="img" aria-labelledby="scatter-words">'
         "<g>{levels}</g>"
@@ -97,7 +99,7 @@ def _drawing(data: dict[str, Any]) -> Markup:
         way=data["way"],
         labels=Markup("").join(labels),
         name=metric["name"],
-        points=marks(known, "h0"),
+        points=marks(xs, "h0"),
         rings=marks(metric["outliers"], "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0"),
         curve=curve,
     )
@@ -106,9 +108,7 @@ def _drawing(data: dict[str, Any]) -> Markup:
 def _shown(study: Study) -> npt.NDArray[np.int64]:
     count = len(study.table.opinion)
     most = max(MOST_SCORES // max(len(study.analysis.agreements), 1), 200)
-    if count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).round().astype(np.int64)
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
 def _metric(study: Study, agreement: Agreement, chosen: npt.NDArray[np.int64]) -> dict[str, Any]:
