@@ -111,7 +111,7 @@ def test_tasks_that_read_and_actors_that_score_give_the_same(ray, table, plain, 
     scored = {one.pair.row: one for one in engine(ScorePairs(RECIPE), source, np.arange(COUNT))}
     kept = collect(plain).scores
     by_id = dict(zip(kept.column("id").to_pylist(), kept.column("score").to_pylist(), strict=True))
-    assert {str(row): one.values["score"] for row, one in scored.items() if not one.error} == by_id
+    assert {row: one.values["score"] for row, one in scored.items() if not one.error} == by_id
     assert [row for row, one in scored.items() if one.error] == [33]
 
 
