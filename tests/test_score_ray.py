@@ -28,6 +28,8 @@ __all__ = ["refused"]  # a fixture
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install 'ray[data]'")
 COUNT = 70  # more than two blocks
+# By default Ray's workers give way to everything else, such as the other tests: they would take minutes to start.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="module")
