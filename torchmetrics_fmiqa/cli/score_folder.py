@@ -147,11 +147,9 @@ def score_into_folder(
         done = score_parts(source, scorer, folder, inputs, share, options.rows, options.retry, progress, engine)
     again = f", {done.retried} tried again" if options.retry else ""
     failed = f"; {done.failed} of them could not be scored" if done.failed else ""
-    err_console.print(
+    err_console.say(
         f"shard {share}: {done.before} pairs were there, {done.scored} scored now{again}{failed}. "
-        f"`fmiqa collect {plain(folder)}` joins all shards",
-        soft_wrap=True,
-        highlight=False,
+        f"`fmiqa collect {plain(folder)}` joins all shards"
     )
 
 
