@@ -19,12 +19,13 @@ from torchmetrics_fmiqa.cli.console import (
     report_problems,
     this_command,
 )
-from torchmetrics_fmiqa.cli.sources import ImageSource, read_source, refuse_ignored
+from torchmetrics_fmiqa.cli.sources import read_data, refuse_ignored
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
     from torchmetrics_fmiqa.benchmark.study import Study
     from torchmetrics_fmiqa.data.pairs import Problem
+    from torchmetrics_fmiqa.data.rated_csv import JndPairs, Triplets
 
 
 def benchmark(
@@ -98,7 +99,7 @@ def benchmark(
     from torchmetrics_fmiqa.benchmark.benchmark import Output, benchmark_choices, benchmark_images, benchmark_table
     from torchmetrics_fmiqa.benchmark.build_study import StudySettings, other_sets
     from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreOptions
-    from torchmetrics_fmiqa.data.rated_csv import RatedPairs
+    from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
 
     if sum(source is not None for source in (pairs, data, scores)) != 1:
         raise ValueError("give one of --pairs TABLE.csv, --data NAME=FOLDER and --scores TABLE")
@@ -131,7 +132,14 @@ def benchmark(
         return
     if not names:
         raise ValueError("give --metrics, such as --metrics default,psnr,ssim,ms_ssim,lpips")
-    rated, home = read_source(context, ImageSource(pairs, data, data_option, root, opinion, opinion_is))
+    rated: RatedPairs | Triplets | JndPairs
+    if pairs is not None:
+        refuse_ignored(context, "pairs")
+        rated = read_rated_csv(pairs, root, opinion, None if direction == "infer" else direction)
+        home = rated.root
+    else:
+        rated, home = read_data(str(data), data_option)
+        refuse_ignored(context, "data" if isinstance(rated, RatedPairs) else "choices")
     reading = Reading(options.check_match(match), max_side, crop_border, to_rgb)
     scoring = ScoreOptions(reading, changes, device=str(options.check_device(device)), batch=batch)
     panel = options.load_panel(names, device, precision)
