@@ -408,17 +408,3 @@ class TestGallery:
         full = comparator.maps(preds[None] / 255, target[None] / 255)["cosine"]["score"]
         assert item.heat.mean() == pytest.approx(float(full.mean()), rel=0.02)
         assert item.heat[16:, 24:].mean() > 2 * item.heat[:16, :24].mean()
-
-    @pytest.mark.parametrize(
-        ("load", "heat", "named"),
-        [
-            (lambda case: (torch.zeros(3, 8, 8),) * 2, None, "uint8"),
-            (lambda case: tuple(torch.zeros(3, 8, n, dtype=torch.uint8) for n in (8, 9)), None, "one size"),
-            (lambda case: (torch.zeros(3, 8, 8, dtype=torch.uint8),) * 2, lambda *pair: pair[0], "map of 'a'"),
-        ],
-    )
-    def test_bad_images_and_maps_are_named(self, load: Any, heat: Any, named: str) -> None:
-        with pytest.raises(ValueError, match=named):
-            gallery(finding("a"), load, heat)
-        with pytest.raises(ValueError, match="width"):
-            gallery(finding("a"), load, heat, width=0)

@@ -12,7 +12,6 @@ from torchmetrics_fmiqa.cli.console import show_notes
 from torchmetrics_fmiqa.cli.score_folder import FolderOptions, device_of_worker, folder_of, score_into_folder
 from torchmetrics_fmiqa.cli.score_input import open_input
 from torchmetrics_fmiqa.cli.score_table import score_to_table
-from torchmetrics_fmiqa.yaml_text import read_fields
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.scoring import PairScorer
@@ -112,7 +111,7 @@ def score(
     """
     from torchmetrics_fmiqa.data.tables import check_table_path
     from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, ScorePairs, score_pairs
-    from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
+    from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 
     folder = folder_of(out)
     in_parts = FolderOptions(shard, retry, rows, workers, engine, address, actors, gpus_per_actor)
@@ -123,10 +122,9 @@ def score(
     quality = output == "quality"
     overrides = options.with_distance(overrides, distance, combine)
     resolved = options.read_recipe(recipe, overrides)
-    streams = options.read_taps("--low-level", low_level), options.read_taps("--semantic", semantic)
     if folder is not None and given.source is not None:
         show_notes(given.notes)
-        asked = as_spips_recipe(recipe, *streams, **read_fields("--set", overrides)) if spips else resolved
+        asked = options.read_spips_recipe(recipe, overrides, low_level, semantic) if spips else resolved
         how: Any = {"head": head, "quality": quality, "layers": layers, "precision": precision}
         on = in_parts.device or options.check_device(device_of_worker(device))
         by = ScorePairs(asked, crop_border=crop_border, match=matched, to_rgb=to_rgb, device=on, **how)
@@ -138,9 +136,9 @@ def score(
         check_table_path(table, [ref, dist, pairs, head, *options.recipe_files(recipe, resolved), *images])
     scorer: PairScorer
     if spips:
-        spips_scorer = options.load_spips(recipe, overrides, head, *streams, precision)
-        scorer = FusedScorer(spips_scorer, quality)
-        measured_by = f"SPIPS, {head or 'fixed weights'}, {spips_scorer.recipe.recipe}"
+        measured = options.read_spips_recipe(recipe, overrides, low_level, semantic)
+        scorer = FusedScorer(SpipsScorer(measured, head, precision=precision), quality)  # type: ignore[arg-type]
+        measured_by = f"SPIPS, {head or 'fixed weights'}, {measured.recipe}"
     else:
         comparator = options.load_comparator(resolved, precision)
         scorer, measured_by = DistanceScorer(comparator, layers), repr(comparator.recipes[0])

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchmetrics_fmiqa.cli.console import err_console, hint_to_resume, one_line, plain, show_notes
+from torchmetrics_fmiqa.cli.console import err_console, hint_to_resume, one_line, pairs_bar, plain, show_notes
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.pairs import Problem
     from torchmetrics_fmiqa.data.stored_pairs import PairSource
     from torchmetrics_fmiqa.scoring import ScorePairs
-    from torchmetrics_fmiqa.scoring.score_parts import Engine, Progress
+    from torchmetrics_fmiqa.scoring.score_parts import Engine
     from torchmetrics_fmiqa.scoring.shards import Shard
 
 
@@ -143,7 +141,12 @@ def score_into_folder(
         rows = [{"name": problem.name, "reason": problem.reason} for problem in unpaired]
         write_table(folder / "unpaired.csv", rows, ["name", "reason"])
         show_notes([f"{len(unpaired)} images have no partner or cannot be read: {folder / 'unpaired.csv'}"])
-    with hint_to_resume(folder), _bar(share) as progress:
+    with hint_to_resume(folder), pairs_bar(one_line(f"shard {share}")) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
         done = score_parts(source, scorer, folder, inputs, share, options.rows, options.retry, progress, engine)
     again = f", {done.retried} tried again" if options.retry else ""
     failed = f"; {done.failed} of them could not be scored" if done.failed else ""
@@ -151,14 +154,3 @@ def score_into_folder(
         f"shard {share}: {done.before} pairs were there, {done.scored} scored now{again}{failed}. "
         f"`fmiqa collect {plain(folder)}` joins all shards"
     )
-
-
-@contextmanager
-def _bar(share: Shard) -> Iterator[Progress]:
-    """A bar of pairs done on the terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(one_line(f"shard {share}")), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err_console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
