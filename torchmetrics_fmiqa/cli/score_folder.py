@@ -20,27 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """Options that only a folder of scores has.
+    """Options that only a folder of scores has."""
 
-    Args:
-        shard: value of ``--shard``; by default what a launcher says.
-        retry: try pairs again that could not be scored.
-        rows: pairs in a part.
-        workers: processes of this machine.
-        engine: ``ray``, or ``None`` for this machine.
-        address: of a cluster of Ray.
-        actors: of Ray.
-        gpus_per_actor: of Ray.
-    """
-
-    shard: str | None = None
-    retry: bool = False
-    rows: int = 1000
-    workers: int = 1
-    engine: str | None = None
-    address: str | None = None
-    actors: int | None = None
-    gpus_per_actor: float = 0
+    shard: str | None = None  #: value of ``--shard``; by default what a launcher says
+    retry: bool = False  #: try pairs again that could not be scored
+    rows: int = 1000  #: pairs in a part
+    workers: int = 1  #: processes of this machine
+    engine: str | None = None  #: ``ray``, or ``None`` for this machine
+    address: str | None = None  #: of a cluster of Ray
+    actors: int | None = None  #: of Ray
+    gpus_per_actor: float = 0  #: of Ray
 
     def check(self, folder: Path | None, device: str) -> None:
         """Check that there is a folder where one of them is given, and that they go together.
