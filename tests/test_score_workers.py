@@ -24,7 +24,7 @@ from torchmetrics_fmiqa.scoring.score_parts import in_process
 from torchmetrics_fmiqa.scoring.workers import WorkerError, score_by_workers
 
 __all__ = ["refused"]  # a fixture
-MANY = 1500
+MANY = 300
 pytestmark = pytest.mark.slow  # each process imports PyTorch
 
 
@@ -142,7 +142,7 @@ def many(folders) -> tuple[Path, Path]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-@pytest.mark.parametrize("struck", ["worker", "parent", "group by SIGINT", "group by SIGTERM"])
+@pytest.mark.parametrize("struck", ["worker", "parent", "group by SIGINT"])
 def test_a_struck_run_leaves_no_process_and_loses_nothing(many, tmp_path, struck):
     out = tmp_path / "scores"
     running = start(many, out)
@@ -154,7 +154,7 @@ def test_a_struck_run_leaves_no_process_and_loses_nothing(many, tmp_path, struck
     elif struck == "parent":
         running.kill()
     else:
-        os.killpg(running.pid, signal.SIGINT if struck.endswith("INT") else signal.SIGTERM)
+        os.killpg(running.pid, signal.SIGINT)
     status, said = running.wait(300), running.stderr.read().strip()
     kept = collect(out).scores
     assert 0 < kept.num_rows < MANY
@@ -163,7 +163,7 @@ def test_a_struck_run_leaves_no_process_and_loses_nothing(many, tmp_path, struck
         assert said.startswith(f"error: process {workers[0].pid} of --workers was ended by SIGKILL")
         assert len(said.splitlines()) == 1
     elif struck != "parent":
-        assert status == 128 + (signal.SIGINT if struck.endswith("INT") else signal.SIGTERM)
+        assert status == 128 + signal.SIGINT
         assert len(said.splitlines()) == 1, said
     deadline = time.monotonic() + 60
     while processes_of(out) and time.monotonic() < deadline:
