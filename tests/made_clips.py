@@ -69,18 +69,26 @@ FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def noisy_to(clip: Tensor, measure: Callable[[Tensor], float], level: float, same: bool = False) -> Tensor:
-    """A clip with as much noise in every frame that a measure of it reaches a level.
+    """A clip with as much noise in every frame that a measure of it reaches a level, to 1 %.
 
     Args:
         clip: ``(T, 3, H, W)``.
         measure: of a clip; it grows with noise.
-        level: to reach.
+        level: to reach, above 0.
         same: the same noise in every frame, not fresh noise.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(clip.shape[1:] if same else clip.shape, generator=generator).expand_as(clip)
-    low, high = 0.0, 0.5
+    amount, power = 0.05, 1.5
+    before: tuple[float, float] | None = None
     for _ in range(12):
-        middle = (low + high) / 2
-        low, high = (middle, high) if measure((clip + middle * noise).clamp(0, 1)) < level else (low, middle)
-    return (clip + high * noise).clamp(0, 1)
+        found = (clip + amount * noise).clamp(0, 1)
+        reached = measure(found)
+        if abs(reached / level - 1) < 0.01:
+            return found
+        # A distance grows nearly as a power of the noise: two points give the next.
+        if before is not None:
+            power = min(max(math.log(reached / before[1]) / math.log(amount / before[0]), 0.3), 3.0)
+        before = amount, reached
+        amount *= (level / reached) ** (1 / power)
+    raise ValueError(f"no noise reaches {level}: {amount:.3g} gives {reached}")

@@ -13,21 +13,23 @@ from pyarrow import parquet
 from scipy import stats
 from torch import Tensor
 
-from tests.conftest import RANDOM_VIT, make_pair
+from tests.conftest import RANDOM_VIT, SQUEEZENET, make_pair, needs
 from torchmetrics_fmiqa import FeatureDistance, Recipe, feature_distance
 from torchmetrics_fmiqa.benchmark.analysis.layers import layer_curves
 from torchmetrics_fmiqa.benchmark.distortions import CHANGES
 from torchmetrics_fmiqa.benchmark.metrics.columns import change_column, feature_column, parse_column, tap_column
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
 from torchmetrics_fmiqa.benchmark.metrics.panel import Panel
+from torchmetrics_fmiqa.benchmark.metrics.read_panel import read_panel
 from torchmetrics_fmiqa.benchmark.metrics.spec import parse_metrics
 from torchmetrics_fmiqa.benchmark.scoring.digests import content_of
 from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreOptions, ScoreRun
 from torchmetrics_fmiqa.benchmark.scoring.score_table import ScoredTable
 from torchmetrics_fmiqa.data.images import read_image
 from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
+from torchmetrics_fmiqa.recipes import RECIPES
 
-BASELINES = ("psnr", "ssim")
+BASELINES = ("psnr", "ssim", "lpips", "lpips-squeeze")
 VIT = Recipe(**RANDOM_VIT)
 
 
@@ -101,7 +103,10 @@ def test_weights_in_a_file_of_recipes_count_from_its_folder(tmp_path: Path) -> N
     [
         (["vit-tny"], "close: vit-tiny"),
         (["psnr", "psnr"], "given twice"),
-        (["psnr:distance=l2"], "no recipe"),
+        (["psnr:distance=l2"], "the metric 'psnr:distance=l2': 'psnr' is no recipe .* give 'psnr' alone$"),
+        (["lpips:weights=a.pth"], "or the recipe 'lpips-alex:weights=a.pth'$"),
+        (["lpips-squeeze:wights=a.pth"], "did you mean `weights`"),
+        (["lpips-squeeze:weights=a/w.pth", "lpips-squeeze:weights=b/w.pth"], "given twice; a .yaml file"),
         (["vit-tiny:dstance=l2"], "did you mean `distance`"),
         (["missing.yaml"], "no recipe file"),
         ([], "at least one metric"),
@@ -110,6 +115,21 @@ def test_weights_in_a_file_of_recipes_count_from_its_folder(tmp_path: Path) -> N
 def test_wrong_names_are_errors(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_metrics(names, BASELINES)
+
+
+def test_a_name_that_a_baseline_and_a_recipe_have_is_the_recipe_where_it_has_fields() -> None:
+    names = ["lpips-squeeze", "lpips-squeeze:weights=some/trunk.pth", "lpips-squeeze:weights=random:0:taps=[0]"]
+    plain, filed, random = parse_metrics(names, BASELINES).items()
+    assert plain == ("lpips-squeeze", "lpips-squeeze")
+    assert filed == ("lpips-squeeze:weights=trunk", RECIPES["lpips-squeeze"].recipe.replace(weights="some/trunk.pth"))
+    assert random[0] == names[2]
+    assert isinstance(random[1], Recipe)
+
+
+def test_that_recipe_gives_the_number_of_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMIQA_ASSETS", str(needs(SQUEEZENET).parents[1]))
+    found = read_panel(["lpips-squeeze", f"lpips-squeeze:weights={SQUEEZENET}"]).score(*make_pair(2, 64, 48))
+    torch.testing.assert_close(found["lpips-squeeze:weights=squeezenet1_1"], found["lpips-squeeze"])
 
 
 def test_columns_round_trip() -> None:

@@ -61,7 +61,20 @@ def test_every_output_has_them_with_their_warning(images: Path, tmp_path: Path) 
         text = (out / name).read_text()
         assert "igures of 8 images a side are mostly noise" in text
         assert "set distance" in text or "Distances between sets" in text
+    lines = (out / "table.tex").read_text().splitlines()
+    assert any(line.startswith("% Figures of 8 images a side are mostly noise") for line in lines)
+    assert r"\begin{tabular}{lccc}" in lines
+    heads, *table = [line.removesuffix(r" \\").split(" & ") for line in lines if " & " in line]
+    assert heads[2:] == [r"frechet $\downarrow$", r"kernel $\downarrow$"]
+    for place, column in ((2, rows[:3]), (3, rows[3:])):
+        cells = {cells[0]: cells[place] for cells in table}
+        first, second, third = sorted(column, key=lambda row: float(row["value"]))
+        assert cells[first["method"]].startswith(r"\textbf{")
+        assert cells[second["method"]].startswith(r"\underline{")
+        assert float(cells[third["method"]]) == pytest.approx(float(third["value"]), rel=1e-3)
+        assert r"\approx" not in "".join(cells.values())
     assert run(*arguments)[0] == 0
+    assert "downarrow" not in (out / "table.tex").read_text()
     assert not (out / "set_distances.csv").exists()
     assert "Distances between sets" not in (out / "report.html").read_text()
 

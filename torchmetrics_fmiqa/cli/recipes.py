@@ -29,8 +29,8 @@ def recipes(
     the memory that its features take at once for each megapixel of such a pair. Convolutional networks keep to about
     1 GB: what would take more goes in pieces, with the same number.
     Agreement is SRCC with people: live58, live_dev, sr4kiqa and srij as measured by this project at a long side of at
-    most 960, with 95 % intervals by bootstrap over references; TID2013 and LIVE of the scores that ZS-IQA published for
-    the network and the distance.
+    most 960, with 95 % intervals by bootstrap over references, empty where the weights were not at hand; TID2013 and
+    LIVE of the scores that ZS-IQA published for the network and the distance.
     """
     from torchmetrics_fmiqa.recipes import RECIPES, as_recipe
     from torchmetrics_fmiqa.recipes.facts import SETS

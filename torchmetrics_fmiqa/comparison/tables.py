@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torchmetrics_fmiqa.comparison.comparison import Comparison, Difference
-from torchmetrics_fmiqa.comparison.mean_cells import mean_cells
+from torchmetrics_fmiqa.comparison.mean_cells import mean_cells, set_cells
 from torchmetrics_fmiqa.comparison.scores import MethodScores
 from torchmetrics_fmiqa.comparison.set_rows import SETS_NOTE
 from torchmetrics_fmiqa.comparison.unfinished import UNFINISHED
@@ -18,7 +18,7 @@ from torchmetrics_fmiqa.data.parquet import write_parquet
 from torchmetrics_fmiqa.data.tables import write_table
 from torchmetrics_fmiqa.report.markdown import code, escaped
 from torchmetrics_fmiqa.report.markdown import table as markdown_table
-from torchmetrics_fmiqa.report.numbers import counted, p_value, signed, span
+from torchmetrics_fmiqa.report.numbers import capitalised, counted, p_value, signed, span
 from torchmetrics_fmiqa.safe_write import printable, write_text
 
 #: The files that :func:`write_tables` writes, one more where images were left out, and one where sets were measured.
@@ -149,26 +149,37 @@ def _sets_markdown(comparison: Comparison) -> list[str]:
         return []
     heads = ("set distance ↓", "method", "value", "of infinitely many images", "95 % interval")
     rows = [[escaped(row.distance), escaped(row.method), *row.texts()] for row in comparison.sets.rows]
-    notes = filter(None, (SETS_NOTE, comparison.sets.warning))
-    return [markdown_table(heads, rows), " ".join(escaped(f"{note[0].upper()}{note[1:]}.") for note in notes)]
+    return [markdown_table(heads, rows), escaped(" ".join(_sets_notes(comparison)))]
+
+
+def _sets_notes(comparison: Comparison) -> list[str]:
+    """What to know of distances between sets, in sentences; nothing where there are none."""
+    sets = comparison.sets
+    notes = (SETS_NOTE, sets.warning) if sets is not None and sets.rows else ()
+    return [f"{capitalised(note)}." for note in notes if note]
 
 
 def latex(comparison: Comparison) -> str:
-    """The means as a LaTeX table: best bold, second underlined, what is tied with the best marked."""
+    """The means as a LaTeX table: best bold, second underlined, what is tied with the best marked; then the sets."""
     arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
-    metrics = [f"{_tex(metric)} {arrows[arrow]}" for metric, arrow in _directions(comparison)]
+    sets = () if comparison.sets is None else comparison.sets.rows
+    distances = dict.fromkeys(row.distance for row in sets)
+    directions = [*_directions(comparison), *((distance, "↓") for distance in distances)]
+    metrics = [f"{_tex(metric)} {arrows[arrow]}" for metric, arrow in directions]
     marks = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
     lines = [
         f"% {' '.join(printable(comparison.answer).split())}",
         f"% Mean of {images_compared(comparison)}; bold: best; underlined: second; \\approx: tied with the best.",
+        *(f"% {note}" for note in _sets_notes(comparison)),
         rf"\begin{{tabular}}{{l{'c' * len(metrics)}}}",
         r"\hline",
         rf"Method & {' & '.join(metrics)} \\",
         r"\hline",
     ]
-    for method, cells in zip(
-        comparison.scores.methods, mean_cells(comparison.scores, comparison.statistics), strict=True
-    ):
+    methods = comparison.scores.methods
+    means = mean_cells(comparison.scores, comparison.statistics)
+    for method, of_images, of_sets in zip(methods, means, set_cells(sets, methods), strict=True):
+        cells = (*of_images, *of_sets)
         texts = [marks[cell.place].format(_tex_number(cell.mean)) + r"$^{\approx}$" * cell.tied for cell in cells]
         lines.append(rf"{_tex(method)} & {' & '.join(texts)} \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"

@@ -31,7 +31,8 @@ class VideoFeatureDistance(PairMetric):
 
     **Lower is better; 0 for equal clips.** Distances of frames do not see when something happens. ``temporal`` does: it
     measures by how much a frame's error, the difference of its features from the reference's, changes to the next
-    frame. Brightness that flickers, and a frozen, dropped or swapped frame, cost more than an error of every frame.
+    frame. Brightness that flickers, and a frozen, dropped or swapped frame, mostly cost more in it than noise in every
+    frame that is as bad frame by frame.
 
     As input to ``forward`` and ``update`` the metric accepts
 

@@ -110,6 +110,9 @@ def parse_metrics(names: Sequence[str], baselines: Sequence[str]) -> dict[str, M
     ``.yaml`` file: one metric, called by the file's name, or a mapping of names to metrics. In a file a metric is a
     recipe, or SPIPS where it says ``metric: spips``; its paths count from the file's folder.
 
+    Where a baseline and a recipe have one name, it is the baseline alone and the recipe with fields:
+    ``lpips-squeeze`` is torchmetrics', ``lpips-squeeze:weights=squeezenet.safetensors`` the recipe.
+
     Raises:
         ValueError: for a name that is unknown or comes twice, or a file that is no metric.
 
@@ -142,21 +145,26 @@ def _specs(name: str, baselines: Sequence[str]) -> list[tuple[str, MetricSpec]]:
     if base.endswith((".yaml", ".yml")):
         return [(label, spec.replace(**fields) if fields else spec) for label, spec in _file(Path(base))]
     if base in baselines or base.startswith("pyiqa:"):
-        if fields:
-            raise ValueError(f"{base!r} is no recipe and has no field {next(iter(fields))!r} to override")
-        return [(name, name)]
-    if base == SPIPS:
+        if not fields:
+            return [(name, name)]
+        if base not in RECIPES:
+            fix = f"give {base!r} alone"
+            if base == "lpips":  # by AlexNet; of the recipes each says its network
+                fix += f", or the recipe {':'.join(['lpips-alex', *parts])!r}"
+            field = next(iter(fields))
+            raise ValueError(f"the metric {name!r}: {base!r} is no recipe and has no field {field!r}; {fix}")
+    elif base == SPIPS:
         return [(_label(base, parts), SpipsSpec.of(fields))]
-    if base not in RECIPES:
+    elif base not in RECIPES:
         known = [*baselines, SPIPS, *RECIPES]
         near = difflib.get_close_matches(base, known, 3)
         hint = f"; close: {', '.join(near)}" if near else ""
         others = f"baselines: {', '.join(baselines)}; {SPIPS}; `fmiqa recipes`"
         raise ValueError(f"there is no metric {base!r}{hint} ({others})")
-    return [(_label(base, parts), as_recipe(base, **fields))]
+    return [(_label(base, parts, baselines), as_recipe(base, **fields))]
 
 
-def _label(base: str, parts: Sequence[str]) -> str:
+def _label(base: str, parts: Sequence[str], baselines: Sequence[str] = ()) -> str:
     """What a metric is called: as it was given, without the paths, which are nobody's name."""
     shown = [base]
     for part in parts:
@@ -169,6 +177,8 @@ def _label(base: str, parts: Sequence[str]) -> str:
             shown.append(f"recipe={Path(value).stem if value.endswith(('.yaml', '.yml')) else value}")
         elif key != "weights" or value.startswith("random"):  # random weights are another metric
             shown.append(part)
+        elif base in baselines:  # which has the name already
+            shown.append(f"weights={Path(value).stem}")
     return re.sub(r",\s*", " ", ":".join(shown)).replace("|", "-")
 
 
