@@ -167,12 +167,6 @@ def test_the_note_tells_what_is_left_out_and_that_kinds_differ() -> None:
     assert note.endswith("dists, psnr")
 
 
-@pytest.mark.parametrize("name", ["permutations", "bootstrap"])
-def test_bad_arguments_are_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"`{name}`"):
-        accuracy_finding({"lpips": 0.5}, "SRCC", **{name: 0})
-
-
 def test_accuracy_does_not_explain_the_published_agreement_on_tid2013() -> None:
     table = read_scored(needs(PUBLISHED / "zsiqa_tid2013.csv.gz"), "mos")
     values = {name: abs(srcc(scores, table.opinion).value) for name, scores in table.scores.items()}

@@ -172,32 +172,14 @@ def test_a_photograph_hardly_changes(name: str) -> None:
     assert changed.min() >= 0.5  # nothing dark comes in
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (torch.zeros(3, 8, 8), r"got \(3, 8, 8\).*preds\[None\]"),
-        (torch.zeros(1, 1, 8, 8), "grey"),
-        (torch.zeros(1, 3, 0, 8), "no pixels"),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "floating point.*uint8"),
-        (torch.full((1, 3, 8, 8), 255.0), r"\[0, 1\].*255"),
-        (torch.full((1, 3, 8, 8), -0.01), r"-0\.01"),
-        (torch.full((1, 3, 8, 8), torch.nan), "nan"),
-    ],
-)
-def test_images_that_do_not_fit(images: Tensor, message: str) -> None:
-    for change in CHANGES.values():
-        with pytest.raises(ValueError, match=message):
-            change(images)
-
-
 def test_names() -> None:
     assert list(CHANGES) == ["shift-1px", "shift-1%", "scale-1%", "rotate-0.25", "rotate-1"]
-    for name, change in CHANGES.items():
-        assert change.name == name
+    for name in CHANGES:
         assert not set(name) & set(" ,@|")
-    assert parse_changes("all") == tuple(CHANGES.values())
-    assert parse_changes("none") == ()
-    assert parse_changes("rotate-1, shift-1px") == (CHANGES["rotate-1"], CHANGES["shift-1px"])
+    assert parse_changes("all") == CHANGES
+    assert parse_changes("none") == {}
+    chosen = parse_changes("rotate-1, shift-1px")
+    assert list(chosen.items()) == [(name, CHANGES[name]) for name in ("rotate-1", "shift-1px")]
 
 
 @pytest.mark.parametrize("text", ["", "shift", "shift-1px,", "all,none", "rotate_1", "Shift-1px"])

@@ -68,17 +68,3 @@ def test_only_a_cuda_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     module._wait(torch.device("cpu"))
     module._wait(torch.device("cuda:1"))
     assert waited == [torch.device("cuda:1")]
-
-
-@pytest.mark.parametrize(
-    ("preds", "target", "repeats", "message"),
-    [
-        (*PAIR, 0, "`repeats` must be at least 1, got 0"),
-        (PAIR[0], PAIR[1][..., 1:], 3, r"\(1, 3, 100, 200\) and \(1, 3, 100, 199\)"),
-        (PAIR[0].repeat(2, 1, 1, 1), PAIR[1].repeat(2, 1, 1, 1), 3, r"one pair .* got \(2, 3"),
-        (PAIR[0][..., :49], PAIR[1][..., :49], 3, "100 x 49: slow needs 50"),
-    ],
-)
-def test_what_is_no_pair_is_an_error(preds: Tensor, target: Tensor, repeats: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        measure_cost(Clock([]).metric(minimum_side=50), preds, target, repeats)

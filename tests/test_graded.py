@@ -112,30 +112,10 @@ def test_a_gradient_flows(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "level", "message"),
     [
-        ("blur", 0, "above 0"),
         ("blur", 10, "41 pixels a side, got 40 x 50"),
-        ("noise", float("nan"), "above 0"),
-        ("jpeg", 50.5, "1 to 100, got 50.5"),
-        ("jpeg", 0, "1 to 100"),
-        ("contrast", 1.1, r"in \[0, 1\], got 1.1"),
-        ("pixelation", 2.5, "whole number of pixels, got 2.5"),
         ("pixelation", 41, "41 pixels"),
     ],
 )
-def test_a_level_without_meaning_is_an_error(name: str, level: float, message: str) -> None:
+def test_a_level_too_large_for_the_image_is_an_error(name: str, level: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GRADED[name](noisy_image(), level, seeded())
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (torch.zeros(3, 40, 40), r"\(3, 40, 40\)"),
-        (torch.zeros(1, 3, 40, 40, dtype=torch.uint8), "floating point.*got torch.uint8"),
-        (torch.full((1, 3, 40, 40), 128.0), "128 ... 128: scale"),
-        (torch.full((1, 3, 40, 40), float("nan")), "nan"),
-    ],
-)
-def test_other_images_are_an_error(images: torch.Tensor, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        GRADED["contrast"](images, 0.5, seeded())

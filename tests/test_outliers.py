@@ -347,20 +347,9 @@ class TestFeatures:
             assert turned[feature, side] == pytest.approx(value, rel=1e-6, abs=1e-9) or side == "difference"
         assert 0 <= found["high-frequency energy", "reference"] <= 1
 
-    @pytest.mark.parametrize(
-        ("image", "named"),
-        [
-            (torch.zeros(3, 7, 16), "at least 8 x 8"),
-            (torch.zeros(1, 16, 16), "at least 8 x 8"),
-            (torch.zeros(3, 16, 16, dtype=torch.uint8), "torch.uint8"),
-            (torch.full((3, 16, 16), 2.0), "0, 1"),
-            (torch.full((3, 16, 16), torch.nan), "nan"),
-            (torch.zeros(3, 16, 17), "one size"),
-        ],
-    )
-    def test_bad_images_are_named(self, image: Tensor, named: str) -> None:
-        with pytest.raises(ValueError, match=named):
-            image_features(torch.zeros(3, 16, 16), image)
+    def test_images_that_are_too_small_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="at least 8 x 8"):
+            image_features(torch.zeros(3, 7, 16), torch.zeros(3, 7, 16))
 
 
 def finding(*dists: str) -> OutlierFinding:
@@ -408,17 +397,3 @@ class TestGallery:
         full = comparator.maps(preds[None] / 255, target[None] / 255)["cosine"]["score"]
         assert item.heat.mean() == pytest.approx(float(full.mean()), rel=0.02)
         assert item.heat[16:, 24:].mean() > 2 * item.heat[:16, :24].mean()
-
-    @pytest.mark.parametrize(
-        ("load", "heat", "named"),
-        [
-            (lambda case: (torch.zeros(3, 8, 8),) * 2, None, "uint8"),
-            (lambda case: tuple(torch.zeros(3, 8, n, dtype=torch.uint8) for n in (8, 9)), None, "one size"),
-            (lambda case: (torch.zeros(3, 8, 8, dtype=torch.uint8),) * 2, lambda *pair: pair[0], "map of 'a'"),
-        ],
-    )
-    def test_bad_images_and_maps_are_named(self, load: Any, heat: Any, named: str) -> None:
-        with pytest.raises(ValueError, match=named):
-            gallery(finding("a"), load, heat)
-        with pytest.raises(ValueError, match="width"):
-            gallery(finding("a"), load, heat, width=0)

@@ -593,10 +593,8 @@ def test_the_gallery_shows_the_pictures_as_they_are(study: Study, monkeypatch: p
     assert len(small) < len(page)
 
 
-def test_pictures_that_cannot_be_shown_are_refused(study: Study) -> None:
+def test_maps_that_cannot_be_shown_are_refused(study: Study) -> None:
     item = study.gallery[1]
-    with pytest.raises(ValueError, match=r"must be \(h, w, 3\) uint8, got \(40, 60, 3\) float32"):
-        write_html(replace(study, gallery=(replace(item, reference=item.reference.astype(np.float32)),)))
     with pytest.raises(ValueError, match="has values that are not finite"):
         write_html(replace(study, gallery=(replace(item, heat=np.full((4, 4), np.nan, np.float32)),)))
 

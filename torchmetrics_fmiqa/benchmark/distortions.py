@@ -16,8 +16,6 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from torchmetrics_fmiqa.benchmark.metrics.unit_images import check_unit
-from torchmetrics_fmiqa.features.image_checks import check_pair
 from torchmetrics_fmiqa.features.tiles import mirror_index
 
 #: ``(images, level, generator)``, images ``(N, 3, H, W)`` floating point in [0, 1], to images of the same shape.
@@ -26,9 +24,8 @@ Distort = Callable[[Tensor, float, Generator], Tensor]
 
 @dataclass(frozen=True)
 class GradedDistortion:
-    """A distortion and its levels."""
+    """A distortion and its levels; call it with images."""
 
-    name: str
     levels: tuple[float, ...]  #: from the mildest to the worst
     distort: Distort = field(repr=False, compare=False)  #: pure but for the generator, which lives on the CPU
 
@@ -36,7 +33,7 @@ class GradedDistortion:
         """Distort images ``(N, 3, H, W)``, floating point in [0, 1], by one of the levels, or by another.
 
         Raises:
-            ValueError: for other images, images too small for the level, or a level that means nothing.
+            ValueError: for images too small for the level.
 
         >>> blur = GRADED["blur"]
         >>> dot = torch.zeros(1, 3, 9, 9)
@@ -44,14 +41,13 @@ class GradedDistortion:
         >>> round(blur(dot, 0.5, torch.Generator())[0, 0, 4, 4].item(), 4)
         0.6187
         """
-        _check_images(preds)
         return self.distort(preds, level, generator)
 
     def series(self, images: Tensor, seed: int = 0) -> list[Tensor]:
         """The images at every level, mildest first; whatever is random is the same at all levels, only stronger.
 
         Raises:
-            ValueError: for images that do not fit.
+            ValueError: for images too small for a level.
 
         >>> [round(version.std().item(), 2) for version in GRADED["noise"].series(torch.full((1, 3, 64, 64), 0.5))]
         [0.01, 0.02, 0.04, 0.08, 0.16]
@@ -59,17 +55,9 @@ class GradedDistortion:
         return [self(images, level, torch.Generator().manual_seed(seed)) for level in self.levels]
 
 
-def _check_images(preds: Tensor) -> None:
-    check_pair(preds, preds)
-    if not preds.is_floating_point():
-        raise ValueError(f"`preds` must be floating point in [0, 1], got {preds.dtype}: convert it first")
-    check_unit(preds, "preds")
-
-
 def _blur(images: Tensor, level: float, generator: Generator) -> Tensor:
     from kornia.filters import gaussian_blur2d
 
-    _positive("blur", level)
     radius = math.ceil(4 * level)
     if radius >= min(images.shape[-2:]):
         raise ValueError(f"a blur of {level:g} pixels needs images of {radius + 1} pixels a side, got {_size(images)}")
@@ -77,7 +65,6 @@ def _blur(images: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def _noise(images: Tensor, level: float, generator: Generator) -> Tensor:
-    _positive("noise", level)
     field = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
     # An image cannot leave its range, so neither does a noisy one.
     return (images + level / 255 * field).clamp(0, 1)
@@ -86,8 +73,6 @@ def _noise(images: Tensor, level: float, generator: Generator) -> Tensor:
 def _jpeg(images: Tensor, level: float, generator: Generator) -> Tensor:
     from torchvision.io import decode_jpeg, encode_jpeg
 
-    if level not in range(1, 101):
-        raise ValueError(f"the level of jpeg must be a quality, a whole number of 1 to 100, got {level:g}")
     # One encoder everywhere: that of a GPU rounds otherwise than libjpeg.
     pixels = (images.detach() * 255).round().to("cpu", torch.uint8)
     coded = torch.stack([decode_jpeg(encode_jpeg(image, quality=int(level))) for image in pixels])
@@ -97,26 +82,17 @@ def _jpeg(images: Tensor, level: float, generator: Generator) -> Tensor:
 def _contrast(images: Tensor, level: float, generator: Generator) -> Tensor:
     from torchvision.transforms.v2.functional import adjust_contrast
 
-    if not 0 <= level <= 1:
-        raise ValueError(f"the level of contrast must be the share that is kept, in [0, 1], got {level:g}")
     return torch.as_tensor(adjust_contrast(images, level))
 
 
 def _pixelate(images: Tensor, level: float, generator: Generator) -> Tensor:
     side = int(level)
-    if side < 1 or level != side:
-        raise ValueError(f"the level of pixelation must be a whole number of pixels, got {level:g}")
     if side > min(images.shape[-2:]):
         raise ValueError(f"blocks of {side} pixels need images as large, got {_size(images)}")
     # Blocks cut by the border are the mean of what is left of them.
     blocks = F.avg_pool2d(images, side, ceil_mode=True, count_include_pad=False)
     spread = blocks.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)
     return spread[..., : images.shape[-2], : images.shape[-1]]
-
-
-def _positive(name: str, level: float) -> None:
-    if not 0 < level < math.inf:
-        raise ValueError(f"the level of {name} must be above 0, got {level:g}")
 
 
 def _size(images: Tensor) -> str:
@@ -127,38 +103,15 @@ def _size(images: Tensor) -> str:
 #: deviation in 1/255, clipped to [0, 1]; of JPEG the quality of libjpeg, without a gradient; of contrast the share that
 #: is kept, around the mean of the grey image; of pixelation the side of the square blocks, in pixels.
 GRADED: dict[str, GradedDistortion] = {
-    distortion.name: distortion
-    for distortion in (
-        GradedDistortion("blur", (0.5, 1, 2, 4), _blur),
-        GradedDistortion("noise", (2, 5, 10, 20, 40), _noise),
-        GradedDistortion("jpeg", (90, 70, 50, 30, 10), _jpeg),
-        GradedDistortion("contrast", (0.9, 0.8, 0.7, 0.6, 0.5), _contrast),
-        GradedDistortion("pixelation", (2, 3, 4), _pixelate),
-    )
+    "blur": GradedDistortion((0.5, 1, 2, 4), _blur),
+    "noise": GradedDistortion((2, 5, 10, 20, 40), _noise),
+    "jpeg": GradedDistortion((90, 70, 50, 30, 10), _jpeg),
+    "contrast": GradedDistortion((0.9, 0.8, 0.7, 0.6, 0.5), _contrast),
+    "pixelation": GradedDistortion((2, 3, 4), _pixelate),
 }
 
-
-@dataclass(frozen=True)
-class Change:
-    """A change of images under test; call it with them.
-
-    >>> ramp = torch.tensor([0.0, 0.2, 0.4, 0.6]).expand(1, 3, 2, 4)
-    >>> CHANGES["shift-1px"](ramp)[0, 0, 0]
-    tensor([0.2000, 0.0000, 0.2000, 0.4000])
-    """
-
-    name: str  #: what it is called in columns and options, without spaces
-    #: The function, images ``(N, 3, H, W)`` in [0, 1] to as many of the same size and type.
-    apply: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
-
-    def __call__(self, preds: Tensor) -> Tensor:
-        """Change images ``(N, 3, H, W)``, floating point in [0, 1]; size and type stay.
-
-        Raises:
-            ValueError: for images of another shape, type or range.
-        """
-        _check_images(preds)
-        return self.apply(preds)
+#: Images ``(N, 3, H, W)``, floating point in [0, 1], to as many of the same size and type.
+Change = Callable[[Tensor], Tensor]
 
 
 def _shift(preds: Tensor, pixels: int | None) -> Tensor:
@@ -183,37 +136,36 @@ def _transform(preds: Tensor, name: str, value: float) -> Tensor:
 
 #: The changes by name: to the right by a pixel, to the right by 1 % of the width, larger by 1 %, turned clockwise by a
 #: quarter of a degree and by a degree. The size stays and borders are mirrored; shifts copy, the others are bilinear.
+#: Columns and options call them so: the names are without spaces.
 CHANGES: dict[str, Change] = {
-    change.name: change
-    for change in (
-        Change("shift-1px", partial(_shift, pixels=1)),
-        Change("shift-1%", partial(_shift, pixels=None)),
-        Change("scale-1%", partial(_transform, name="scale", value=1.01)),
-        Change("rotate-0.25", partial(_transform, name="rotate", value=-0.25)),
-        Change("rotate-1", partial(_transform, name="rotate", value=-1.0)),
-    )
+    "shift-1px": partial(_shift, pixels=1),
+    "shift-1%": partial(_shift, pixels=None),
+    "scale-1%": partial(_transform, name="scale", value=1.01),
+    "rotate-0.25": partial(_transform, name="rotate", value=-0.25),
+    "rotate-1": partial(_transform, name="rotate", value=-1.0),
 }
 
 
-def parse_changes(text: str) -> tuple[Change, ...]:
-    """Changes that an option names: ``"all"``, ``"none"``, or names with commas between.
+def parse_changes(text: str) -> dict[str, Change]:
+    """Changes that an option names, by name: ``"all"``, ``"none"``, or names with commas between.
 
     Raises:
         ValueError: for names that are unknown or come twice, naming those that are known.
 
-    >>> [change.name for change in parse_changes("shift-1px,rotate-1")]
-    ['shift-1px', 'rotate-1']
+    >>> ramp = torch.tensor([0.0, 0.2, 0.4, 0.6]).expand(1, 3, 2, 4)
+    >>> parse_changes("shift-1px,rotate-1")["shift-1px"](ramp)[0, 0, 0]
+    tensor([0.2000, 0.0000, 0.2000, 0.4000])
     >>> len(parse_changes("all")), parse_changes("none")
-    (5, ())
+    (5, {})
     """
     if text.strip() == "all":
-        return tuple(CHANGES.values())
+        return CHANGES
     if text.strip() == "none":
-        return ()
+        return {}
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in CHANGES:
             raise ValueError(f"there is no change {name!r}: give 'all', 'none', or some of {', '.join(CHANGES)}")
         if names.count(name) > 1:
             raise ValueError(f"the change {name!r} is named twice in {text!r}: name it once")
-    return tuple(CHANGES[name] for name in names)
+    return {name: CHANGES[name] for name in names}

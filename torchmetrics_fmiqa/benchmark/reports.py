@@ -30,7 +30,7 @@ def study_report(study: Study) -> Report:
     """The report of a study of opinions, for :mod:`torchmetrics_fmiqa.report` to print.
 
     Raises:
-        ValueError: for a gallery whose pictures are not ``(h, w, 3)`` uint8 or whose maps are not finite.
+        ValueError: for a gallery whose maps are not finite.
 
     >>> import numpy as np
     >>> from torchmetrics_fmiqa.benchmark.analysis.agreement import analyse

@@ -31,16 +31,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command(name="score", cls=Command)(_score)
-app.command(name="collect", cls=Command)(_collect)
-app.command(name="video", cls=Command)(_video)
-app.command(name="map", cls=Command)(_map)
-app.command(name="compare", cls=Command)(_compare)
-app.command(name="benchmark", cls=Command)(_benchmark)
-app.command(name="fit", cls=Command)(_fit)
-app.command(name="fuse", cls=Command)(_fuse)
+for _command in (_score, _collect, _video, _map, _compare, _benchmark, _fit, _fuse, _recipes):
+    app.command(name=_command.__name__.removeprefix("draw_"), cls=Command)(_command)
 app.add_typer(_gate, name="gate")
-app.command(name="recipes", cls=Command)(_recipes)
 
 
 def _print_version(requested: bool) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from torchmetrics_fmiqa.cli import options
 from torchmetrics_fmiqa.cli.console import (
     TerminalProgress,
     hint_to_resume,
@@ -18,39 +17,27 @@ from torchmetrics_fmiqa.cli.console import (
     out_console,
     plain,
     report_problems,
+    this_command,
 )
-from torchmetrics_fmiqa.cli.options import (
-    LARGEST_SEED,
-    CropOption,
-    DataOption,
-    DeviceOption,
-    MatchOption,
-    OutFolderOption,
-    PrecisionOption,
-    RgbOption,
-    check_device,
-    check_match,
-    load_panel,
-    split_names,
-)
-from torchmetrics_fmiqa.cli.sources import ImageSource, read_source, refuse_ignored
+from torchmetrics_fmiqa.cli.sources import read_data, refuse_ignored
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.benchmark.analysis.preference import ChoiceStudy
     from torchmetrics_fmiqa.benchmark.study import Study
     from torchmetrics_fmiqa.data.pairs import Problem
+    from torchmetrics_fmiqa.data.rated_csv import JndPairs, Triplets
 
 
 def benchmark(
     context: typer.Context,
-    out: OutFolderOption,
+    out: options.OutFolderOption,
     pairs: Annotated[
         Path | None, typer.Option(help="CSV table ref,dist,mos or dmos (and type, level, std) of images to score.")
     ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="NAME=FOLDER", help="Or a data set in its published layout: tid2013=DIR ...")
     ] = None,
-    data_option: DataOption = None,
+    data_option: options.DataOption = None,
     scores: Annotated[
         Path | None, typer.Option(help="Or scores made before: .csv, .csv.gz or .parquet, one column a metric.")
     ] = None,
@@ -86,10 +73,10 @@ def benchmark(
         typer.Option(help="Folder of a benchmark on another data set, for the aggregate's worst set. Repeatable."),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder that the paths in PAIRS count from.")] = None,
-    match: MatchOption = None,
+    match: options.MatchOption = None,
     max_side: Annotated[int | None, typer.Option(min=1, help="Shrink larger pairs to this, for every metric.")] = None,
-    crop_border: CropOption = 0,
-    to_rgb: RgbOption = False,
+    crop_border: options.CropOption = 0,
+    to_rgb: options.RgbOption = False,
     changes: Annotated[
         str, typer.Option(help="Slight changes for the robustness: all, none, or names, comma-separated.")
     ] = "all",
@@ -97,9 +84,9 @@ def benchmark(
     worst: Annotated[int, typer.Option(min=1, help="Images in the gallery of outliers.")] = 10,
     batch: Annotated[int, typer.Option(min=1, help="Pairs between two saves.")] = 8,
     resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap over references.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything random.")] = 0,
-    device: DeviceOption = "cpu",
-    precision: PrecisionOption = "float32",
+    seed: Annotated[int, typer.Option(min=0, max=options.LARGEST_SEED, help="Of everything random.")] = 0,
+    device: options.DeviceOption = "cpu",
+    precision: options.PrecisionOption = "float32",
 ) -> None:
     """Compare metrics with human opinion: agreement, robustness, an aggregate, outliers.
 
@@ -112,25 +99,23 @@ def benchmark(
     from torchmetrics_fmiqa.benchmark.benchmark import Output, benchmark_choices, benchmark_images, benchmark_table
     from torchmetrics_fmiqa.benchmark.build_study import StudySettings, other_sets
     from torchmetrics_fmiqa.benchmark.scoring.score_dataset import Reading, ScoreOptions
-    from torchmetrics_fmiqa.data.rated_csv import RatedPairs
+    from torchmetrics_fmiqa.data.rated_csv import RatedPairs, read_rated_csv
 
     if sum(source is not None for source in (pairs, data, scores)) != 1:
         raise ValueError("give one of --pairs TABLE.csv, --data NAME=FOLDER and --scores TABLE")
-    if opinion_is not in ("better", "worse", "infer"):
-        raise ValueError(f"`--opinion-is` must be better, worse or infer, got {opinion_is!r}")
+    direction = options.check_opinion_is(opinion_is)
     if scores is not None and opinion is None:
         raise ValueError("`--scores` needs --opinion COLUMN too, the column of human opinions")
-    names = [name for text in metrics or () for name in split_names(text)]
+    names = [name for text in metrics or () for name in options.split_names(text)]
     settings = StudySettings(
-        opinion_is=opinion_is,  # type: ignore[arg-type]
-        higher_is_better=None if higher_is_better is None else split_names(higher_is_better),
+        opinion_is=direction,
+        higher_is_better=None if higher_is_better is None else options.split_names(higher_is_better),
         resamples=resamples,
         seed=seed,
         attacked=attacked,
         other_sets=other_sets(other_set or ()),
         worst=worst,
     )
-    command = shlex.join(["fmiqa", *sys.argv[1:]])
     if scores is not None:
         refuse_ignored(context, "scores")
         columns = {
@@ -142,22 +127,29 @@ def benchmark(
             "metrics": names or None,
         }
         with TerminalProgress() as progress:
-            study = benchmark_table(scores, columns, settings, Output(out, command, progress))
+            study = benchmark_table(scores, columns, settings, Output(out, this_command(), progress))
         _show(study, out)
         return
     if not names:
         raise ValueError("give --metrics, such as --metrics default,psnr,ssim,ms_ssim,lpips")
-    rated, home = read_source(context, ImageSource(pairs, data, data_option, root, opinion, opinion_is))
-    reading = Reading(check_match(match), max_side, crop_border, to_rgb)
-    options = ScoreOptions(reading, changes, device=str(check_device(device)), batch=batch)
-    panel = load_panel(names, device, precision)
+    rated: RatedPairs | Triplets | JndPairs
+    if pairs is not None:
+        refuse_ignored(context, "pairs")
+        rated = read_rated_csv(pairs, root, opinion, None if direction == "infer" else direction)
+        home = rated.root
+    else:
+        rated, home = read_data(str(data), data_option)
+        refuse_ignored(context, "data" if isinstance(rated, RatedPairs) else "choices")
+    reading = Reading(options.check_match(match), max_side, crop_border, to_rgb)
+    scoring = ScoreOptions(reading, changes, device=str(options.check_device(device)), batch=batch)
+    panel = options.load_panel(names, device, precision)
     try:
         with hint_to_resume(out), TerminalProgress() as progress:
-            output = Output(out, command, progress)
+            output = Output(out, this_command(), progress)
             if not isinstance(rated, RatedPairs):
-                chosen = benchmark_choices(rated, home, panel, options, settings, output)
+                chosen = benchmark_choices(rated, home, panel, scoring, settings, output)
             else:
-                study = benchmark_images(rated, panel, options, settings, output, type_from)
+                study = benchmark_images(rated, panel, scoring, settings, output, type_from)
     except ValueError:
         list_problems(list(rated.missing))  # often they are why
         raise
@@ -186,5 +178,5 @@ def _show_choices(study: ChoiceStudy, out: Path) -> None:
 
 def _print(table: Table, note: str, out: Path, missing: list[Problem]) -> None:
     out_console.print(table)
-    out_console.print(f"{note}report in {plain(out / 'report.html')}", soft_wrap=True, highlight=False)
+    out_console.say(f"{note}report in {plain(out / 'report.html')}")
     report_problems(missing)

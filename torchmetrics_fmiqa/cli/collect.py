@@ -45,7 +45,7 @@ def collect(
             write_parquet(out, found.scores.select(names))
         else:
             write_table(out, found.scores.select(names).to_pylist(), names)
-        err_console.print(f"{found.scores.num_rows} scores in {plain(out)}", soft_wrap=True, highlight=False)
+        err_console.say(f"{found.scores.num_rows} scores in {plain(out)}")
     if found.scores.num_rows:
         _print_summary(found, worst)
     unpaired = folder / "unpaired.csv"
@@ -58,7 +58,7 @@ def collect(
     list_problems(problems, found.failed.num_rows - _MOST)
     if found.missing:
         missing = f"[red]{found.missing} of {found.inputs['count']} pairs are not scored yet:[/]"
-        err_console.print(f"{missing} start `fmiqa score` with this folder again", soft_wrap=True, highlight=False)
+        err_console.say(f"{missing} start `fmiqa score` with this folder again")
     if problems or found.missing:
         raise typer.Exit(1)
 
@@ -79,12 +79,11 @@ def _print_summary(found: Collected, worst: int) -> None:
         table.add_row(plain(name), str(len(values)), f"{mean:.6g}", interval, *figures)
     out_console.print(table)
     direction = "higher is better, 100 is equal" if found.higher_is_better else "lower is closer, 0 is equal"
-    out_console.print(f"{direction}; {plain(found.measured_by)}", style="dim", soft_wrap=True, highlight=False)
+    out_console.say(f"{direction}; {plain(found.measured_by)}", style="dim")
     if worst:
         out_console.print("farthest:")
     for row in found.worst(worst):
-        line = f"  {numbers[row, 0]:<12.6g} {plain(found.name_of(row))}"
-        out_console.print(line, soft_wrap=True, highlight=False)
+        out_console.say(f"  {numbers[row, 0]:<12.6g} {plain(found.name_of(row))}")
     outside = int(np.count_nonzero(found.scores.column("outside").to_numpy()))
     if outside:
-        out_console.print(f"{outside} images leave [0, 1]", soft_wrap=True, highlight=False)
+        out_console.say(f"{outside} images leave [0, 1]")

@@ -127,12 +127,12 @@ def hint_to_resume(folder: Path) -> Iterator[None]:
 
 def track_pairs(results: Any, total: int) -> Any:
     """Pass results on, and show a progress bar."""
-    with _bar("pairs, time left") as progress:
+    with pairs_bar("scoring", "pairs, time left") as progress:
         yield from progress.track(results, total=total)
 
 
 def _count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
-    with _bar("pairs, {task.fields[speed]} time left") as progress:
+    with pairs_bar("scoring", "pairs, {task.fields[speed]} time left") as progress:
         task = progress.add_task("", total=total, speed="")
         first_count: int | None = None  # pairs of an earlier run do not count for the speed
         start = time.monotonic()
@@ -144,10 +144,11 @@ def _count_pairs(done: Iterable[int], total: int) -> Iterator[int]:
             yield count
 
 
-def _bar(unit: str) -> Progress:
+def pairs_bar(label: str, unit: str = "") -> Progress:
+    """A bar of pairs done on the terminal, with a label before it and the unit after the count."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     return Progress(*columns, console=err_console, transient=True)
 
 

@@ -11,7 +11,6 @@ from rich.table import Table
 from torchmetrics_fmiqa.cli import options
 from torchmetrics_fmiqa.cli.console import (
     TerminalProgress,
-    err_console,
     hint_to_resume,
     out_console,
     plain,
@@ -23,7 +22,6 @@ from torchmetrics_fmiqa.cli.sources import given
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.fitting.compare import SetComparison
     from torchmetrics_fmiqa.fitting.report import FitResult
-    from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 
 def fit(
@@ -113,7 +111,7 @@ def fit(
     sources = SourceOptions(pairs or (), data or (), graded or (), test or (), data_option or (), opinion, higher)
     config = FitConfig(
         *read_sets(sources),
-        _recipe(recipe, overrides, low_level, semantic),
+        options.read_spips_recipe(recipe, overrides, low_level, semantic),
         Reading(options.check_match(match), max_side, crop_border, to_rgb),
         precision,  # type: ignore[arg-type]
         str(options.check_device(device)),
@@ -176,16 +174,6 @@ def _table(compared: SetComparison, brief: bool) -> Table:
         value, low, high, *others = (f"{figure:.4f}" for figure in lines[metric])
         table.add_row(plain(metric), value, f"{low} .. {high}", *others)
     return table
-
-
-def _recipe(name: str, overrides: list[str] | None, low_level: str | None, semantic: str | None) -> SpipsRecipe:
-    from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
-    from torchmetrics_fmiqa.yaml_text import read_fields
-
-    fields = read_fields("--set", overrides)
-    taps = options.read_taps("--low-level", low_level), options.read_taps("--semantic", semantic)
-    with err_console.status("loading the network ..."):
-        return as_spips_recipe(name, *taps, **fields)
 
 
 def _parts(without: list[str] | tuple[str, ...], no_gate: bool) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from torchmetrics_fmiqa.cli.console import (
     show_notes,
     track_pairs,
 )
-from torchmetrics_fmiqa.cli.options import RecipeOption, SetOption, overlap, read_recipe, recipe_files, split_names
+from torchmetrics_fmiqa.cli.options import RecipeOption, SetOption, overlap, read_recipe, split_names
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.gate.golden import Golden
@@ -75,7 +75,6 @@ def record_golden(
     if not names and not repeat:
         raise ValueError("bounds are measured on harmless changes or repeated runs: give --harmless or --repeat")
     chosen = read_recipe(recipe, overrides)
-    recipe_files(recipe, chosen)
     empty = Golden(golden, chosen, check_harmless(names), margin, len(repeat or ()))
     with one_writer(golden):
         recorded, problems = record(empty, outputs, repeat or (), lambda pairs: track_pairs(pairs, len(pairs)))

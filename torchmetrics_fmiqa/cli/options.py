@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torchmetrics_fmiqa.comparator import FeatureComparator
     from torchmetrics_fmiqa.data.images import Match
     from torchmetrics_fmiqa.recipes import Recipe
-    from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
+    from torchmetrics_fmiqa.spips_model.recipe import SpipsRecipe
 
 
 #: Largest seed that all random number generators accept.
@@ -135,26 +135,20 @@ def load_comparator(recipe: Recipe, precision: str) -> FeatureComparator:
         return FeatureComparator(recipe, precision=precision)  # type: ignore[arg-type]
 
 
-def load_spips(
-    name: str,
-    overrides: Sequence[str] | None,
-    head: Path | None,
-    low_level: tuple[str | int, ...] | None,
-    semantic: tuple[str | int, ...] | None,
-    precision: str,
-) -> SpipsScorer:
-    """Load the network and the head of SPIPS, without a head the fixed weights.
+def read_spips_recipe(
+    name: str, overrides: Sequence[str] | None, low_level: str | None, semantic: str | None
+) -> SpipsRecipe:
+    """Load the network of a recipe of SPIPS, with the taps of both streams.
 
     Raises:
-        ValueError: for an invalid recipe, invalid taps or an unsuitable head.
+        ValueError: for an invalid recipe or invalid taps.
     """
     from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
-    from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 
     fields = read_fields("--set", overrides)
-    with err_console.status("loading SPIPS ..."):
-        recipe = as_spips_recipe(name, low_level, semantic, **fields)
-        return SpipsScorer(recipe, head, precision=precision)  # type: ignore[arg-type]
+    taps = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
+    with err_console.status("loading the network ..."):
+        return as_spips_recipe(name, *taps, **fields)
 
 
 def load_panel(names: Sequence[str], device: str, precision: str) -> Panel:

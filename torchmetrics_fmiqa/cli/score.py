@@ -7,33 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torchmetrics_fmiqa.cli import options
 from torchmetrics_fmiqa.cli.console import show_notes
-from torchmetrics_fmiqa.cli.options import (
-    CombineOption,
-    CropOption,
-    DeviceOption,
-    DistanceOption,
-    LowLevelOption,
-    MatchOption,
-    PrecisionOption,
-    RecipeOption,
-    RgbOption,
-    SemanticOption,
-    SetOption,
-    SuffixOption,
-    check_device,
-    check_match,
-    load_comparator,
-    load_spips,
-    read_recipe,
-    read_taps,
-    recipe_files,
-    with_distance,
-)
 from torchmetrics_fmiqa.cli.score_folder import FolderOptions, device_of_worker, folder_of, score_into_folder
 from torchmetrics_fmiqa.cli.score_input import open_input
 from torchmetrics_fmiqa.cli.score_table import score_to_table
-from torchmetrics_fmiqa.yaml_text import read_fields
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.scoring import PairScorer
@@ -55,10 +33,10 @@ def score(
         str | None,
         typer.Option(metavar="PATH", help="Folder, or URL, that the table's paths count from; its own by default."),
     ] = None,
-    recipe: RecipeOption = "default",
-    overrides: SetOption = None,
-    distance: DistanceOption = None,
-    combine: CombineOption = None,
+    recipe: options.RecipeOption = "default",
+    overrides: options.SetOption = None,
+    distance: options.DistanceOption = None,
+    combine: options.CombineOption = None,
     layers: Annotated[bool, typer.Option("--layers", help="Give each tap's distance too.")] = False,
     spips: Annotated[
         bool, typer.Option("--spips", help="Score by SPIPS: the recipe's features and PSNR, SSIM and MS-SSIM in one.")
@@ -66,8 +44,8 @@ def score(
     head: Annotated[
         Path | None, typer.Option(help="Of SPIPS: a head that `fmiqa fit` made for this recipe; else fixed weights.")
     ] = None,
-    low_level: LowLevelOption = None,
-    semantic: SemanticOption = None,
+    low_level: options.LowLevelOption = None,
+    semantic: options.SemanticOption = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -113,12 +91,12 @@ def score(
     gpus_per_actor: Annotated[
         float, typer.Option(min=0, help="Of Ray: GPUs of an actor, or a share of one; 0 computes on CPUs.")
     ] = 0,
-    suffix: SuffixOption = "",
-    crop_border: CropOption = 0,
-    match: MatchOption = None,
-    to_rgb: RgbOption = False,
-    device: DeviceOption = "cpu",
-    precision: PrecisionOption = "float32",
+    suffix: options.SuffixOption = "",
+    crop_border: options.CropOption = 0,
+    match: options.MatchOption = None,
+    to_rgb: options.RgbOption = False,
+    device: options.DeviceOption = "cpu",
+    precision: options.PrecisionOption = "float32",
 ) -> None:
     """Score images against their references: lower is closer, 0 is equal.
 
@@ -133,39 +111,38 @@ def score(
     """
     from torchmetrics_fmiqa.data.tables import check_table_path
     from torchmetrics_fmiqa.scoring import DistanceScorer, FusedScorer, ScorePairs, score_pairs
-    from torchmetrics_fmiqa.spips_model.recipe import as_spips_recipe
+    from torchmetrics_fmiqa.spips_model.scorer import SpipsScorer
 
     folder = folder_of(out)
     in_parts = FolderOptions(shard, retry, rows, workers, engine, address, actors, gpus_per_actor)
     in_parts.check(folder, device)
     given = open_input(ref, dist, pairs, root, suffix, in_parts=folder is not None)
-    matched = check_match(match)
+    matched = options.check_match(match)
     _check_spips(spips, {"--head": head, "--low-level": low_level, "--semantic": semantic, "--output": output}, layers)
     quality = output == "quality"
-    overrides = with_distance(overrides, distance, combine)
-    resolved = read_recipe(recipe, overrides)
-    streams = read_taps("--low-level", low_level), read_taps("--semantic", semantic)
+    overrides = options.with_distance(overrides, distance, combine)
+    resolved = options.read_recipe(recipe, overrides)
     if folder is not None and given.source is not None:
         show_notes(given.notes)
-        asked = as_spips_recipe(recipe, *streams, **read_fields("--set", overrides)) if spips else resolved
+        asked = options.read_spips_recipe(recipe, overrides, low_level, semantic) if spips else resolved
         how: Any = {"head": head, "quality": quality, "layers": layers, "precision": precision}
-        on = in_parts.device or check_device(device_of_worker(device))
+        on = in_parts.device or options.check_device(device_of_worker(device))
         by = ScorePairs(asked, crop_border=crop_border, match=matched, to_rgb=to_rgb, device=on, **how)
         score_into_folder(folder, given.source, given.problems, by, in_parts)
         return
     table = None if out is None else Path(out)
     if table is not None:
         images = (path for pair in given.pairs for path in (pair.ref_path, pair.dist_path))
-        check_table_path(table, [ref, dist, pairs, head, *recipe_files(recipe, resolved), *images])
+        check_table_path(table, [ref, dist, pairs, head, *options.recipe_files(recipe, resolved), *images])
     scorer: PairScorer
     if spips:
-        spips_scorer = load_spips(recipe, overrides, head, *streams, precision)
-        scorer = FusedScorer(spips_scorer, quality)
-        measured_by = f"SPIPS, {head or 'fixed weights'}, {spips_scorer.recipe.recipe}"
+        measured = options.read_spips_recipe(recipe, overrides, low_level, semantic)
+        scorer = FusedScorer(SpipsScorer(measured, head, precision=precision), quality)  # type: ignore[arg-type]
+        measured_by = f"SPIPS, {head or 'fixed weights'}, {measured.recipe}"
     else:
-        comparator = load_comparator(resolved, precision)
+        comparator = options.load_comparator(resolved, precision)
         scorer, measured_by = DistanceScorer(comparator, layers), repr(comparator.recipes[0])
-    results = score_pairs(scorer, given.pairs, check_device(device), crop_border, matched, to_rgb)
+    results = score_pairs(scorer, given.pairs, options.check_device(device), crop_border, matched, to_rgb)
     score_to_table(results, given, scorer, table, quality, measured_by)
 
 

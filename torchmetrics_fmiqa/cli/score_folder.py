@@ -3,46 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchmetrics_fmiqa.cli.console import err_console, hint_to_resume, one_line, plain, show_notes
+from torchmetrics_fmiqa.cli.console import err_console, hint_to_resume, one_line, pairs_bar, plain, show_notes
 
 if TYPE_CHECKING:
     from torchmetrics_fmiqa.data.pairs import Problem
     from torchmetrics_fmiqa.data.stored_pairs import PairSource
     from torchmetrics_fmiqa.scoring import ScorePairs
-    from torchmetrics_fmiqa.scoring.score_parts import Engine, Progress
+    from torchmetrics_fmiqa.scoring.score_parts import Engine
     from torchmetrics_fmiqa.scoring.shards import Shard
 
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """Options that only a folder of scores has.
+    """Options that only a folder of scores has."""
 
-    Args:
-        shard: value of ``--shard``; by default what a launcher says.
-        retry: try pairs again that could not be scored.
-        rows: pairs in a part.
-        workers: processes of this machine.
-        engine: ``ray``, or ``None`` for this machine.
-        address: of a cluster of Ray.
-        actors: of Ray.
-        gpus_per_actor: of Ray.
-    """
-
-    shard: str | None = None
-    retry: bool = False
-    rows: int = 1000
-    workers: int = 1
-    engine: str | None = None
-    address: str | None = None
-    actors: int | None = None
-    gpus_per_actor: float = 0
+    shard: str | None = None  #: value of ``--shard``; by default what a launcher says
+    retry: bool = False  #: try pairs again that could not be scored
+    rows: int = 1000  #: pairs in a part
+    workers: int = 1  #: processes of this machine
+    engine: str | None = None  #: ``ray``, or ``None`` for this machine
+    address: str | None = None  #: of a cluster of Ray
+    actors: int | None = None  #: of Ray
+    gpus_per_actor: float = 0  #: of Ray
 
     def check(self, folder: Path | None, device: str) -> None:
         """Check that there is a folder where one of them is given, and that they go together.
@@ -143,24 +130,16 @@ def score_into_folder(
         rows = [{"name": problem.name, "reason": problem.reason} for problem in unpaired]
         write_table(folder / "unpaired.csv", rows, ["name", "reason"])
         show_notes([f"{len(unpaired)} images have no partner or cannot be read: {folder / 'unpaired.csv'}"])
-    with hint_to_resume(folder), _bar(share) as progress:
+    with hint_to_resume(folder), pairs_bar(one_line(f"shard {share}")) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
         done = score_parts(source, scorer, folder, inputs, share, options.rows, options.retry, progress, engine)
     again = f", {done.retried} tried again" if options.retry else ""
     failed = f"; {done.failed} of them could not be scored" if done.failed else ""
-    err_console.print(
+    err_console.say(
         f"shard {share}: {done.before} pairs were there, {done.scored} scored now{again}{failed}. "
-        f"`fmiqa collect {plain(folder)}` joins all shards",
-        soft_wrap=True,
-        highlight=False,
+        f"`fmiqa collect {plain(folder)}` joins all shards"
     )
-
-
-@contextmanager
-def _bar(share: Shard) -> Iterator[Progress]:
-    """A bar of pairs done on the terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(one_line(f"shard {share}")), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err_console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

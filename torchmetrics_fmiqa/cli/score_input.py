@@ -14,19 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Input:
-    """The pairs to score.
+    """The pairs to score."""
 
-    Args:
-        pairs: they themselves, for a run that keeps all in memory.
-        source: they by name and place, for a folder of scores.
-        problems: images without a partner.
-        notes: on files that are left out.
-    """
-
-    pairs: list[Pair] = field(default_factory=list)
-    source: PairSource | None = None
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)  #: they themselves, for a run that keeps all in memory
+    source: PairSource | None = None  #: they by name and place, for a folder of scores
+    problems: list[Problem] = field(default_factory=list)  #: images without a partner
+    notes: list[str] = field(default_factory=list)  #: on files that are left out
 
 
 def open_input(

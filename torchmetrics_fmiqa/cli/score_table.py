@@ -76,10 +76,10 @@ def _write(out: Path, scored: Sequence[Scored[Pair]], columns: Sequence[str]) ->
         write_table(out, rows, names)
     except WriteError as error:
         table = format_csv([names, *([row[name] for name in names] for row in rows)])
-        out_console.print(printable(table), end="", soft_wrap=True, highlight=False, markup=False)
+        out_console.say(printable(table), end="", markup=False)
         return error
     if scored:
-        err_console.print(f"{len(scored)} scores in {plain(out)}", soft_wrap=True, highlight=False)
+        err_console.say(f"{len(scored)} scores in {plain(out)}")
     return None
 
 
@@ -101,15 +101,12 @@ def _print_scores(
         table.add_row(plain(name), str(len(values)), *(f"{value:.6g}" for value in figures), plain(farthest_image))
     out_console.print(table)
     direction = "higher is better, 100 is equal" if quality else "lower is closer, 0 is equal"
-    out_console.print(f"{direction}; {plain(measured_by)}", style="dim", soft_wrap=True, highlight=False)
+    out_console.say(f"{direction}; {plain(measured_by)}", style="dim")
     outside = [result for result in scored if result.outside]
     if outside:
         worst = max(outside, key=lambda result: result.outside)
-        out_console.print(
-            f"{len(outside)} images leave [0, 1], at most in {worst.outside:.2%} of values ({plain(worst.pair.dist)})",
-            soft_wrap=True,
-            highlight=False,
-        )
+        share = f"{worst.outside:.2%} of values ({plain(worst.pair.dist)})"
+        out_console.say(f"{len(outside)} images leave [0, 1], at most in {share}")
 
 
 def _print_images(scored: Sequence[Scored[Pair]], names: Sequence[str]) -> None:
@@ -119,5 +116,5 @@ def _print_images(scored: Sequence[Scored[Pair]], names: Sequence[str]) -> None:
     lines = [[*names, "image"], *rows]
     for *figures, name in lines:
         cells = "".join(f"{figure:<{width}}" for figure in figures)
-        out_console.print(f"{plain(cells)} {plain(name)}", soft_wrap=True, highlight=False)
+        out_console.say(f"{plain(cells)} {plain(name)}")
     out_console.print()

@@ -13,13 +13,10 @@ _NAMES = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
 class Termination:
-    """A signal handler that remembers the first signal.
-
-    Attributes:
-        signal: the first signal, ``None`` if there was none.
-    """
+    """A signal handler that remembers the first signal."""
 
     def __init__(self) -> None:
+        #: The first signal, ``None`` if there was none.
         self.signal: signal.Signals | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:

@@ -41,19 +41,15 @@ class HeadTraining:
 class SpipsTraining(HeadTraining):
     """How a SPIPS head is trained: :class:`HeadTraining`, and what only such a head has.
 
-    Args:
-        parts: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` are used.
-        gated: whether the gate is learned; else it stays at 1/2, where it does nothing, for the ablation.
-        gate_decay: weight decay of the gate. It has a weight for each channel of the backbone, and few references to
-            learn them from. On made-up data of 25 references, 0.01 cost .027 of SRCC on unseen ones where there was
-            nothing to learn for a gate, 3 cost .006; where there was, both gained .009.
-
     Raises:
         ValueError: as :class:`HeadTraining`, and for parts that do not exist.
     """
 
-    parts: tuple[str, ...] = PARTS
-    gated: bool = True
+    parts: tuple[str, ...] = PARTS  #: which of :data:`~torchmetrics_fmiqa.spips_model.model.PARTS` are used.
+    gated: bool = True  #: whether the gate is learned; else it stays at 1/2, where it does nothing, for the ablation.
+    #: weight decay of the gate. It has a weight for each channel of the backbone, and few references to learn from. On
+    #: made-up data of 25 references, 0.01 cost .027 of SRCC on unseen ones where there was nothing to learn for a gate,
+    #: 3 cost .006; where there was, both gained .009.
     gate_decay: float = 3.0
 
     def __post_init__(self) -> None:

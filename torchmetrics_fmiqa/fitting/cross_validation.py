@@ -84,11 +84,7 @@ def fit_head(
 
 
 def cross_validate(
-    sets: Sequence[MeasuredSet],
-    spec: HeadSpec,
-    folds: Folds,
-    folder: Path | None = None,
-    progress: Progress = _SILENT,
+    sets: Sequence[MeasuredSet], spec: HeadSpec, folds: Folds, folder: Path | None = None, progress: Progress = _SILENT
 ) -> CrossValidation:
     """Train a head for each fold on the references of the others, and let it score those of that fold.
 

@@ -75,14 +75,7 @@ def fuse_scores(config: FuseConfig, out: Path, command: str, progress: Progress)
     values = torch.from_numpy(np.stack(list(columns.values()), axis=1))
     opinion = opinions(table.opinion)
     data = MeasuredSet(
-        config.scores.name,
-        "opinion",
-        (values,),
-        opinion,
-        table.reference,
-        table.image,
-        part=table.type,
-        std=table.std,
+        config.scores.name, "opinion", (values,), opinion, table.reference, table.image, part=table.type, std=table.std
     )
     spec = TableSpec(config.features, config.training, made_for=MADE_FOR)
     check_sets([data], spec, config.folds)

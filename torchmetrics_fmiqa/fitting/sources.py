@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torchmetrics_fmiqa.data.datasets import DATASETS, check_option, read_dataset, reader_options
+from torchmetrics_fmiqa.data.datasets import DATASETS, read_dataset, reader_arguments
 from torchmetrics_fmiqa.data.folders import list_folder
 from torchmetrics_fmiqa.data.pairs import Problem
 from torchmetrics_fmiqa.data.rated_csv import JndPairs, OpinionIs, RatedPair, RatedPairs, Triplets, read_rated_csv
@@ -132,10 +132,7 @@ def _datasets(texts: Sequence[str], options: dict[str, Any], option: str = "--da
     plans, used = [], set[str]()
     for text in texts:
         label, name, folder = _labelled(text, option)
-        parameters = reader_options(name)
-        own = {key: value for key, value in options.items() if key in parameters}
-        for key, value in own.items():
-            check_option(key, value, parameters[key])
+        own, _ = reader_arguments(name, options)
         used |= set(own)
         source = read_dataset(name, folder, **own)
         if isinstance(source, JndPairs):

@@ -115,14 +115,11 @@ class SpipsHead(nn.Module):
             ValueError: for measurements of other taps, and for an input that is not finite or constant.
         """
         self._check(measured)
-        patch_means, global_distances = measured.spread[..., 0], measured.summary
         for index, tap in enumerate(self.taps):
             if ("low_level" if index < len(self.low_level) else "semantic") not in self.parts:
                 continue
-            for values, size in (
-                (patch_means[:, index], self.tap_size),
-                (global_distances[:, index], self.whole_size),
-            ):
+            patch_means, global_distances = measured.spread[:, index, 0], measured.summary[:, index]
+            for values, size in ((patch_means, self.tap_size), (global_distances, self.whole_size)):
                 if not values.isfinite().all():
                     raise ValueError(f"a distance at the tap {tap!r} is not finite: leave out that pair")
                 positive = values[values > 0]

@@ -18,10 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchmetrics_fmiqa.arguments import whole_number
+from torchmetrics_fmiqa.benchmark.analysis.middles import centre
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric, Scorer
-from torchmetrics_fmiqa.benchmark.metrics.unit_images import centre, check_unit
-from torchmetrics_fmiqa.features.image_checks import check_pair
 
 #: One step, or several within the same bound.
 Method = Literal["fgsm", "pgd"]
@@ -51,24 +49,12 @@ class AttackResult:
 
 @dataclass(frozen=True)
 class Attack:
-    """One way to attack a metric.
+    """One way to attack a metric."""
 
-    Raises:
-        ValueError: for values that do not fit.
-    """
-
-    epsilon: float  #: the most that a value changes, in units of 1/255
+    epsilon: float  #: the most that a value changes, in units of 1/255: above 0, at most 127
     goal: Goal = "raise"  #: ``"raise"`` or ``"lower"`` the score, whatever the score's direction
     method: Method = "pgd"  #: ``"fgsm"`` or ``"pgd"``
     steps: int = 10  #: of PGD, each of ``2.5 * epsilon / steps``
-
-    def __post_init__(self) -> None:
-        if not 0 < self.epsilon <= 127:
-            raise ValueError(f"`epsilon`, in units of 1/255, must be above 0 and at most 127, got {self.epsilon!r}")
-        for name, value, known in (("goal", self.goal, get_args(Goal)), ("method", self.method, get_args(Method))):
-            if value not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {value!r}")
-        whole_number(self.steps, "steps", 1)
 
 
 #: The attacks of a benchmark.
@@ -91,8 +77,7 @@ def attack(
     metric's, for errors.
 
     Raises:
-        ValueError: for images that do not fit, a metric through which no gradient flows, and scores or gradients that
-            are not finite.
+        ValueError: for a metric through which no gradient flows, and scores or gradients that are not finite.
 
     >>> target = torch.full((1, 3, 2, 2), 0.5)
     >>> def squared(preds: Tensor, target: Tensor) -> Tensor:
@@ -101,7 +86,6 @@ def attack(
     >>> bool(squared(attacked, target) < squared(target + 0.1, target)), round(255 * (0.6 - attacked.max().item()), 2)
     (True, 4.0)
     """
-    _check_images(preds, target)
     reach = how.epsilon / 255
     # copies, and out of inference mode: tensors that were made in it cannot be differentiated through
     with torch.inference_mode(False), torch.enable_grad():
@@ -141,8 +125,8 @@ def attack_metric(
     equal results.
 
     Raises:
-        ValueError: for a metric that is not differentiable, images and options that do not fit, and scores or
-            gradients that are not finite.
+        ValueError: for a metric that is not differentiable, images that are too small for it, and scores or gradients
+            that are not finite.
 
     >>> def squared(preds: Tensor, target: Tensor) -> Tensor:
     ...     return (preds - target).square().mean((1, 2, 3))
@@ -188,8 +172,6 @@ def _gradient(
     """Gain ``(N,)`` towards the goal, and its gradient; none is taken, and zero given, where it is the last look."""
     image = preds.clone().requires_grad_(not last)
     scores = score(image, target)
-    if scores.shape != preds.shape[:1]:
-        raise ValueError(f"{name} gives scores of shape {tuple(scores.shape)} for {len(preds)} images: one each")
     gain = scores if goal == "raise" else -scores
     if not gain.isfinite().all():
         raise ValueError(
@@ -225,31 +207,15 @@ def _value(metric: Metric, preds: Tensor, target: Tensor) -> float:
     return value
 
 
-def _check_images(preds: Tensor, target: Tensor) -> None:
-    check_pair(preds, target)
-    for name, images in (("preds", preds), ("target", target)):
-        if images.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"`{name}` must be float32 or float64 to be attacked, got {images.dtype}: convert it")
-        check_unit(images, name)
-    if preds.dtype != target.dtype:
-        raise ValueError(f"`preds` is {preds.dtype} and `target` {target.dtype}: convert one of them")
-
-
 def _check_metric(metric: Metric, pairs: Sequence[tuple[Tensor, Tensor]], spread: float, side: int) -> None:
     if not metric.differentiable:
         raise ValueError(f"{metric.name} is not differentiable and cannot be attacked: leave it out of the attacks")
     if not 0 < spread < float("inf"):
         raise ValueError(f"`spread` must be the positive standard deviation of {metric.name}'s scores, got {spread!r}")
-    whole_number(side, "side", 1)
-    if not pairs:
-        raise ValueError(f"there are no `pairs` to attack {metric.name} on: give at least one")
-    for position, (preds, target) in enumerate(pairs):
-        _check_images(preds, target)
-        shape = tuple(preds.shape)
-        if shape[0] != 1:
-            raise ValueError(f"pair {position} holds {shape[0]} images: give pairs of one image each, (1, 3, H, W)")
-        if min(*shape[2:], side) < metric.minimum_side:
+    for position, (preds, _) in enumerate(pairs):
+        height, width = preds.shape[2:]
+        if min(height, width, side) < metric.minimum_side:
             raise ValueError(
                 f"{metric.name} needs images of at least {metric.minimum_side} pixels a side; pair {position} is "
-                f"{shape[2]}x{shape[3]} (H x W) and `side` {side}: leave the pair out, or raise `side`"
+                f"{height}x{width} (H x W) and `side` {side}: leave the pair out, or raise `side`"
             )

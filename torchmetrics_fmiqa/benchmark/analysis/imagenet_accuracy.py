@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]
 
-from torchmetrics_fmiqa.arguments import whole_number
 from torchmetrics_fmiqa.recipes import RECIPES
 from torchmetrics_fmiqa.report.numbers import counted
 from torchmetrics_fmiqa.statistics import interval
@@ -142,9 +141,6 @@ def accuracy_finding(
     none. ``permutations`` are of the accuracies among backbones: all, exactly, where there are no more than this.
     ``bootstrap`` resamples of the backbones give the interval, without those of fewer than two accuracies or values.
 
-    Raises:
-        ValueError: for fewer than one permutation or resample.
-
     >>> values = {"lpips": 0.77, "lpips_vgg": 0.68, "dinov1_l2": 0.79, "dinov1_cos": 0.78, "dinov2_cos": 0.72}
     >>> finding = accuracy_finding(values, "SRCC on TID2013")
     >>> finding.backbones, finding.metrics[2]
@@ -152,8 +148,6 @@ def accuracy_finding(
     >>> round(finding.rho, 3), round(finding.p, 3)
     (0.0, 1.0)
     """
-    whole_number(permutations, "permutations", 1)
-    whole_number(bootstrap, "bootstrap", 1)
     best: dict[str, str] = {}
     left_out = []
     for metric, value in values.items():

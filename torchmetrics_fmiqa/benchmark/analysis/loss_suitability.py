@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchmetrics_fmiqa.benchmark.analysis.middles import centre
 from torchmetrics_fmiqa.benchmark.distortions import GRADED
 from torchmetrics_fmiqa.benchmark.metrics.metric import Metric
-from torchmetrics_fmiqa.benchmark.metrics.unit_images import centre
 
 # A distance of an image from itself may be rounding, but no more than this share of the distances' spread.
 _ROUNDING = 1e-6
@@ -61,38 +61,27 @@ def loss_suitability(metric: Metric, images: Sequence[Tensor], seed: int = 0, si
     that is not finite makes ``symmetry`` 0, and a NaN counts against whatever it is compared for; a quality may be
     infinite for equal images, as PSNR is.
 
-    Images are a few references ``(1, 3, H, W)``, float32 in [0, 1], on the device to measure on. Their central squares
-    of a ``side`` are taken, or of ``metric.minimum_side`` if that is larger; of a side that is smaller all is taken.
+    Images are a few references ``(1, 3, H, W)``, float32 in [0, 1], on the device to measure on, none smaller than
+    ``metric.minimum_side``. Their central squares of a ``side`` are taken, or of ``metric.minimum_side`` if that is
+    larger; of a side that is smaller all is taken.
 
     Raises:
-        ValueError: without images, for images that are not ``(1, 3, H, W)``, float32 and in [0, 1], for images smaller
-            than ``metric.minimum_side`` or than the blur's 17 pixels, and if a metric does not give a score a pair.
+        ValueError: for images smaller than the blur's 17 pixels.
 
     >>> mse = Metric("mse", lambda preds, target: (preds - target).square().mean((1, 2, 3)), False, True, "mse")
     >>> photo = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> loss_suitability(mse, [photo])
     LossSuitability(metric='mse', finite_gradient=1.0, identity=1.0, symmetry=1.0, monotone=1.0)
     """
-    if not len(images):
-        raise ValueError("`images` is empty: give a few references (1, 3, H, W)")
     # Whoever calls may be in inference mode, from whose tensors no gradient flows.
     with torch.inference_mode(False), torch.enable_grad():
-        crops = [_central(image, place, side, metric.minimum_side) for place, image in enumerate(images)]
+        crops = [centre(image, max(side, metric.minimum_side)).detach().clone() for image in images]
         finite_gradient = _finite_gradient(metric, (pair for crop in crops for pair in _trying_pairs(crop, seed)))
     with torch.no_grad():
         scores = [_try(metric, crop, seed) for crop in crops]
     steps = torch.cat([series[1:] > series[:-1] for image in scores for series in image.graded])
     monotone = float(steps.double().mean())
     return LossSuitability(metric.name, finite_gradient, _identity(metric, scores), _symmetry(scores), monotone)
-
-
-def _central(image: Tensor, place: int, side: int, minimum: int) -> Tensor:
-    if image.ndim != 4 or image.shape[:2] != (1, 3) or image.dtype != torch.float32:
-        raise ValueError(f"images[{place}] must be (1, 3, H, W) float32, got {image.dtype} {tuple(image.shape)}")
-    height, width = image.shape[-2:]
-    if min(height, width) < minimum:
-        raise ValueError(f"images[{place}] is {height} x {width}: the metric needs {minimum} pixels a side")
-    return centre(image, max(side, minimum)).detach().clone()
 
 
 def _trying_pairs(image: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -112,7 +101,7 @@ def _finite_gradient(metric: Metric, pairs: Iterable[tuple[Tensor, Tensor]]) -> 
     for preds, target in pairs:
         equal = torch.equal(preds, target)
         preds = preds.clone().requires_grad_()
-        score = _score(metric, preds, target).sum()
+        score = metric.score(preds, target).sum()
         if not score.requires_grad:
             return 0.0
         (gradient,) = torch.autograd.grad(score, preds, materialize_grads=True)
@@ -134,16 +123,8 @@ def _try(metric: Metric, image: Tensor, seed: int) -> _Scores:
 def _worse(metric: Metric, preds: Tensor, target: Tensor) -> Tensor:
     """Scores ``(N,)`` of a batch with a single image, or the other way round; higher is worse."""
     count = max(len(preds), len(target))
-    scores = _score(metric, preds.expand(count, -1, -1, -1), target.expand(count, -1, -1, -1))
+    scores = metric.score(preds.expand(count, -1, -1, -1), target.expand(count, -1, -1, -1))
     return (-scores if metric.higher_is_better else scores).double()
-
-
-def _score(metric: Metric, preds: Tensor, target: Tensor) -> Tensor:
-    scores = metric.score(preds, target)
-    if scores.shape != (len(preds),):
-        shapes = f"({len(preds)},), got {tuple(scores.shape)}"
-        raise ValueError(f"{metric.name} must give one score a pair, {shapes}: keep the batch's dimension in its score")
-    return scores
 
 
 def _identity(metric: Metric, scores: Sequence[_Scores]) -> float:

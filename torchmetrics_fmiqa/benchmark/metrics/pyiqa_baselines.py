@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,11 +113,9 @@ def _least_side(score: Scorer, device: torch.device) -> int:
     if not _is_finite(score, _SIDES[-1], device):
         raise ValueError(f"its score of noise of {_SIDES[-1]} pixels is not finite")
     takes = next((side for side in _SIDES if _takes(score, side, device)), _SIDES[-1])
-    fails = max((side for side in _SIDES if side < takes), default=0)
-    while fails and takes - fails > 1:
-        middle = (fails + takes) // 2
-        fails, takes = (fails, middle) if _takes(score, middle, device) else (middle, takes)
-    return takes
+    fails = max((side for side in _SIDES if side < takes), default=takes - 1)
+    # The first side between both that it takes.
+    return fails + 1 + bisect_left(range(fails + 1, takes), True, key=lambda side: _takes(score, side, device))
 
 
 def _takes(score: Scorer, side: int, device: torch.device) -> bool:

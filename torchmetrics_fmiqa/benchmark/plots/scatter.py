@@ -14,6 +14,9 @@ from torchmetrics_fmiqa.report.numbers import number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# How an axis says its direction.
+_BETTER = {True: "higher is better", False: "lower is better"}
+
 
 def plot_scatter(study: Study, metric: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the opinions against a metric's scores (by default the best's), with the logistic curve fitted to them.
@@ -67,8 +70,8 @@ def plot_scatter(study: Study, metric: str | None = None, ax: Axes | None = None
         ring = {"s": 46, "facecolors": "none", "edgecolors": "black", "linewidths": 0.8, "gid": "outliers"}
         rule = fill(f"outlier: {agreement.outliers.rule}", 34)
         ax.scatter(scores[ringed], opinion[ringed], label=rule, **ring)  # type: ignore[arg-type]
-    ax.set_xlabel(f"score of {metric} ({_direction(quality)})", fontsize=style.NORMAL, parse_math=False)
-    ax.set_ylabel(f"human opinion ({_direction(better)})", fontsize=style.NORMAL)
+    ax.set_xlabel(f"score of {metric} ({_BETTER[quality]})", fontsize=style.NORMAL, parse_math=False)
+    ax.set_ylabel(f"human opinion ({_BETTER[better]})", fontsize=style.NORMAL)
     subtitle = f"SRCC {number(agreement.srcc)}, PLCC after the fit {number(agreement.plcc)}, {agreement.n} images"
     if not shown.all():
         subtitle += f"; {int((~shown).sum())} without a finite score not shown"
@@ -79,7 +82,3 @@ def plot_scatter(study: Study, metric: str | None = None, ax: Axes | None = None
     if len(ax.get_legend_handles_labels()[0]) > 1:
         style.legend_at_right(ax, markerscale=1.5, ncols=2 if len(names) > 20 else 1)
     return ax
-
-
-def _direction(better: bool) -> str:
-    return f"{'higher' if better else 'lower'} is better"

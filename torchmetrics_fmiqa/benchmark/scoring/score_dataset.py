@@ -99,7 +99,7 @@ class ScoreRun(PairRun):
     @cached_property
     def columns(self) -> list[str]:
         """Names of the scores, then of those of the changed images."""
-        changed = (change_column(metric, change.name) for change in self._changes for metric in self.panel.names)
+        changed = (change_column(metric, change) for change in self._changes for metric in self.panel.names)
         return [*self.panel.columns, *changed]
 
     def table(self, type_from: str | None = None) -> ScoredTable:
@@ -110,9 +110,9 @@ class ScoreRun(PairRun):
         self, preds: Tensor, target: Tensor, cache: ReferenceCache, ids: Sequence[Hashable]
     ) -> dict[str, Tensor]:
         columns = self.panel.score(preds, target, cache, ids)
-        for change in self._changes:
-            scores = self.panel.score(change(preds), target, cache, ids, taps=False)
-            columns |= {change_column(name, change.name): values for name, values in scores.items()}
+        for change, changed in self._changes.items():
+            scores = self.panel.score(changed(preds), target, cache, ids, taps=False)
+            columns |= {change_column(name, change): values for name, values in scores.items()}
         return columns
 
     def _properties(self, loaded: Loaded) -> dict[str, float]:

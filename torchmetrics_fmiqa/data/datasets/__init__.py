@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -105,20 +105,15 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name.lower())
 
 
-def reader_options(name: str) -> dict[str, inspect.Parameter]:
-    """The arguments of a data set's reader, without the folder.
+def reader_arguments(name: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Of the fields of ``--data-option`` those that a data set's reader takes; and the names of all that it takes.
 
     Raises:
-        ValueError: for a name that is not known.
+        ValueError: for a name that is not known, and for another value than true or false where it must be one.
     """
-    return dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])  # the first is the folder
-
-
-def check_option(key: str, value: object, parameter: inspect.Parameter) -> None:
-    """Check the value of a reader's option.
-
-    Raises:
-        ValueError: if the option is true or false and the value is not.
-    """
-    if isinstance(parameter.default, bool) and not isinstance(value, bool):
-        raise ValueError(f"`--data-option {key}` must be true or false, got {value!r}")
+    parameters = dict(list(inspect.signature(reader_of(name)).parameters.items())[1:])  # the first is the folder
+    own = {key: value for key, value in fields.items() if key in parameters}
+    for key, value in own.items():
+        if isinstance(parameters[key].default, bool) and not isinstance(value, bool):
+            raise ValueError(f"`--data-option {key}` must be true or false, got {value!r}")
+    return own, list(parameters)
