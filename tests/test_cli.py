@@ -189,7 +189,7 @@ def test_csv_json_and_parquet_hold_the_same(pair, tmp_path):
 @pytest.mark.parametrize("out", ["scores.txt", "scores", "nowhere/scores.csv"])
 def test_a_table_that_cannot_be_written_is_refused_before_the_work(out, pair, tmp_path, refused, monkeypatch):
     monkeypatch.setattr(
-        "torchmetrics_fmiqa.cli.score.load_comparator", lambda *_: pytest.fail("the network was loaded")
+        "torchmetrics_fmiqa.cli.options.load_comparator", lambda *_: pytest.fail("the network was loaded")
     )
     assert Path(out).name in refused("score", *pair, "--out", tmp_path / out, *VIT)
 

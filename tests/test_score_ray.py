@@ -61,9 +61,11 @@ def ray():
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
     folder = str(Path(__file__).parents[1])  # workers find the package and this file there
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])}}
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     yield ray
     ray.shutdown()
+    signal.signal(signal.SIGTERM, at_sigterm)  # Ray has put its own there, which tests of signals would meet
 
 
 @needs_ray
