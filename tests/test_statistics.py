@@ -706,3 +706,12 @@ def test_the_interval_of_a_mean_of_many_groups_is_that_of_the_bootstrap_and_of_t
     np.testing.assert_allclose([again.low, again.high, again.p], [found.low, found.high, found.p], rtol=1e-9)
     few = mean_interval(values[:30])
     np.testing.assert_array_equal(few.low, bootstrap_t(values[:30]).low)
+
+
+@pytest.mark.parametrize("count", [10, 6000])
+def test_the_interval_of_a_mean_refuses_the_same_however_many_there_are(count):
+    values = np.random.default_rng(0).normal(size=(count, 1))
+    with pytest.raises(ValueError, match="`level` must be between 0 and 1"):
+        mean_interval(values, level=95)
+    with pytest.raises(ValueError, match="of finite numbers"):
+        mean_interval(np.where(np.arange(count)[:, None] == 3, np.nan, values))

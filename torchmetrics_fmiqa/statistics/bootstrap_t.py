@@ -76,11 +76,7 @@ def bootstrap_t(
     >>> bool(found.low[0] < 1.0 < found.high[0]), bool(found.p[0] < 0.001)
     (True, True)
     """
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or not np.isfinite(table).all():
-        raise ValueError(f"`values` must be a table (n, C) of finite numbers, got shape {table.shape}")
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be between 0 and 1, such as 0.95, got {level}")
+    table = finite_table(values, level)
     if resamples < 1:
         raise ValueError(f"`resamples` must be at least 1, got {resamples}")
     count = len(table)
@@ -95,10 +91,8 @@ def bootstrap_t(
     spread = np.sqrt(np.square(centred).mean(0))
     constant = spread <= 1e-13 * np.abs(table).max(0)
     centred = np.divide(centred, spread, out=np.zeros_like(centred), where=~constant)
-    sums = np.zeros((drawn_from, table.shape[1]))
-    np.add.at(sums, code, centred)
+    sums, error = group_sums(centred, code, drawn_from)
     sizes = np.bincount(code, minlength=drawn_from).astype(np.float64)
-    error = np.sqrt(drawn_from / (drawn_from - 1) * np.square(sums).sum(0)) / count
     ratios = _ratios(sums, sizes, error, resamples, seed)
     freedom = drawn_from - 1
     points = _points(ratios, level, freedom)
@@ -113,6 +107,23 @@ def bootstrap_t(
     # Without spread nothing is known but that all have one sign.
     chances.append(np.where(constant & (mean != 0), 2.0 ** (1 - drawn_from), 0.0))
     return MeanIntervals(mean, mean - points[0] * error, mean + points[1] * error, np.max(chances, axis=0))
+
+
+def finite_table(values: npt.ArrayLike, level: float) -> Floats:
+    """Check values and the level of their interval, and return the values as ``(n, C)`` float64."""
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or not np.isfinite(table).all():
+        raise ValueError(f"`values` must be a table (n, C) of finite numbers, got shape {table.shape}")
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must be between 0 and 1, such as 0.95, got {level}")
+    return table
+
+
+def group_sums(centred: Floats, code: npt.NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
+    """Sums ``(G, C)`` of values ``(n, C)`` over ``count`` groups, and the standard errors ``(C,)`` of the means."""
+    sums = np.zeros((count, centred.shape[1]))
+    np.add.at(sums, code, centred)
+    return sums, np.sqrt(count / (count - 1) * np.square(sums).sum(0)) / len(centred)
 
 
 def _ratios(sums: Floats, sizes: Floats, error: Floats, resamples: int, seed: int) -> Floats32:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]
 
-from torchmetrics_fmiqa.statistics.bootstrap_t import MeanIntervals, bootstrap_t
+from torchmetrics_fmiqa.statistics.bootstrap_t import MeanIntervals, bootstrap_t, finite_table, group_sums
 from torchmetrics_fmiqa.statistics.inputs import groups
 
 #: So many groups from which the bootstrap-t and Student's interval are equal but for a few per cent of their width.
@@ -28,15 +28,14 @@ def mean_interval(values: npt.ArrayLike, group: npt.ArrayLike | None = None, lev
     >>> bool(found.low[0] < 0.5 < found.high[0]), round(float(found.high[0] - found.low[0]), 4)
     (True, 0.0139)
     """
-    table = np.asarray(values, dtype=np.float64)
+    table = finite_table(values, level)
     count = len(table)
     code = np.arange(count) if group is None else groups(group, "group", count)[1]
     drawn_from = int(code.max(initial=-1)) + 1
     if drawn_from < _MANY:
         return bootstrap_t(table, code, level)
     mean = table.mean(0)
-    sums = np.stack([np.bincount(code, column) for column in (table - mean).T], 1)
-    error = np.sqrt(drawn_from / (drawn_from - 1) * np.square(sums).sum(0)) / count
+    _, error = group_sums(table - mean, code, drawn_from)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where((mean == 0) & (error == 0), 0.0, np.abs(mean) / error)
     margin = float(stats.t.ppf((1 + level) / 2, drawn_from - 1)) * error
