@@ -30,9 +30,9 @@ class VideoFeatureDistance(PairMetric):
     """Perceptual distance between clips: of their frames, and of how their errors change over time.
 
     **Lower is better; 0 for equal clips**, never negative. Distances of single frames do not see flicker. ``temporal``
-    does: it measures how much a frame's error, the difference of its features from the reference's, changes to the next
-    frame. Flickering brightness, and a frozen, dropped or swapped frame, mostly cost more in it than noise that is as
-    bad frame by frame. :doc:`/how-to/score-video` has the numbers.
+    does: it measures how much a frame's error, the difference of its unit feature vectors from the reference's, changes
+    to the next frame. Flickering brightness, and a frozen, dropped or swapped frame, mostly cost more in it than
+    noise that is as bad frame by frame. :doc:`/how-to/score-video` has the numbers.
 
     As input to ``forward`` and ``update`` the metric accepts
 
