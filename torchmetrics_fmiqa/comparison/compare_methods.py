@@ -71,7 +71,7 @@ def compare(
             ``frechet``, ``kernel``, either of them on a recipe as in ``frechet:vit-tiny``, ``fd-dinov2``, ``cmmd``.
 
     Returns:
-        A :class:`~torchmetrics_fmiqa.comparison.Comparison`: the ``answer`` in a sentence, ``table()``,
+        A :class:`~torchmetrics_fmiqa.comparison.Comparison` with the ``answer`` in a sentence, ``table()``,
         ``difference(a, b)``, plots, and the ``scores`` of each image.
 
     Raises:
