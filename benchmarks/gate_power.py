@@ -4,9 +4,9 @@
     FMIQA_ASSETS=... python benchmarks/gate_power.py --images 8
 
 Each image is cropped to 256 x 256. Ours has the bounds that `fmiqa gate record` sets, by several margins. Each of the
-others has the best single threshold that it could have: the loosest that lets 999 of 1,000 harmless changes pass, over
-all images. The rule for the default margin, written before it was looked at: the smallest of these by which at most one
-of 1,000 harmless changes of Kodak's images fails. BSD100's are for the table alone.
+others has the best single threshold that it could have: the strictest that lets 999 of 1,000 harmless changes pass,
+over all images. The rule for the default margin, written before it was looked at: the smallest of these by which at
+most one of 1,000 harmless changes of Kodak's images fails. BSD100's are for the table alone.
 Harmless are noise of up to 1/255 (other draws than the one that bounds are measured with), JPEG of quality 95 and 96, a
 shift by a pixel (undone first for all metrics alike), and nothing.
 """

@@ -65,7 +65,7 @@ def feature_distance(
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         per_layer: return each tap's distance instead of the score.
-        mask: ``(N, 1, H, W)`` weights of pixels, for distances with maps.
+        mask: ``(N, 1, H, W)`` weights of pixels, at least 0, for distances with maps.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first.
         precision: ``"float32"``, ``"float64"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
@@ -73,7 +73,8 @@ def feature_distance(
         overrides: fields of :class:`~torchmetrics_fmiqa.Recipe` (``backbone=``, ``weights=``, ``distance=`` ...).
 
     Returns:
-        0-dim, or ``(N,)`` with ``reduction="none"``; a dict by tap, by distance, or by ``"distance/tap"``.
+        0-dim, or ``(N,)`` with ``reduction="none"``, at least 0; with ``per_layer`` or a list of distances a dict of
+        these by tap, by distance, or by ``"distance/tap"``.
 
     Raises:
         ValueError: for invalid arguments, images or weights; the message names the value and the fix.
@@ -107,7 +108,7 @@ def feature_distance_map(
     validate: bool = True,
     **overrides: Unpack[RecipeFields],
 ) -> Tensor | dict[str, Tensor]:
-    """Map of the perceptual distance: the distance of each pixel's patch. Its mean is the patch-token score.
+    """Map of the perceptual distance: the distance of each pixel's patch. Its mean is the score of the patch tokens.
 
     Args:
         preds: images under test, ``(N, 3, H, W)`` in ``data_range``, uint8 or uint16.
@@ -115,14 +116,15 @@ def feature_distance_map(
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a distance that has a
             map: l2, normalized_l2, cosine, angular, jensen_shannon, symmetric_kl, or several of them.
         per_layer: return each tap's map beside the ``"score"``.
-        data_range: range of floating point images.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first; the map has the size of the rest.
         precision: as in :func:`feature_distance`.
         validate: check the values of images too.
         overrides: fields of :class:`~torchmetrics_fmiqa.Recipe`.
 
     Returns:
-        ``(N, 1, H, W)``, at least 0; a dict by tap, by distance, or by ``"distance/tap"``.
+        ``(N, 1, H, W)``, at least 0; with ``per_layer`` or a list of distances a dict of these by tap, by distance, or
+        by ``"distance/tap"``.
 
     Raises:
         ValueError: for invalid images, and for distances without a map.
@@ -165,7 +167,7 @@ def video_feature_distance(
     validate: bool = True,
     **overrides: Unpack[RecipeFields],
 ) -> dict[str, Tensor]:
-    """Perceptual distance between clips: of their frames, and of what changes from frame to frame. Lower is better.
+    """Perceptual distance between clips: of their frames, and of how errors change over time. Lower is better.
 
     This is the function of :class:`~torchmetrics_fmiqa.VideoFeatureDistance`; it is differentiable with respect to
     ``preds``.
@@ -183,7 +185,7 @@ def video_feature_distance(
         overrides: fields of :class:`~torchmetrics_fmiqa.Recipe`.
 
     Returns:
-        ``"frames"``, ``"worst"`` and ``"temporal"``, each 0-dim, or ``(B,)`` with ``reduction="none"``.
+        ``"frames"``, ``"worst"`` and ``"temporal"``, each 0-dim, or ``(B,)`` with ``reduction="none"``, at least 0.
 
     Raises:
         ValueError: for invalid arguments, clips or weights; the message names the value and the fix.
@@ -241,7 +243,7 @@ def spips(
     validate: bool = True,
     **overrides: Unpack[RecipeFields],
 ) -> Tensor:
-    """SPIPS: a score from semantic features, low-level features and conventional measures. Lower is better.
+    """SPIPS: a score from semantic and low-level features, with a head from PSNR and SSIM too. Lower is better.
 
     This is the function of :class:`~torchmetrics_fmiqa.ScenePerceivedImagePerceptualScore`; it is differentiable with
     respect to ``preds``. It follows Lao and Yu (arXiv 2504.17234, 2025); see the class for our choices.
@@ -254,7 +256,7 @@ def spips(
         head: a trained head or its file; ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
         semantic: taps of the semantic stream; ``None`` for the rest.
-        parts: the parts that the fixed weights use; ``None`` for all.
+        parts: the parts that the fixed weights use; ``None`` for both streams of features.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         mask: ``(N, 1, H, W)`` weights of pixels; see the class for its effect.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.

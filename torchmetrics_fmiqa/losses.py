@@ -34,8 +34,8 @@ class PairLoss(nn.Module):
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         data_range: range of floating point images.
         crop_border: pixels to cut off each side first.
-        random_shift: in training, shift both images by the same random offset of at most so many pixels; ``True`` for
-            half a patch.
+        random_shift: in training, shift both images by the same random offset of at most this many pixels; ``True``
+            for half a patch.
         validate: check the values of images too.
 
     Raises:
@@ -94,7 +94,7 @@ class FeatureDistanceLoss(PairLoss):
 
     As input to ``forward`` the loss accepts ``preds`` and ``target``, ``(N, 3, H, W)`` in ``data_range``, and an
     optional ``mask`` ``(N, 1, H, W)``. It returns a 0-dim tensor, or ``(N,)`` with ``reduction="none"``, in float32
-    (float64 for float64 images).
+    (float64 for float64 images), at least 0.
 
     Args:
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a single distance or
@@ -106,9 +106,9 @@ class FeatureDistanceLoss(PairLoss):
             precision training); ``"float32"``, ``"bfloat16"``, ``"float16"`` and ``"float64"`` fix it. Distances are
             computed in at least float32.
         grad_checkpointing: recompute the backbone's stages in the backward pass: less memory, more time.
-        random_shift: in training, shift both images by the same random offset of at most so many pixels. Otherwise a
-            network whose stride equals the patch size learns to hide speckles from the patch grid. ``True`` takes half
-            a patch. Borders are mirrored.
+        random_shift: in training, shift both images by the same random offset of at most this many pixels; ``True``
+            takes half a patch. Without it a network whose stride equals the patch size learns to hide speckles from the
+            patch grid. Borders are mirrored.
         tile_batch: tiles of preds, and as many of target, in a forward pass.
         validate: check the values of images too (on a GPU this waits for the device).
         overrides: fields of :class:`~torchmetrics_fmiqa.Recipe` (``backbone=``, ``weights=``, ``distance=`` ...).
@@ -171,9 +171,9 @@ class SpipsLoss(PairLoss):
         head: a trained head or its file; ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
         semantic: taps of the semantic stream; ``None`` for the rest.
-        parts: the parts that the fixed weights use; ``None`` for all.
+        parts: the parts that the fixed weights use; ``None`` for both streams of features.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
-        data_range: range of floating point images.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first.
         precision: as in :class:`FeatureDistanceLoss`.
         grad_checkpointing: as in :class:`FeatureDistanceLoss`.

@@ -150,7 +150,7 @@ def benchmark_choices(
 ) -> ChoiceStudy:
     """Score the images of a data set of choices, and write the folder. An interrupted run goes on.
 
-    Writes ``choices.csv`` (one row a metric), ``ceilings.csv`` (the same of people), ``scores.parquet``,
+    Writes ``choices.csv`` (one row per metric), ``ceilings.csv`` (the same of people), ``scores.parquet``,
     ``unscored.csv``, ``report.html`` and ``report.md``. Images are named from ``root``, the data set's folder. Metrics
     that are qualities are turned round; changes are left out. Of the settings only those of the bootstrap count.
 

@@ -56,7 +56,7 @@ def write_study(study: Study, folder: Path) -> None:
 
 
 def write_choice_study(study: ChoiceStudy, folder: Path) -> None:
-    """Write ``choices.csv`` (one row a metric), ``ceilings.csv`` (the same of people), and both reports."""
+    """Write ``choices.csv`` (one row per metric), ``ceilings.csv`` (the same of people), and both reports."""
     groups = {"choices": study.scores, "ceilings": study.ceilings}
     tables = {name: [score.row(study.kind) for score in scores] for name, scores in groups.items()}
     _write(folder, tables, choice_report(study))

@@ -57,15 +57,15 @@ class ImageQualityMonitor(Callback):
         worst: number of worst images to show, over all ranks: reference, prediction and heat map side by side. They go
             to TensorBoard, Weights & Biases, MLflow or Comet, else to PNG files in the logger's folder.
         maps: draw the heat maps.
-        worst_by: metric that ranks the images.
+        worst_by: name of the metric that ranks the images, see :class:`~torchmetrics_fmiqa.QualityMonitor`.
         worst_side: longest side of a shown image in pixels; larger ones are shrunk.
         crop_border: pixels to cut off each side before measuring.
-        data_range: range of floating point images.
+        data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         nan_strategy: ``"error"``, or ``"warn"`` or ``"ignore"`` to leave predictions that are not finite out and log
             ``<prefix>share_not_finite``.
-        cache_references: memory for features of references; ``None`` for no cache.
+        cache_references: memory for features of references, such as ``"8GiB"``; ``None`` for no cache.
         cache_device: device that keeps these features.
-        cache_dtype: type that they are kept in.
+        cache_dtype: ``"float16"`` or ``"bfloat16"`` halve that memory and round the features; ``None`` is exact.
         reference_version: a text that names the current state of the references. With it, features are looked up by
             the sample's index and version, without reading the pixels. Change it whenever a reference changes.
         prog_bar: show the metrics in the progress bar.

@@ -39,7 +39,7 @@ def benchmark(
     ] = None,
     data_option: options.DataOption = None,
     scores: Annotated[
-        Path | None, typer.Option(help="Or scores made before: .csv, .csv.gz or .parquet, one column a metric.")
+        Path | None, typer.Option(help="Or scores made before: .csv, .csv.gz or .parquet, one column per metric.")
     ] = None,
     metrics: Annotated[
         list[str] | None,
@@ -90,8 +90,8 @@ def benchmark(
 ) -> None:
     """Compare metrics with human opinion: agreement, robustness, an aggregate, outliers.
 
-    Writes agreement.csv (one row a metric), scores.parquet, report.html, report.md and more tables to OUT. For
-    bapps_2afc and bapps_jnd, where people chose: choices.csv (one row a metric), scores.parquet and both reports.
+    Writes agreement.csv (one row per metric), scores.parquet, report.html, report.md and more tables to OUT. For
+    bapps_2afc and bapps_jnd, where people chose: choices.csv (one row per metric), scores.parquet and both reports.
     Options that would do nothing with what is given are refused.
 
     Exit status: 0, 1 if a pair could not be scored (the others are), 2 for wrong arguments.

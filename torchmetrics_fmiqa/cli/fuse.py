@@ -14,7 +14,7 @@ from torchmetrics_fmiqa.cli.fit import print_result
 
 def fuse(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    scores: Annotated[Path, typer.Option(help="The table: .csv, .csv.gz or .parquet, one column a metric.")],
+    scores: Annotated[Path, typer.Option(help="The table: .csv, .csv.gz or .parquet, one column per metric.")],
     features: Annotated[
         list[str], typer.Option(help="Columns that go into the head, comma-separated; repeatable. At least two.")
     ],

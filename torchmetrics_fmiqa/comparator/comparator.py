@@ -1,6 +1,6 @@
-"""The one corridor: (preds, target) -> tiles -> frozen features -> one distance per image and tap.
+"""The one path: (preds, target) -> tiles -> frozen features -> one distance per image and tap.
 
-Every door (metric, loss, functional, map, command line) calls a :class:`FeatureComparator` and adds no arithmetic.
+Every caller (metric, loss, function, map, command line) uses a :class:`FeatureComparator` and adds no arithmetic.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FeatureComparator:
             float32 weights: faster, and wrong at small distances), or ``"auto"``: the surrounding autocast where there
             is one, else float64 for float64 images and float32 for all others.
         grad_checkpointing: recompute stages in the backward pass to save memory.
-        tile_batch: how much goes through the network at once, in tiles a side of the pair (of 224 x 224 pixels).
+        tile_batch: tiles of preds (of 224 x 224 pixels), and as many of target, in a forward pass.
 
     Raises:
         ValueError: for recipes that do not share a forward pass, unknown taps, or options that do not exist.

@@ -45,9 +45,9 @@ def compare(
     progress: Progress | None = None,
     set_distances: Sequence[str] = (),
 ) -> Comparison:
-    """Compare methods on the same references: means, paired differences, and which of them are settled.
+    """Compare methods on the same references: means, paired differences, and which of them are significant.
 
-    Figures are of the images that all methods have and that can be read; the others are in the result's ``left_out``.
+    Only images that all methods have and that can be read are counted; the others are in the result's ``left_out``.
 
     Args:
         references: folder of the references.
@@ -69,6 +69,10 @@ def compare(
         progress: shows what is being done.
         set_distances: distances between sets of thousands of images to measure too, in the result's ``sets``:
             ``frechet``, ``kernel``, either of them on a recipe as in ``frechet:vit-tiny``, ``fd-dinov2``, ``cmmd``.
+
+    Returns:
+        A :class:`~torchmetrics_fmiqa.comparison.Comparison` with the ``answer`` in a sentence, ``table()``,
+        ``difference(a, b)``, plots, and the ``scores`` of each image.
 
     Raises:
         ValueError: for what is no folder or table, fewer than two methods, methods without a common image, sizes that

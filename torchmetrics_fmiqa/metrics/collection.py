@@ -26,19 +26,24 @@ from torchmetrics_fmiqa.misuse import WarnOnce
 class FeatureMetricCollection(MetricCollection):
     """A ``MetricCollection`` whose members of one backbone share one forward pass.
 
-    These are :class:`FeatureDistance` and :class:`ScenePerceivedImagePerceptualScore`, in any mixture, if they have
-    equal backbone, weights, normalisation, resolution, data range, border, precision, ``tile_batch``, ``validate`` and
-    ``nan_strategy``; taps, distances, tokens, heads and reductions are each one's own. Other metrics (PSNR, SSIM ...)
-    are members as usual. A plain ``MetricCollection`` gives the same numbers, with one forward pass a member.
+    These are :class:`FeatureDistance`, :class:`ScenePerceivedImagePerceptualScore`, :class:`FrechetFeatureDistance` and
+    :class:`KernelFeatureDistance`, in any mixture, if they have equal backbone, weights, normalisation, resolution,
+    pooling, data range, border, precision, ``tile_batch``, ``validate`` and ``nan_strategy``; taps, distances, tokens,
+    heads and reductions may differ. Other metrics (PSNR, SSIM ...) are members as usual. A plain ``MetricCollection``
+    gives the same numbers, with one forward pass for each member.
 
-    As input to ``forward`` and ``update`` the collection accepts what its members do: ``preds``, ``target`` and, by
-    keyword, ``mask`` and ``sample_ids``. As output of ``forward`` and ``compute`` it returns a dict by name.
+    As input to ``forward`` and ``update`` the collection accepts what its members do: ``preds`` and ``target``
+    ``(N, 3, H, W)`` and, by keyword, ``mask`` and ``sample_ids``. As output of ``forward`` and ``compute`` it returns a
+    dict by name.
 
     Args:
         metrics: as for ``torchmetrics.MetricCollection``.
         additional_metrics: likewise.
         prefix: in front of each name in the output.
         postfix: behind each name in the output.
+
+    Raises:
+        ValueError: as its members do; and on every rank, if ranks have other members or members with other settings.
 
     >>> from torchmetrics.image import PeakSignalNoiseRatio
     >>> from torchmetrics_fmiqa import FeatureDistance, FeatureMetricCollection

@@ -21,18 +21,18 @@ from torchmetrics_fmiqa.reduction import Reduction
 class FeatureDistance(PairMetric):
     r"""Perceptual distance between images: the distance of a frozen network's *intermediate* features.
 
-    This is the zero-shot full-reference measure of ZS-IQA (Ghildyal, Barman and Zadtootaghaj, ICASSP 2025), with
-    corrected defaults: the network's own input normalisation, cosine over channels at every stage, evenly spaced tiles
-    of any resolution, mean over taps and pixels. **Lower is better; 0 for equal images.** With
-    ``pooling="information"``, as in the default recipe, positions are weighted by the target: then swapping preds and
-    target changes the score.
+    **Lower is better; 0 for equal images**, never negative. The default recipe joins cosine and symmetric KL at one tap
+    of the embedded network, and weighs positions by the detail of the target, so that swapping preds and target changes
+    the score. The idea is that of ZS-IQA, a zero-shot full-reference metric (Ghildyal, Barman and Zadtootaghaj, ICASSP
+    2025); :meth:`Recipe.zsiqa <torchmetrics_fmiqa.Recipe.zsiqa>` has it as published.
 
     As input to ``forward`` and ``update`` the metric accepts
 
     - ``preds``: images under test, ``(N, 3, H, W)``, floating point in ``data_range`` (they may leave it a little, as
       the output of a network does), uint8 or uint16; or a list of ``(3, H, W)``, each of its own size
     - ``target``: the pristine references, in the same form, within ``data_range``
-    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0, for distances with maps
+    - ``mask``: optional ``(N, 1, H, W)`` weights of pixels, at least 0, for distances with maps; for lists of images a
+      list of ``(1, H, W)``
     - ``sample_ids``: optional ``(N,)`` integers of at least 0. A repeated sample is counted once, over all ranks: so
       the padding of a ``DistributedSampler`` does no harm
 
@@ -40,8 +40,8 @@ class FeatureDistance(PairMetric):
 
     - a 0-dim tensor, or with ``reduction="none"`` the ``(N,)`` values: in the order of ``sample_ids`` if given, else of
       the updates, rank by rank
-    - with ``per_layer`` a dict of these by tap; with several distances a dict by distance; with both a dict by
-      ``"distance/tap"``. Joined distances give the joint one by tap, and each of them by ``"distance/tap"``
+    - with ``per_layer`` a dict of these by tap; with a list of distances a dict by distance; with both a dict by
+      ``"distance/tap"``. Distances joined by a mapping give the joint one by tap, and each by ``"distance/tap"``
 
     The backbone is not a submodule: it is in no ``state_dict`` or checkpoint, is not trained, averaged or moved, and
     copies of the metric share it.
@@ -52,7 +52,7 @@ class FeatureDistance(PairMetric):
         per_layer: return each tap's distance instead of the score.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.
         crop_border: pixels to cut off each side first, as is usual in super-resolution.
-        precision: ``"float32"``; ``"bfloat16"`` and ``"float16"`` are faster and wrong at small distances.
+        precision: ``"float32"`` or ``"float64"``; ``"bfloat16"`` and ``"float16"`` are wrong at small distances.
         tile_batch: tiles of preds, and as many of target, in a forward pass; fewer need less memory.
         validate: check the values of images too (on a GPU this waits for the device).
         nan_strategy: treatment of predictions with NaN or infinite values. ``"error"`` raises before anything is

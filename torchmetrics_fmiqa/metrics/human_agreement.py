@@ -34,15 +34,16 @@ class HumanAgreement(StatefulMetric):
 
     As output of ``forward`` and ``compute`` the metric returns a dict of 0-dim float64 tensors
 
-    - ``srcc``, ``krcc``: Spearman's and Kendall's (tau-b) rank correlation
-    - ``plcc``, ``rmse``, ``outlier_ratio``: after a logistic fit with 4 parameters
-    - ``plcc_raw``: Pearson's correlation of the raw scores
+    - ``srcc``, ``krcc``: Spearman's and Kendall's (tau-b) rank correlation, in [-1, 1]
+    - ``plcc``, ``rmse``, ``outlier_ratio``: Pearson's correlation, the error in the unit of the opinions, and the share
+      of outliers, in [0, 1], after a logistic fit with 4 parameters
+    - ``plcc_raw``: Pearson's correlation of the raw scores, in [-1, 1]
     - ``within_reference``: mean over references of the SRCC within each; NaN without references
     - ``worst_type``: the lowest SRCC among the types; NaN without types
 
-    For correlations higher is better. A value that cannot be computed is NaN, with a warning: for fewer than 3 images,
-    constant scores, or a failed fit. For intervals, tests and tables of many metrics see
-    :mod:`torchmetrics_fmiqa.statistics`.
+    Correlations are positive if scores and opinions agree; higher is better. A value that cannot be computed is NaN,
+    with a warning: for fewer than 3 images, constant scores, or a failed fit. For intervals, tests and tables of many
+    metrics see :mod:`torchmetrics_fmiqa.statistics`.
 
     Args:
         scores_higher_is_better: direction of the scores; distances are ``False``.

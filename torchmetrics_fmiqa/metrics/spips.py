@@ -24,12 +24,12 @@ _NAME = "spips"
 
 
 class ScenePerceivedImagePerceptualScore(PairMetric):
-    r"""SPIPS: a score from semantic features, low-level features, and maps of PSNR, SSIM and MS-SSIM.
+    r"""SPIPS: a score from low-level and semantic features; with a head from maps of PSNR, SSIM and MS-SSIM too.
 
     This follows "SPIPS" (Lao and Yu, arXiv 2504.17234, 2025). Early features of a frozen network are a low-level
-    stream, late ones a semantic stream. A small network fuses both with maps of conventional measures to a score. The
-    paper has no code and no constants; :mod:`torchmetrics_fmiqa.spips_model` documents our choices. Without a ``head``
-    fixed, untrained weights fuse the parts; ``fmiqa fit`` trains a head.
+    stream, late ones a semantic stream. A ``head``, a small network that ``fmiqa fit`` trains, fuses both with maps of
+    PSNR, SSIM and MS-SSIM. Without a head the score is the mean distance over the taps of both streams. The paper has
+    no code and no constants; :mod:`torchmetrics_fmiqa.spips_model` documents our choices.
 
     **Lower is better; 0 for equal images**, above 0 for all others. With ``output="quality"`` higher is better: 100 for
     equal images, 0 for the worst opinion that the head was trained with.
@@ -51,15 +51,14 @@ class ScenePerceivedImagePerceptualScore(PairMetric):
 
     Args:
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe`, a YAML file, or a
-            :class:`~torchmetrics_fmiqa.spips_model.recipe.SpipsRecipe`. Its distance is l2, cosine or angular. ``None``
-            takes the recipe that the head's file was trained for, and without a file ``"default"``.
+            :class:`~torchmetrics_fmiqa.SpipsRecipe`. Its distance is l2, cosine, angular or normalized_l2, alone or
+            joined with divergences. ``None`` takes the recipe of the head's file, and without a file ``"default"``.
         head: a ``.safetensors`` file that ``fmiqa fit`` wrote for this recipe, a
             :class:`~torchmetrics_fmiqa.spips_model.model.SpipsHead`, or ``None`` for fixed weights.
         low_level: taps of the low-level stream; ``None`` for the first half of the recipe's taps.
         semantic: taps of the semantic stream; ``None`` for the rest.
-        parts: the parts of ``"semantic"``, ``"low_level"`` and ``"conventional"`` that the fixed weights use; ``None``
-            for all, or for those that the head was trained with. Fixed weights use the conventional part only if it is
-            given alone.
+        parts: without a head, ``"semantic"``, ``"low_level"`` or both, or ``"conventional"`` alone; ``None`` for both
+            streams. With a head, ``None`` for the parts that it was trained with.
         output: ``"distance"`` or ``"quality"``, which needs a head that was fitted to opinions.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` over images.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``.

@@ -27,12 +27,12 @@ from torchmetrics_fmiqa.reduction import Reduction
 
 
 class VideoFeatureDistance(PairMetric):
-    """Perceptual distance between clips: of their frames, and of what changes from frame to frame.
+    """Perceptual distance between clips: of their frames, and of how their errors change over time.
 
-    **Lower is better; 0 for equal clips.** Distances of frames do not see when something happens. ``temporal`` does: it
-    measures by how much a frame's error, the difference of its features from the reference's, changes to the next
-    frame. Brightness that flickers, and a frozen, dropped or swapped frame, mostly cost more in it than noise in every
-    frame that is as bad frame by frame.
+    **Lower is better; 0 for equal clips**, never negative. Distances of single frames do not see flicker. ``temporal``
+    does: it measures how much a frame's error, the difference of its unit feature vectors from the reference's, changes
+    to the next frame. Flickering brightness, and a frozen, dropped or swapped frame, mostly cost more in it than
+    noise that is as bad frame by frame. :doc:`/how-to/score-video` has the numbers.
 
     As input to ``forward`` and ``update`` the metric accepts
 
@@ -41,11 +41,12 @@ class VideoFeatureDistance(PairMetric):
     - ``target``: the pristine references, in the same form, frame by frame
     - ``sample_ids``: optional ``(B,)`` integers of at least 0. A repeated clip is counted once, over all ranks
 
-    As output of ``forward`` and ``compute`` the metric returns a dict, over clips:
+    As output of ``forward`` and ``compute`` the metric returns a dict of 0-dim tensors, or with ``reduction="none"`` of
+    ``(B,)``, a value for each clip:
 
     - ``"frames"``: the mean distance of a clip's frames
     - ``"worst"``: the largest distance of a clip's frames
-    - ``"temporal"``: the mean distance of a clip's changes
+    - ``"temporal"``: the mean change of the error from a frame to the next
 
     Args:
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a single distance or

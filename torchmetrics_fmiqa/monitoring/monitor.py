@@ -42,7 +42,8 @@ class QualityMonitor:
             :class:`~torchmetrics_fmiqa.Recipe`), a list of these, or a dict of them by name. Members with the same
             backbone share its forward pass. Copies are updated, not the metrics given.
         worst: number of worst images to keep, over all ranks.
-        worst_by: metric that ranks the images; by default the first of features, else the first with a direction.
+        worst_by: name of the metric that ranks the images; by default the first of this package, else the first that
+            says whether higher is better.
         maps: draw a heat map of each of the worst images, where a metric has maps.
         crop_border: pixels to cut off each side before measuring, as is usual in super-resolution.
         data_range: range of floating point images: ``1.0`` for [0, 1], ``255``, or a pair such as ``(-1, 1)``. Metrics

@@ -34,7 +34,7 @@ class SpipsRecipe:
     """Everything that determines the inputs of a SPIPS head.
 
     Args:
-        recipe: backbone, weights, normalisation, resolution policy, and a distance: l2, cosine or angular, or
+        recipe: backbone, weights, normalisation, resolution, and a distance: l2, cosine, angular or normalized_l2, or
             one that joins some of them with divergences.
         low_level: taps of the low-level stream. ``None`` takes the recipe's taps that are not in ``semantic``; if that
             is ``None`` too, the first half of the recipe's taps, rounded up.

@@ -1,4 +1,4 @@
-"""Tables of scores that were made before: a reference, an opinion, and one column a metric."""
+"""Tables of scores that were made before: a reference, an opinion, and one column per metric."""
 
 from __future__ import annotations
 
