@@ -3,6 +3,7 @@
     python benchmarks/grid_roc.py                  # the table of docs/how-to/grid-artifacts.md
     python benchmarks/grid_roc.py --rms 0.25       # fainter grids
     python benchmarks/grid_roc.py --pairs 100      # so many at random, to look quickly
+    python benchmarks/grid_roc.py --texture-periods 3 5 6.4 9.7 12.3 20    # textures that nothing was chosen by
 
 Positives are Kodak's photographs with a grid of each period and of 0.5/255 RMS: random, lines or points, grey or
 coloured, at a random offset, upon the photograph or upon a processed one (bicubic x4, noise, blur), rounded to 8 bits.
@@ -17,7 +18,7 @@ import argparse
 import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -147,7 +148,7 @@ def textured(photograph: Pixels, kind: str, period: float, alone: bool) -> Pixel
     return rounded(wall)
 
 
-def pairs(rms: float) -> Iterator[Pair]:
+def pairs(rms: float, texture_periods: Sequence[float] = TEXTURE_PERIODS) -> Iterator[Pair]:
     """All pairs; each is made from its own random numbers."""
     kodak = sorted((ASSETS / "images" / "kodak").glob("*.png"))
     number = 0
@@ -180,7 +181,7 @@ def pairs(rms: float) -> Iterator[Pair]:
         for turn in range(2):
             change = HARMLESS[names[(position + 5 * turn) % len(names)]]
             yield Pair("BSD100", False, drawn(lambda draw, p=path, c=change: (c(read(p), draw), read(p))))
-    for position, (kind, period, alone) in enumerate(product(TEXTURES, TEXTURE_PERIODS, (True, False))):
+    for position, (kind, period, alone) in enumerate(product(TEXTURES, texture_periods, (True, False))):
         for turn in range(3):
             name = names[(position + 4 * turn) % len(names)]
 
@@ -200,10 +201,11 @@ def measured(pair: Pair) -> NDArray[np.float64]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rms", type=float, default=0.5, help="RMS of the grids in grey levels")
+    parser.add_argument("--texture-periods", type=float, nargs="+", default=TEXTURE_PERIODS, help="of drawn textures")
     parser.add_argument("--pairs", type=int, help="measure so many at random, and not all")
     parser.add_argument("--out", type=Path, help="keep all readings here (.npz)")
     given = parser.parse_args()
-    every = list(pairs(given.rms))
+    every = list(pairs(given.rms, given.texture_periods))
     chosen = [every[place] for place in np.random.default_rng(0).permutation(len(every))[: given.pairs]]
     readings = np.stack([measured(pair) for pair in track(chosen, "measuring")])
     if given.out:

@@ -108,6 +108,29 @@ def test_a_pattern_of_the_target_is_none_and_neither_is_a_filter_of_it():
     assert float(grid_artifact(target, target)) == 0
 
 
+@pytest.mark.parametrize("period", [3.97, 8.1])
+def test_stripes_that_are_not_locked_to_the_pixels_are_none(period: float):
+    """As resizing makes them of a texture: their frequency is within a bin of a grid's."""
+    target = photograph(height=256, width=256)
+    columns = torch.arange(256, dtype=torch.float64)
+
+    def read(of: float) -> float:
+        stripes = 2 / 255 * torch.sin(2 * math.pi * (columns / of + 0.1))
+        return float(grid_artifact(target + stripes, target, SMALL["periods"]))
+
+    assert read(period) < 0.1
+    assert read(round(period)) > 1  # 1.4, the RMS of a sine of 2, less the doubts
+
+
+def test_a_grid_may_be_stronger_here_and_weaker_there():
+    target = photograph(height=256, width=256)
+    strength = torch.linspace(0, 2, 256, dtype=torch.float64)
+    pattern = grid(4, "random", 1.0, 256, 256)
+    even = float(grid_artifact(target + pattern, target, [4]))
+    for changed in (strength * pattern, strength[:, None] * pattern):
+        assert float(grid_artifact(target + changed, target, [4])) == pytest.approx(even, rel=0.1)
+
+
 def test_noise_is_no_grid_on_average():
     target = photograph(64, 96, 96)
     noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 5 / 255

@@ -19,6 +19,11 @@ _OWN_CHANGE = 0.5
 # A frequency that stands out of the target's by so much in energy (and twice it without doubt) is a texture's own: any
 # change of it is that texture's.
 _PROMINENT = 10.0
+# A frequency that is off by about a tenth of a bin (and by an eighth without doubt) is not of a whole number of pixels:
+# so large is the difference of the bins next to it, as a share of the bin.
+_OFF = 0.15
+# So many times its variance the square of that difference may come to by noise: two standard deviations.
+_BY_NOISE = 6.0
 
 
 class GridEnergy(NamedTuple):
@@ -38,6 +43,8 @@ class _Residual(NamedTuple):
 
     #: ``|P - H T|^2``
     energy: Tensor
+    #: how far ``P - H T`` one bin after is from the conjugate of that before, in the phase of the harmonic: its square
+    drift: Tensor
     #: the mean of the same over the neighbours
     beside: Tensor
     #: ``|T|^2``
@@ -134,9 +141,14 @@ def _residual(difference: Tensor, target: Tensor, harmonics: Harmonics, rounding
     known = information + count * rounding
     # less of it where noise could have made it
     change = common / (known + harmonics.bandwidth * left(common / known))
-    here = target[..., places]
+    here, adjacent = target[..., places], harmonics.adjacent
+    locked = difference[..., places] - change * here
+    next_to = difference[..., adjacent] - change[..., None, None] * target[..., adjacent]
+    before, after = (next_to * locked.conj()[..., None, None]).unbind(-1)
+    drift = _square(after - before.conj()).amax(-1)
     return _Residual(
-        _square(difference[..., places] - change * here),
+        _square(locked),
+        drift,
         left(change),
         _square(here),
         _square(around).median(-1).values,
@@ -152,6 +164,10 @@ def _excess(residual: _Residual, harmonics: Harmonics, rounding: float) -> Tenso
     prominence = residual.target / (residual.typical + rounding)
     own = ((prominence - _PROMINENT) / _PROMINENT).clamp(0, 1) * (1 + residual.gain)
     doubt = residual.target * (noise / (noise + residual.information) + _OWN_CHANGE**2 * residual.gain + own)
+    # the phase of a pattern that repeats with whole pixels stays, wherever and however strong it is; noise moves it too
+    energy, noise = residual.energy, residual.beside + rounding
+    off = (residual.drift - _BY_NOISE * noise * energy) / (_OFF**2 * energy.square() + rounding**2)
+    doubt = doubt + excess.clamp_min(0) * (off - 1).clamp(0, 1)
     # the target's own pattern can hide a grid of the same frequency, not one of another
     return excess - torch.minimum(excess.clamp_min(0), doubt)
 

@@ -29,14 +29,15 @@ BANDWIDTH = 1.5
 
 
 class Harmonics(NamedTuple):
-    """The ``K`` harmonics of one period on one axis, and ``n`` neighbours of each.
+    """The ``K`` harmonics of one period on one axis, the bins next to each, and ``n`` neighbours of each.
 
     One of each pair of conjugates stands for both, since images are real.
 
     Args:
         axis: position in :data:`AXES`.
         places: ``(K,)`` flat positions in a spectrum ``(h, w)``.
-        neighbours: ``(K, n)`` likewise.
+        adjacent: ``(K, 2, 2)`` likewise: along rows and along columns, one bin before and one after.
+        neighbours: ``(K, n)`` likewise, farther off.
         trusted: ``(K, n)`` whether a neighbour counts: not where another given period has a harmonic.
         bandwidth: how many neighbours tell as much as one alone.
         energy_weights: ``(1 + number of periods, K)`` how often a harmonic's energy counts in the total, where each
@@ -45,6 +46,7 @@ class Harmonics(NamedTuple):
 
     axis: int
     places: Tensor
+    adjacent: Tensor
     neighbours: Tensor
     trusted: Tensor
     bandwidth: float
@@ -54,6 +56,7 @@ class Harmonics(NamedTuple):
         """The same on a device."""
         return self._replace(
             places=self.places.to(device),
+            adjacent=self.adjacent.to(device),
             neighbours=self.neighbours.to(device),
             trusted=self.trusted.to(device),
             energy_weights=self.energy_weights.to(device),
@@ -183,7 +186,8 @@ def _harmonics(
         return at[..., 0] % height * width + at[..., 1] % width
 
     bandwidth = BANDWIDTH if axis < 2 else BANDWIDTH**2
-    return Harmonics(axis, flat(bins), flat(around), trusted, bandwidth, weights)
+    adjacent = bins[:, None, None] + torch.tensor([[[-1, 0], [1, 0]], [[0, -1], [0, 1]]])
+    return Harmonics(axis, flat(bins), flat(adjacent), flat(around), trusted, bandwidth, weights)
 
 
 def _near_others(bins: Tensor, size: tuple[int, int], periods: Sequence[int]) -> Tensor:
