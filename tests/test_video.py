@@ -19,6 +19,8 @@ from tests.conftest import ASSETS, RANDOM_VIT, make_pair, needs
 from tests.made_clips import FAULTS, MOTIONS, moving, noisy_to
 from torchmetrics_fmiqa import (
     FeatureDistance,
+    FeatureMetricCollection,
+    ImageQualityMonitor,
     VideoFeatureDistance,
     VideoFeatureDistanceLoss,
     feature_distance,
@@ -127,6 +129,20 @@ def test_clips_that_are_not_finite_are_left_out_where_that_is_asked_for() -> Non
 def test_states_of_frames_and_of_clips_are_told_apart() -> None:
     images, clips = FeatureDistance(**RANDOM_VIT), VideoFeatureDistance(**RANDOM_VIT)
     assert not set(images.metric_state) & set(clips.metric_state)
+
+
+def test_a_feature_collection_takes_clips_and_a_monitor_says_that_it_does_not() -> None:
+    preds, target = make_clips()
+    one, other = VideoFeatureDistance(**RANDOM_VIT), VideoFeatureDistance(distance="l2", **RANDOM_VIT)
+    both = FeatureMetricCollection({"one": one, "other": other})
+    both.update(preds, target, sample_ids=[3, 4])
+    both.update(preds, target, sample_ids=[4, 3])
+    found = both.compute()
+    for name, metric in (("one", one), ("other", other)):
+        for key, value in metric(preds, target).items():
+            torch.testing.assert_close(found[f"{name}_{key}"], value)
+    with pytest.raises(ValueError, match="'one', a VideoFeatureDistance: it takes clips, and a monitor takes images"):
+        ImageQualityMonitor({"one": one})
 
 
 @pytest.mark.parametrize("weight", [0.0, 2.5])

@@ -29,8 +29,8 @@ class FeatureMetricCollection(MetricCollection):
     These are :class:`FeatureDistance`, :class:`ScenePerceivedImagePerceptualScore`, :class:`FrechetFeatureDistance` and
     :class:`KernelFeatureDistance`, in any mixture, if they have equal backbone, weights, normalisation, resolution,
     pooling, data range, border, precision, ``tile_batch``, ``validate`` and ``nan_strategy``; taps, distances, tokens,
-    heads and reductions may differ. Other metrics (PSNR, SSIM ...) are members as usual. A plain ``MetricCollection``
-    gives the same numbers, with one forward pass for each member.
+    heads and reductions may differ. Other metrics (PSNR, SSIM, metrics of clips) are members as usual. A plain
+    ``MetricCollection`` gives the same numbers, with one forward pass for each member.
 
     As input to ``forward`` and ``update`` the collection accepts what its members do: ``preds`` and ``target``
     ``(N, 3, H, W)`` and, by keyword, ``mask`` and ``sample_ids``. As output of ``forward`` and ``compute`` it returns a
@@ -135,7 +135,7 @@ class FeatureMetricCollection(MetricCollection):
         measured_of: dict[int, Measured] = {}
         self._last.measured = {}
         for name, metric in self.items(keep_base=True, copy_state=False):
-            if isinstance(metric, PairMetric):
+            if isinstance(metric, PairMetric) and not metric.takes_clips:
                 groups.setdefault(_forward_pass(metric), []).append((name, metric))
                 if sample_ids is not None:  # wrong ones must fail before any member has counted the batch
                     whole_numbers(sample_ids, "sample_ids", len(preds), metric.device)

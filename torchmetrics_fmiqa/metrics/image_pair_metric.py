@@ -60,6 +60,8 @@ class ImagePairMetric(StatefulMetric):
     full_state_update = False
     #: Whether each image has a score of its own.
     scores_images = True
+    #: Whether it takes clips and not images: then it shares no forward pass with metrics of images.
+    takes_clips = False
 
     def __init__(
         self,

@@ -77,6 +77,7 @@ class VideoFeatureDistance(PairMetric):
 
     higher_is_better = False
     plot_lower_bound = 0.0
+    takes_clips = True
 
     def __init__(
         self,

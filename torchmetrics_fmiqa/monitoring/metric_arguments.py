@@ -35,8 +35,19 @@ def as_collection(metrics: Metrics, data_range: DataRange) -> FeatureMetricColle
         data_range: range of images, for the metrics that are built here from the name of a recipe.
 
     Raises:
-        ValueError: for an object that is not a metric, and for two metrics of the same name.
+        ValueError: for an object that is not a metric, a metric of clips, and for two metrics of the same name.
     """
+    collection = _collection(metrics, data_range)
+    for name, metric in collection.items(keep_base=True, copy_state=False):
+        if getattr(metric, "takes_clips", False):
+            raise ValueError(
+                f"`metrics` holds {name!r}, a {type(metric).__name__}: it takes clips, and a monitor takes images. "
+                "Update it in a loop of yours, or take FeatureDistance for the frames"
+            )
+    return collection
+
+
+def _collection(metrics: Metrics, data_range: DataRange) -> FeatureMetricCollection:
     if isinstance(metrics, MetricCollection):
         members = dict(metrics.clone().items(keep_base=True, copy_state=False))
         return FeatureMetricCollection(members, prefix=metrics.prefix, postfix=metrics.postfix)
