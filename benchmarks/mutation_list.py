@@ -96,6 +96,8 @@ MUTATIONS = (
     Mutation("a frequency of two periods counts twice", "grid/frequencies.py", "if frequency in seen:", "if False:", _GRID),
     Mutation("the conjugates are left out", "grid/frequencies.py", "else 2.0", "else 1.0", _GRID),
     Mutation("a texture's own line counts as a grid", "grid/energy.py", "+ own)", ")", _GRID),
+    Mutation("stripes beside a grid's frequency count", "grid/energy.py", "(off - 1).clamp(0, 1)", "(off - 1).clamp(0, 0)", _GRID),
+    Mutation("a grid that varies is taken for stripes", "grid/energy.py", "_square(after - before.conj())", "_square(after - before)", _GRID),
     Mutation("rows and columns are mixed up", "grid/frequencies.py", "found[0 if row == 0 else 1 if column == 0 else 2]", "found[1 if row == 0 else 0 if column == 0 else 2]", _GRID),
     Mutation("the root of a grid's energy has an infinite gradient at 0", "grid/meter.py", "torch.where(positive, energy, 1.0).sqrt()", "energy.sqrt()", _GRID),
     Mutation("lists of images have their grids in another order", "grid/meter.py", "[places.argsort()]", "", _GRID),
