@@ -406,6 +406,18 @@ def test_an_interval_comes_in_a_dict() -> None:
     assert found["low"] < found["value"] < found["high"]
 
 
+def test_batches_fill_the_folds_in_turn_by_forward_as_by_update() -> None:
+    preds, target = make_pair(30, 16, 16)
+    options = {"backbone": "fmiqa/embedded", "tap": 0, "interval": True}
+    updated, forwarded = FrechetFeatureDistance(**options), FrechetFeatureDistance(**options)
+    for batch in range(0, 30, 4):
+        updated.update(preds[batch : batch + 4], target[batch : batch + 4])
+        forwarded(preds[batch : batch + 4], target[batch : batch + 4])
+    for side in ("preds", "target"):
+        assert forwarded._moments(side).size.tolist() == [3.0] * FOLDS
+    torch.testing.assert_close(forwarded.compute(), updated.compute(), equal_nan=True)
+
+
 def test_options_that_do_not_exist_are_errors() -> None:
     for options, match in (
         ({"pool": "max"}, "`pool` must be one of mean, cls"),
