@@ -19,6 +19,7 @@ from tests.conftest import ASSETS, RANDOM_VIT, make_pair, needs
 from tests.made_clips import FAULTS, MOTIONS, moving, noisy_to
 from torchmetrics_fmiqa import (
     FeatureDistance,
+    FeatureMetricCollection,
     VideoFeatureDistance,
     VideoFeatureDistanceLoss,
     feature_distance,
@@ -111,6 +112,15 @@ def test_the_metric_is_the_mean_over_clips_of_any_length_and_counts_an_id_once()
     parts = [video_feature_distance(*clips, reduction="none", **RANDOM_VIT) for clips in (short, longer)]
     for name, value in metric.compute().items():
         torch.testing.assert_close(value, torch.cat([part[name] for part in parts]).mean())
+
+
+def test_a_collection_measures_clips_as_the_metric_alone() -> None:
+    preds, target = make_clips()
+    members = {name: VideoFeatureDistance(**RANDOM_VIT, distance=name) for name in ("cosine", "l2")}
+    found = FeatureMetricCollection(members)(preds, target)
+    for name, metric in members.items():
+        for part, value in metric(preds, target).items():
+            torch.testing.assert_close(found[f"{name}_{part}"], value)
 
 
 def test_clips_that_are_not_finite_are_left_out_where_that_is_asked_for() -> None:

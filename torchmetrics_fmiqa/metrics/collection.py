@@ -130,7 +130,7 @@ class FeatureMetricCollection(MetricCollection):
         measured_of: dict[int, Measured] = {}
         self._last.measured = {}
         for name, metric in self.items(keep_base=True, copy_state=False):
-            if isinstance(metric, PairMetric):
+            if isinstance(metric, PairMetric) and metric.shares_forward_pass:
                 groups.setdefault(_forward_pass(metric), []).append((name, metric))
                 if sample_ids is not None:  # wrong ones must fail before any member has counted the batch
                     whole_numbers(sample_ids, "sample_ids", len(preds), metric.device)

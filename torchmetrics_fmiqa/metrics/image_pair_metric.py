@@ -212,6 +212,9 @@ class PairMetric(ImagePairMetric):
         recipe: Any
         comparator: FeatureComparator
 
+    #: Whether a :class:`FeatureMetricCollection` may measure for it, in one forward pass with other members.
+    shares_forward_pass = True
+
     def __repr__(self) -> str:
         """Show the recipe when the metric is printed."""
         return f"{type(self).__name__}({self.recipe}, reduction={self.reduction!r})"

@@ -76,6 +76,7 @@ class VideoFeatureDistance(PairMetric):
 
     higher_is_better = False
     plot_lower_bound = 0.0
+    shares_forward_pass = False  # clips are no images
 
     def __init__(
         self,
