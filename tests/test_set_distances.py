@@ -21,6 +21,7 @@ from torchmetrics_fmiqa.callbacks.metric_arguments import ranking_metric
 
 from tests.conftest import RANDOM_VIT, SQUEEZENET, make_pair, needs
 from tests.processes import SHARDS, Outcome, pair_at
+from tests.simulated_ranks import ranks
 from torchmetrics_fmiqa import (
     FeatureComparator,
     FeatureDistance,
@@ -28,6 +29,7 @@ from torchmetrics_fmiqa import (
     FrechetFeatureDistance,
     KernelFeatureDistance,
     MeanFrechetRatio,
+    QualityMonitor,
     Recipe,
 )
 from torchmetrics_fmiqa.comparator.one_side import pooled_features
@@ -441,6 +443,34 @@ def test_a_monitor_ranks_images_by_others() -> None:
     assert ranking_metric(members, None, needed=True) == "distance"
     with pytest.raises(ValueError, match="scores no image"):
         ranking_metric(members, "frechet", needed=True)
+
+
+def test_a_monitor_measures_sets_beside_samples_with_ids() -> None:
+    preds, target = make_pair(6, 32, 32)
+    monitor = QualityMonitor(
+        {"frechet": FrechetFeatureDistance(**RANDOM_VIT), "distance": FeatureDistance(**RANDOM_VIT)}
+    )
+    for places in ([0, 1, 2], [2, 3], [4, 5, 0]):
+        monitor.step(preds[places], target[places], ids=places)
+    report = monitor.report()
+    alone = FrechetFeatureDistance(**RANDOM_VIT)
+    alone.update(preds, target)
+    assert report.numbers["frechet"] == pytest.approx(float(alone.compute()), rel=1e-4)
+    assert set(report.scores) == {"distance"}
+
+
+def test_a_monitor_says_that_sets_count_the_samples_of_several_ranks_again() -> None:
+    def work(rank: int) -> float:
+        preds, target = make_pair(4, 32, 32)
+        monitor = QualityMonitor(
+            {"frechet": FrechetFeatureDistance(**RANDOM_VIT), "distance": FeatureDistance(**RANDOM_VIT)}
+        )
+        places = ([0, 1, 2], [0, 3])[rank]
+        monitor.step(preds[places], target[places], ids=places)
+        return monitor.report().samples
+
+    with ranks(2) as run, pytest.warns(UserWarning, match="frechet: distances between sets count 1 samples again"):
+        assert run(work) == [4, 4]
 
 
 # Saved references

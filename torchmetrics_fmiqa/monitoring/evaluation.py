@@ -106,6 +106,7 @@ class Evaluation:
         own = {name: metric for name, metric in self.members.items() if isinstance(metric, PairMetric)}
         self._own = FeatureMetricCollection(own) if own else None  # type: ignore[arg-type]
         self._others = [name for name in self.members if name not in own]
+        self._of_sets = [name for name, metric in self.members.items() if not getattr(metric, "scores_images", True)]
         self.worst = WorstImages(options.worst, bool(self.members[options.worst_by].higher_is_better))
         self.start(torch.device("cpu"))
 
@@ -235,6 +236,8 @@ class Evaluation:
         shared = self._own.last_scores(name) if self._own is not None else None
         if shared is not None:
             return list(shared.tolist())
+        if name in self._of_sets:
+            return [None] * len(preds)
         metric, scores = self._single[name], []
         for place, (pred, reference) in enumerate(zip(preds, target, strict=True)):
             metric.reset()
@@ -265,6 +268,13 @@ class Evaluation:
         samples, owners, ambiguous = first_of_each([part.samples for part in parts])
         measured = {label: sample for label, sample in samples.items() if sample.finite}
         count = counts["samples"] + len(measured)
+        doubled = sum(sample.finite for part in parts for sample in part.samples.values()) - len(measured)
+        if doubled and self._of_sets:
+            warnings.warn(
+                f"{', '.join(self._of_sets)}: distances between sets count {doubled} samples again that came on "
+                "several ranks: take a sampler that does not pad",
+                stacklevel=2,
+            )
         left_out = counts["left_out"] + len(samples) - len(measured)
         values: dict[str, Any] = {}
         if count:
