@@ -24,6 +24,7 @@ from pyarrow import parquet
 
 from tests.test_cli import VIT, fmiqa, picture, refused, save
 from torchmetrics_fmiqa import Recipe, SpipsRecipe
+from torchmetrics_fmiqa.cli.score_input import open_input
 from torchmetrics_fmiqa.data.pair_tables import open_pair_table
 from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.data.stored_pairs import ListedPairs, StoredPair
@@ -345,6 +346,23 @@ def test_rows_of_a_source_come_by_their_numbers(tmp_path):
         pairs = list(source.pairs(np.array(rows, dtype=np.int64)))
         assert [pair.row for pair in pairs] == rows
         assert [pair.images[0] for pair in pairs] == [bytes([row % 256]) for row in rows]
+
+
+def test_a_source_finds_its_images_from_every_folder(folders, tmp_path, monkeypatch):
+    """As processes of a cluster do, which were started elsewhere."""
+    monkeypatch.chdir(folders[0].parent)
+    names = sorted(path.name for path in folders[0].iterdir())
+    rows = {side.name: [f"{side.name}/{name}" for name in names] for side in folders}
+    parquet.write_table(pyarrow.table(rows), "relative.parquet")
+    lines = [f"{ref},{dist}\n" for ref, dist in zip(*rows.values(), strict=True)]
+    Path("relative.csv").write_text("".join(["ref,dist\n", *lines]))
+    sources = [open_pair_table(Path(name))[0] for name in ("relative.parquet", "relative.csv")]
+    sources.append(open_input(*(side.name for side in folders), None, None, "", in_parts=True).source)
+    sources.append(open_input(rows["ref"][0], rows["dist"][0], None, None, "", in_parts=True).source)
+    monkeypatch.chdir(tmp_path)
+    for source in sources:
+        for pair in source.pairs(np.arange(source.names.num_rows)):
+            assert all(Path(str(image)).is_file() for image in pair.images)
 
 
 def test_pairs_of_one_reference_count_together_whatever_names_the_pairs(tmp_path):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from torchmetrics_fmiqa.data.images import StoredImage
 from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.data.parquet import open_parquet, read_parquet
-from torchmetrics_fmiqa.data.remote import Place, join_place, shown, size_of
+from torchmetrics_fmiqa.data.remote import Place, absolute, join_place, shown, size_of
 from torchmetrics_fmiqa.safe_write import printable
 
 #: Rows that are read from a Parquet file at once; encoded images take 1 MB each, at most a few.
@@ -68,12 +68,12 @@ class ListedPairs:
         import pyarrow
 
         ids, refs, dists = list[str](), list[str](), list[str]()
-        self._roots, self._odd = (ref_root, dist_root), dict[int, tuple[Place, Place]]()
+        self._roots, self._odd = (absolute(ref_root), absolute(dist_root)), dict[int, tuple[Place, Place]]()
         for row, pair in enumerate(pairs):
             for column, text in ((ids, pair.id), (refs, pair.ref), (dists, pair.dist)):
                 column.append(printable(text))
             if (refs[-1], dists[-1]) != (pair.ref, pair.dist):  # bytes that are no UTF-8
-                self._odd[row] = pair.images
+                self._odd[row] = absolute(pair.ref_path), absolute(pair.dist_path)
         if not refs:
             raise ValueError("there are no pairs: the table has no rows")
         without = ids.count("")
@@ -112,7 +112,7 @@ class ParquetPairs:
     def __init__(self, files: Sequence[Place], root: Place) -> None:
         import pyarrow
 
-        self._files, self._root = files, root
+        self._files, self._root = [absolute(path) for path in files], absolute(root)
         try:
             tables = [_named(path) for path in files]
             named = pyarrow.concat_tables(tables)
@@ -171,7 +171,7 @@ def _named(path: Place) -> Any:
         texts = [name for name in ("ref", "dist") if _is_text(schema.field(name).type)]
         if len(texts) < 2 and "id" not in schema.names:
             raise ValueError("it holds images and nothing that names them: add a column `id`")
-        return read_parquet(path, [*(["id"] if "id" in schema.names else []), *texts])
+        return _decoded(read_parquet(path, [*(["id"] if "id" in schema.names else []), *texts]))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is no table of pairs: {error}") from None
 
