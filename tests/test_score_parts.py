@@ -338,6 +338,22 @@ def test_tables_that_do_not_name_their_pairs_are_refused(tmp_path, refused):
     assert "is no tar file" in refused("score", tmp_path / "pairs.tar", "--out", f"{tmp_path}/out/", *VIT)
 
 
+def test_names_may_be_categories_and_must_be_texts_or_numbers(tmp_path):
+    names = {side: pyarrow.array([f"{side}/{n}.png" for n in range(3)]) for side in ("ref", "dist")}
+    identities = []
+    for columns in (names, {side: column.dictionary_encode() for side, column in names.items()}):
+        parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+        source, _ = open_pair_table(tmp_path / "t.parquet")
+        identities.append(source.identity["pairs"])
+        assert [pair.images for pair in source.pairs(np.arange(3))] == [
+            (tmp_path / f"ref/{n}.png", tmp_path / f"dist/{n}.png") for n in range(3)
+        ]
+    assert len(set(identities)) == 1
+    parquet.write_table(pyarrow.table({"id": [[1], [2], [3]], **names}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"`id` of list<.*> names no pair: give texts or whole numbers"):
+        open_pair_table(tmp_path / "t.parquet")
+
+
 def test_rows_of_a_source_come_by_their_numbers(tmp_path):
     table = pyarrow.table({"id": range(300), "ref": [bytes([n % 256]) for n in range(300)], "dist": [b""] * 300})
     parquet.write_table(table, tmp_path / "t.parquet", row_group_size=170)

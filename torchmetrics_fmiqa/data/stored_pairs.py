@@ -207,14 +207,18 @@ def check_keys(keys: Any) -> None:
     """Check that each pair has a name of its own.
 
     Raises:
-        ValueError: naming a column with an empty cell, or a name that is there twice.
+        ValueError: naming a column with an empty cell or of a type that is no text, or a name that is there twice.
     """
     from pyarrow import compute
 
     for name, column in zip(keys.column_names, keys.columns, strict=True):
         if column.null_count:
             raise ValueError(f"`{name}` of {column.null_count} rows is empty: each pair needs a name")
-    joined = joined_keys(keys)
+    try:
+        joined = joined_keys(keys)
+    except NotImplementedError:
+        kinds = " and ".join(f"`{field.name}` of {field.type}" for field in keys.schema)
+        raise ValueError(f"{kinds} names no pair: give texts or whole numbers") from None
     if len(compute.unique(joined)) < len(joined):
         counted = compute.value_counts(joined)
         twice = counted.filter(compute.greater(counted.field("counts"), 1))[0]["values"].as_py()
@@ -236,4 +240,15 @@ def digest_of(table: Any) -> str:
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
+    kind = kind.value_type if types.is_dictionary(kind) else kind
     return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _decoded(table: Any) -> Any:
+    """A table with plain values in place of categories, which pandas and polars write as dictionaries."""
+    from pyarrow import types
+
+    for place, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if types.is_dictionary(column.type):
+            table = table.set_column(place, name, column.cast(column.type.value_type))
+    return table
