@@ -466,6 +466,35 @@ def test_odd_cells_are_the_problem_of_their_row(batch):
     assert [word in reason for word, reason in zip(words, reasons, strict=True)] == [True] * len(odd)
 
 
+def test_a_row_may_hold_pixels_or_a_cell_of_datasets(batch):
+    expected = float(ScorePairs(RECIPE)(batch)["score"][1])
+    paths = {side: Path(str(batch[side][1])) for side in ("ref", "dist")}
+    pixels = {side: np.asarray(Image.open(path)) for side, path in paths.items()}
+    cells = {side: {"bytes": path.read_bytes(), "path": None} for side, path in paths.items()}
+    for row in (pixels, cells):
+        found = ScorePairs(RECIPE)({"id": 7, "tags": ["a", "b"], **row})
+        assert (found["id"].tolist(), found["tags"].tolist(), found["score"].tolist()) == (
+            [7],
+            [["a", "b"]],
+            [expected],
+        )
+    missing = ScorePairs(RECIPE)({"id": 7, "ref": str(paths["ref"]), "dist": None})
+    assert "got nothing" in missing["reason"][0]
+
+
+def test_other_columns_come_back_whatever_they_hold(batch):
+    names = {"ref": [*batch["ref"][:1], None], "dist": batch["dist"][:2]}
+    lists = {"tags": [["a", "b"], ["c", "d"]], "one": [[5], [6]], "box": [np.zeros(4), np.ones(4)]}
+    found = ScorePairs(RECIPE)({**lists, **names})
+    assert list(found) == ["tags", "one", "box", "ref", "dist", "score", "outside", "reason"]
+    assert {name: found[name].tolist() for name in ("tags", "one", "ref", "dist")} == {
+        "tags": lists["tags"],
+        "one": lists["one"],
+        **names,
+    }
+    assert [box.tolist() for box in found["box"]] == [[0.0] * 4, [1.0] * 4]
+
+
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
