@@ -24,7 +24,7 @@ from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, Referenc
 from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_settings
 from torchmetrics_fmiqa.metrics.image_pair_metric import PairMetric
-from torchmetrics_fmiqa.metrics.synced_state import States, joined, states_of, unsynced
+from torchmetrics_fmiqa.metrics.synced_state import States, has_seen, joined, states_of, unsynced
 from torchmetrics_fmiqa.monitoring.batch import Batch, same_size_groups
 from torchmetrics_fmiqa.monitoring.options import EvaluationOptions
 from torchmetrics_fmiqa.monitoring.ranks import gather_objects, several_ranks
@@ -210,6 +210,8 @@ class Evaluation:
             self._counts.update(samples=len(preds), outside=sum(far), size=preds.numel())
             ranked = self._scores(self.options.worst_by, preds, target) if self.worst.count else []
         else:
+            for name in set(self._others) & set(self._of_sets):
+                self.members[name].update(preds, target)
             scores = {name: self._scores(name, preds, target, batch.ids) for name in self.members}
             ranked = scores[self.options.worst_by]
             for place, label in enumerate(batch.ids):
@@ -248,7 +250,7 @@ class Evaluation:
         return scores
 
     def _part(self) -> _Part:
-        totals = {name: states_of(metric) for name, metric in self.members.items() if metric.update_count}
+        totals = {name: states_of(metric) for name, metric in self.members.items() if has_seen(metric)}
         columns = {name: (list(states), packed(list(states.values()))) for name, states in self._states.items()}
         if several_ranks():
             totals = on_cpu(totals)
