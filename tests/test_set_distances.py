@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
+from torchmetrics.image import PeakSignalNoiseRatio
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchmetrics_fmiqa.callbacks.metric_arguments import ranking_metric
@@ -569,6 +570,26 @@ def test_the_mean_ratio_is_a_mean_of_ratios() -> None:
         MeanFrechetRatio(recipes, {"vit": 1.0})
     with pytest.raises(ValueError, match="positive distances"):
         MeanFrechetRatio(recipes, {"vit": 1.0, "own": 0.0})
+
+
+def test_the_mean_ratio_adds_up_what_another_has_seen_and_is_measured_by_a_monitor() -> None:
+    preds, target = make_pair(6, 32, 32)
+    recipes, baselines = {"vit": FrechetFeatureDistance(**RANDOM_VIT)}, {"vit": 2.0}
+    whole, *halves = (MeanFrechetRatio(recipes, baselines) for _ in range(3))
+    whole.update(preds, target)
+    halves[0].update(preds[:2], target[:2])
+    assert halves[1](target[2:], real=True).isnan()  # of one side alone
+    halves[1](preds[2:], real=False)
+    halves[0].merge_state(halves[1])
+    expected = pytest.approx(float(whole.compute()), rel=1e-4)
+    assert float(halves[0].compute()) == expected
+    with pytest.raises(ValueError, match="merge a MeanFrechetRatio of vit, got"):
+        whole.merge_state(MeanFrechetRatio({"other": recipes["vit"]}))
+    for ids in (None, range(6)):
+        monitor = QualityMonitor({"ratio": MeanFrechetRatio(recipes, baselines), "psnr": PeakSignalNoiseRatio(1.0)})
+        monitor.step(preds, target, ids)
+        assert monitor.report().numbers["ratio"] == expected
+        assert monitor.options.worst_by == "psnr"
 
 
 def test_on_a_real_network_blur_is_further_than_a_flip() -> None:
