@@ -115,6 +115,27 @@ def test_images_out_of_range_are_an_error(make: Callable[[Tensor], Tensor], norm
     assert float(metric.compute()) == 0
 
 
+def test_integers_have_the_range_of_their_type_and_what_holds_no_images_is_named():
+    metric = LearnedPerceptualImagePatchSimilarity("squeeze", normalize=True, weights="random:0")
+    distance = LPIPS(net="squeeze", weights="random:0")
+    unit = torch.linspace(0, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
+    bytes_of = (255 * unit).round().to(torch.uint8)
+    words_of = bytes_of.to(torch.uint16) * 257
+    expected = metric(bytes_of / 255, bytes_of.flip(3) / 255)
+    for images in (bytes_of, words_of):
+        other = images.int().flip(3).to(images.dtype)
+        torch.testing.assert_close(metric(images, other), expected)
+        torch.testing.assert_close(distance(images, other).mean(), expected)
+    for call in (metric, distance):
+        for wrong, message in (
+            (unit[:0], "holds no pixels"),
+            (list(unit), "must be a tensor"),
+            (unit.numpy(), "must be"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                call(wrong, wrong)
+
+
 def test_half_precision_images_give_nearly_the_same():
     preds, target = signed_pair()
     metric = LearnedPerceptualImagePatchSimilarity("squeeze", weights=weights_of("squeeze"))

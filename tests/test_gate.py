@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from torchmetrics_fmiqa.gate.check import check, check_image, gate_comparator, l
 from torchmetrics_fmiqa.gate.differences import Differences, aligned, measure
 from torchmetrics_fmiqa.gate.golden import read_golden
 from torchmetrics_fmiqa.gate.settings import SETTINGS
+from torchmetrics_fmiqa.one_writer import one_writer
 from torchmetrics_fmiqa.recipes import as_recipe
 
 few = settings(max_examples=15, deadline=None, derandomize=True)
@@ -138,6 +140,15 @@ def test_a_failure_has_a_report_pictures_and_junit(outputs: Path, golden: Path, 
     }
 
 
+def test_each_failure_has_a_picture_of_its_own_whatever_its_name(tmp_path: Path):
+    for seed, name in enumerate(("ä", "ö", "a b", "a_b")):
+        save(photograph(seed), tmp_path / "outputs" / f"{name}.png")
+        save(broken(photograph(seed)), tmp_path / "new" / f"{name}.png")
+    assert run("record", tmp_path / "golden", "--from", tmp_path / "outputs")[0] == 0
+    assert run("check", tmp_path / "golden", tmp_path / "new", "--report", tmp_path / "report")[0] == 3
+    assert len(list((tmp_path / "report" / "images").iterdir())) == 4
+
+
 def test_many_small_differences_fail_by_their_mean(golden: Path, outputs: Path, tmp_path: Path):
     # Each output may be as far off as the most that a harmless change does to it; all of them at once may not.
     known = read_golden(golden)
@@ -160,6 +171,13 @@ def test_repeats_set_the_bounds(outputs: Path, tmp_path: Path):
     assert all(floor > 0 for floor in floors)
     assert run("check", tmp_path / "g", again)[0] == 0
     assert run("check", tmp_path / "g", changed(outputs, tmp_path / "new", broken))[0] == 3
+
+
+def test_a_recording_that_was_killed_is_begun_again(outputs: Path, tmp_path: Path):
+    with one_writer(tmp_path / "g"):
+        shutil.copytree(tmp_path / "g", tmp_path / "killed")  # with what a killed process leaves
+    assert list((tmp_path / "killed").iterdir())
+    assert run("record", tmp_path / "killed", "--from", outputs)[0] == 0
 
 
 def test_recording_again_is_an_explicit_act_that_says_what_changed(outputs: Path, tmp_path: Path):

@@ -165,6 +165,8 @@ def test_ranges_borders_and_lists_give_the_same():
     mixed = grid_artifact(*sides, reduction="none")
     torch.testing.assert_close(mixed[::2], plain[:2])  # type: ignore[index]
     assert mixed[1] < 1e-3  # type: ignore[index]
+    bright = grid_artifact(preds, 2 * target, reduction="none", validate=False)
+    torch.testing.assert_close(grid_artifact(list(preds), list(2 * target), reduction="none", validate=False), bright)
     eight_bit = [(255 * side).round().to(torch.uint8) for side in (preds, target)]
     torch.testing.assert_close(grid_artifact(*eight_bit), grid_artifact(*(side.float() / 255 for side in eight_bit)))
 

@@ -213,6 +213,19 @@ def test_states_of_every_kind_are_joined(count: int) -> None:
         assert "own/all" not in numbers
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_wrapped_metric_is_measured_without_ids_too(count: int) -> None:
+    def work(rank: int) -> dict[str, float]:
+        monitor = QualityMonitor({"vit": vit(), "range": MinMaxMetric(psnr())}, maps=False)
+        stepped(monitor, [[0, 1], [2]] if rank == count - 1 else [], with_ids=False)
+        return dict(monitor.report().numbers)
+
+    with ranks(count) as run:
+        results = run(work)
+    for numbers in results:
+        assert numbers["range/raw"] == near(psnr_by_hand(*(images[:3] for images in stretched())))
+
+
 # As a stranger would
 
 

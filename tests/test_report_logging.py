@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,6 +68,24 @@ def test_no_report_overwrites_another(report: QualityReport, tmp_path: Path) -> 
         log_report(report, tmp_path, prefix="")
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
     assert folders == {f"{name}{again}" for name in ("val/step=3", "report") for again in ("", "-2", "-3")}
+
+
+def test_a_step_is_not_taken_for_one_that_starts_with_its_number(report: QualityReport, tmp_path: Path) -> None:
+    for step in (10, 1, 1):
+        log_report(report, tmp_path, step=step)
+    assert {path.name for path in (tmp_path / "quality").iterdir()} == {"step=10", "step=1", "step=1-2"}
+
+
+def test_any_name_of_a_metric_and_any_number_can_be_written(report: QualityReport, tmp_path: Path) -> None:
+    named = replace(report, worst_by="lpips/vgg", numbers={"lpips/vgg": 0.25, "psnr": math.inf})
+    log_report(named, tmp_path)
+    folder = tmp_path / "quality" / "report"
+    assert sorted(path.name for path in folder.glob("*.png")) == [
+        "lpips_vgg_worst_01_id_7.png",
+        "lpips_vgg_worst_02_b_c_png.png",
+    ]
+    written = json.loads((folder / "report.json").read_text(), parse_constant=pytest.fail)
+    assert written["numbers"] == {"quality/lpips/vgg": 0.25, "quality/psnr": None}
 
 
 def test_other_ranks_write_nothing(report: QualityReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from pyarrow import parquet
 
 from tests.test_cli import VIT, fmiqa, picture, refused, save
 from torchmetrics_fmiqa import Recipe, SpipsRecipe
+from torchmetrics_fmiqa.cli.score_input import open_input
 from torchmetrics_fmiqa.data.pair_tables import open_pair_table
 from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.data.stored_pairs import ListedPairs, StoredPair
@@ -337,6 +338,22 @@ def test_tables_that_do_not_name_their_pairs_are_refused(tmp_path, refused):
     assert "is no tar file" in refused("score", tmp_path / "pairs.tar", "--out", f"{tmp_path}/out/", *VIT)
 
 
+def test_names_may_be_categories_and_must_be_texts_or_numbers(tmp_path):
+    names = {side: pyarrow.array([f"{side}/{n}.png" for n in range(3)]) for side in ("ref", "dist")}
+    identities = []
+    for columns in (names, {side: column.dictionary_encode() for side, column in names.items()}):
+        parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+        source, _ = open_pair_table(tmp_path / "t.parquet")
+        identities.append(source.identity["pairs"])
+        assert [pair.images for pair in source.pairs(np.arange(3))] == [
+            (tmp_path / f"ref/{n}.png", tmp_path / f"dist/{n}.png") for n in range(3)
+        ]
+    assert len(set(identities)) == 1
+    parquet.write_table(pyarrow.table({"id": [[1], [2], [3]], **names}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"`id` of list<.*> names no pair: give texts or whole numbers"):
+        open_pair_table(tmp_path / "t.parquet")
+
+
 def test_rows_of_a_source_come_by_their_numbers(tmp_path):
     table = pyarrow.table({"id": range(300), "ref": [bytes([n % 256]) for n in range(300)], "dist": [b""] * 300})
     parquet.write_table(table, tmp_path / "t.parquet", row_group_size=170)
@@ -345,6 +362,23 @@ def test_rows_of_a_source_come_by_their_numbers(tmp_path):
         pairs = list(source.pairs(np.array(rows, dtype=np.int64)))
         assert [pair.row for pair in pairs] == rows
         assert [pair.images[0] for pair in pairs] == [bytes([row % 256]) for row in rows]
+
+
+def test_a_source_finds_its_images_from_every_folder(folders, tmp_path, monkeypatch):
+    """As processes of a cluster do, which were started elsewhere."""
+    monkeypatch.chdir(folders[0].parent)
+    names = sorted(path.name for path in folders[0].iterdir())
+    rows = {side.name: [f"{side.name}/{name}" for name in names] for side in folders}
+    parquet.write_table(pyarrow.table(rows), "relative.parquet")
+    lines = [f"{ref},{dist}\n" for ref, dist in zip(*rows.values(), strict=True)]
+    Path("relative.csv").write_text("".join(["ref,dist\n", *lines]))
+    sources = [open_pair_table(Path(name))[0] for name in ("relative.parquet", "relative.csv")]
+    sources.append(open_input(*(side.name for side in folders), None, None, "", in_parts=True).source)
+    sources.append(open_input(rows["ref"][0], rows["dist"][0], None, None, "", in_parts=True).source)
+    monkeypatch.chdir(tmp_path)
+    for source in sources:
+        for pair in source.pairs(np.arange(source.names.num_rows)):
+            assert all(Path(str(image)).is_file() for image in pair.images)
 
 
 def test_pairs_of_one_reference_count_together_whatever_names_the_pairs(tmp_path):
@@ -430,6 +464,35 @@ def test_odd_cells_are_the_problem_of_their_row(batch):
     reasons = ScorePairs(RECIPE)({"ref": [batch["ref"][0]] * len(odd), "dist": column})["reason"]
     words = ["got nothing", "got a float", "got float32", "got float32", "got nothing", "no file"]
     assert [word in reason for word, reason in zip(words, reasons, strict=True)] == [True] * len(odd)
+
+
+def test_a_row_may_hold_pixels_or_a_cell_of_datasets(batch):
+    expected = float(ScorePairs(RECIPE)(batch)["score"][1])
+    paths = {side: Path(str(batch[side][1])) for side in ("ref", "dist")}
+    pixels = {side: np.asarray(Image.open(path)) for side, path in paths.items()}
+    cells = {side: {"bytes": path.read_bytes(), "path": None} for side, path in paths.items()}
+    for row in (pixels, cells):
+        found = ScorePairs(RECIPE)({"id": 7, "tags": ["a", "b"], **row})
+        assert (found["id"].tolist(), found["tags"].tolist(), found["score"].tolist()) == (
+            [7],
+            [["a", "b"]],
+            [expected],
+        )
+    missing = ScorePairs(RECIPE)({"id": 7, "ref": str(paths["ref"]), "dist": None})
+    assert "got nothing" in missing["reason"][0]
+
+
+def test_other_columns_come_back_whatever_they_hold(batch):
+    names = {"ref": [*batch["ref"][:1], None], "dist": batch["dist"][:2]}
+    lists = {"tags": [["a", "b"], ["c", "d"]], "one": [[5], [6]], "box": [np.zeros(4), np.ones(4)]}
+    found = ScorePairs(RECIPE)({**lists, **names})
+    assert list(found) == ["tags", "one", "box", "ref", "dist", "score", "outside", "reason"]
+    assert {name: found[name].tolist() for name in ("tags", "one", "ref", "dist")} == {
+        "tags": lists["tags"],
+        "one": lists["one"],
+        **names,
+    }
+    assert [box.tolist() for box in found["box"]] == [[0.0] * 4, [1.0] * 4]
 
 
 @pytest.mark.parametrize(

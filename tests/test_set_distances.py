@@ -15,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
+from torchmetrics.image import PeakSignalNoiseRatio
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchmetrics_fmiqa.callbacks.metric_arguments import ranking_metric
 
 from tests.conftest import RANDOM_VIT, SQUEEZENET, make_pair, needs
 from tests.processes import SHARDS, Outcome, pair_at
+from tests.simulated_ranks import ranks
 from torchmetrics_fmiqa import (
     FeatureComparator,
     FeatureDistance,
@@ -28,6 +30,7 @@ from torchmetrics_fmiqa import (
     FrechetFeatureDistance,
     KernelFeatureDistance,
     MeanFrechetRatio,
+    QualityMonitor,
     Recipe,
 )
 from torchmetrics_fmiqa.comparator.one_side import pooled_features
@@ -406,6 +409,18 @@ def test_an_interval_comes_in_a_dict() -> None:
     assert found["low"] < found["value"] < found["high"]
 
 
+def test_batches_fill_the_folds_in_turn_by_forward_as_by_update() -> None:
+    preds, target = make_pair(30, 16, 16)
+    options = {"backbone": "fmiqa/embedded", "tap": 0, "interval": True}
+    updated, forwarded = FrechetFeatureDistance(**options), FrechetFeatureDistance(**options)
+    for batch in range(0, 30, 4):
+        updated.update(preds[batch : batch + 4], target[batch : batch + 4])
+        forwarded(preds[batch : batch + 4], target[batch : batch + 4])
+    for side in ("preds", "target"):
+        assert forwarded._moments(side).size.tolist() == [3.0] * FOLDS
+    torch.testing.assert_close(forwarded.compute(), updated.compute(), equal_nan=True)
+
+
 def test_options_that_do_not_exist_are_errors() -> None:
     for options, match in (
         ({"pool": "max"}, "`pool` must be one of mean, cls"),
@@ -429,6 +444,34 @@ def test_a_monitor_ranks_images_by_others() -> None:
     assert ranking_metric(members, None, needed=True) == "distance"
     with pytest.raises(ValueError, match="scores no image"):
         ranking_metric(members, "frechet", needed=True)
+
+
+def test_a_monitor_measures_sets_beside_samples_with_ids() -> None:
+    preds, target = make_pair(6, 32, 32)
+    monitor = QualityMonitor(
+        {"frechet": FrechetFeatureDistance(**RANDOM_VIT), "distance": FeatureDistance(**RANDOM_VIT)}
+    )
+    for places in ([0, 1, 2], [2, 3], [4, 5, 0]):
+        monitor.step(preds[places], target[places], ids=places)
+    report = monitor.report()
+    alone = FrechetFeatureDistance(**RANDOM_VIT)
+    alone.update(preds, target)
+    assert report.numbers["frechet"] == pytest.approx(float(alone.compute()), rel=1e-4)
+    assert set(report.scores) == {"distance"}
+
+
+def test_a_monitor_says_that_sets_count_the_samples_of_several_ranks_again() -> None:
+    def work(rank: int) -> float:
+        preds, target = make_pair(4, 32, 32)
+        monitor = QualityMonitor(
+            {"frechet": FrechetFeatureDistance(**RANDOM_VIT), "distance": FeatureDistance(**RANDOM_VIT)}
+        )
+        places = ([0, 1, 2], [0, 3])[rank]
+        monitor.step(preds[places], target[places], ids=places)
+        return monitor.report().samples
+
+    with ranks(2) as run, pytest.warns(UserWarning, match="frechet: distances between sets count 1 samples again"):
+        assert run(work) == [4, 4]
 
 
 # Saved references
@@ -527,6 +570,26 @@ def test_the_mean_ratio_is_a_mean_of_ratios() -> None:
         MeanFrechetRatio(recipes, {"vit": 1.0})
     with pytest.raises(ValueError, match="positive distances"):
         MeanFrechetRatio(recipes, {"vit": 1.0, "own": 0.0})
+
+
+def test_the_mean_ratio_adds_up_what_another_has_seen_and_is_measured_by_a_monitor() -> None:
+    preds, target = make_pair(6, 32, 32)
+    recipes, baselines = {"vit": FrechetFeatureDistance(**RANDOM_VIT)}, {"vit": 2.0}
+    whole, *halves = (MeanFrechetRatio(recipes, baselines) for _ in range(3))
+    whole.update(preds, target)
+    halves[0].update(preds[:2], target[:2])
+    assert halves[1](target[2:], real=True).isnan()  # of one side alone
+    halves[1](preds[2:], real=False)
+    halves[0].merge_state(halves[1])
+    expected = pytest.approx(float(whole.compute()), rel=1e-4)
+    assert float(halves[0].compute()) == expected
+    with pytest.raises(ValueError, match="merge a MeanFrechetRatio of vit, got"):
+        whole.merge_state(MeanFrechetRatio({"other": recipes["vit"]}))
+    for ids in (None, range(6)):
+        monitor = QualityMonitor({"ratio": MeanFrechetRatio(recipes, baselines), "psnr": PeakSignalNoiseRatio(1.0)})
+        monitor.step(preds, target, ids)
+        assert monitor.report().numbers["ratio"] == expected
+        assert monitor.options.worst_by == "psnr"
 
 
 def test_on_a_real_network_blur_is_further_than_a_flip() -> None:

@@ -48,3 +48,9 @@ def test_a_full_disk_is_a_value_error_that_names_the_table(tmp_path, ending):
     full.symlink_to("/dev/full")
     with pytest.raises(ValueError, match=rf"cannot write '.*full\.{ending}': No space left"):
         write_table(full, [{"a": 1}], ["a"])
+
+
+def test_a_table_in_json_is_json_where_a_number_is_not_finite(tmp_path):
+    write_table(tmp_path / "t.json", [{"a": float("nan"), "b": float("inf"), "c": 0.5}], ["a", "b", "c"])
+    table = json.loads((tmp_path / "t.json").read_text(), parse_constant=pytest.fail)
+    assert table == [{"a": None, "b": None, "c": 0.5}]

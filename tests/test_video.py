@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import pickle
 import shutil
 import subprocess
@@ -297,6 +298,21 @@ def test_clips_on_disk_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -
     ):
         status, output = run_command("video", *arguments)
         assert (status, message in output) == (2, True), output
+
+
+def test_grey_frames_with_any_names_are_taken_where_that_is_asked_for(tmp_path: Path) -> None:
+    for side in ("ref", "dist"):
+        (tmp_path / side).mkdir()
+        for place in range(3):
+            Image.new("L", (32, 32), 40 * place).save(tmp_path / side / f"²{place}.png")
+    folders = tmp_path / "ref", tmp_path / "dist"
+    status, output = run_command("video", *folders)
+    assert (status, "--to-rgb" in output) == (2, True), output
+    status, output = run_command("video", *folders, "--to-rgb", "--out", tmp_path / "frames.json")
+    assert status == 0, output
+    rows = json.loads((tmp_path / "frames.json").read_text(), parse_constant=pytest.fail)
+    assert [row["distance"] for row in rows] == [0, 0, 0]
+    assert [row["change"] for row in rows] == [None, 0, 0]
 
 
 def test_files_of_video_are_read_by_torchcodec(tmp_path: Path) -> None:

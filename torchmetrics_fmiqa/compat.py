@@ -17,7 +17,14 @@ from torchmetrics_fmiqa.arguments import as_bool, short_repr
 from torchmetrics_fmiqa.comparator import FeatureComparator, Precision
 from torchmetrics_fmiqa.comparator.distance_terms import Distances, combine
 from torchmetrics_fmiqa.features.channel_weights import LPIPS_BACKBONES
-from torchmetrics_fmiqa.features.image_checks import WRONG_UNIT, DataRange, check_pair, check_values, to_unit
+from torchmetrics_fmiqa.features.image_checks import (
+    WRONG_UNIT,
+    DataRange,
+    check_images,
+    check_pair,
+    check_values,
+    to_unit,
+)
 from torchmetrics_fmiqa.features.weights import PRETRAINED
 from torchmetrics_fmiqa.metrics.image_pair_metric import Measured, PairMetric, served
 from torchmetrics_fmiqa.misuse import WarnOnce
@@ -202,7 +209,9 @@ class LPIPS(nn.Module):
         normalize: bool = False,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Return the distance of a batch of pairs, see the class."""
-        if in0.ndim == in1.ndim == 4 and in0.shape[0] != in1.shape[0] and 1 in (in0.shape[0], in1.shape[0]):
+        for name, images in (("in0", in0), ("in1", in1)):
+            check_images(images, name)
+        if in0.shape[0] != in1.shape[0] and 1 in (in0.shape[0], in1.shape[0]):
             count = max(in0.shape[0], in1.shape[0])  # one image beside many, as in the package
             in0, in1 = in0.expand(count, -1, -1, -1), in1.expand(count, -1, -1, -1)
         in0, in1 = _unit_pair(in0, in1, _range(normalize), self._warn)
@@ -299,16 +308,22 @@ def _to_both(measure: Callable[[Tensor, Tensor], list[Tensor]], one: Tensor, oth
 
 def _check_images(img1: Tensor, img2: Tensor, normalize: bool) -> None:
     """What torchmetrics checks: four dimensions, three channels, and the range of the values."""
+    for name, images in (("img1", img1), ("img2", img2)):
+        if not isinstance(images, Tensor) or not images.numel():  # which have no values to look at
+            check_images(images, name)
 
     def fits(images: Tensor) -> bool:
         if images.ndim != 4 or images.shape[1] != 3:
             return False
+        if not images.is_floating_point():  # their range is that of the type
+            return True
         # torchmetrics lets all through above -1, also images in 0 .. 255.
         low, high = (0.0, 1.0) if normalize else (-1.0, 2 * WRONG_UNIT - 1)
         return bool(images.min() >= low) and bool(images.max() <= high)
 
     if not (fits(img1) and fits(img2)):
-        shown = [f"{tuple(images.shape)} in [{images.min():.4g}, {images.max():.4g}]" for images in (img1, img2)]
+        sides = (images.float() for images in (img1, img2))
+        shown = [f"{tuple(images.shape)} in [{images.min():.4g}, {images.max():.4g}]" for images in sides]
         raise ValueError(
             "Expected both input arguments to be normalized tensors with shape [N, 3, H, W] and values in "
             f"{[0, 1] if normalize else [-1, 1]}, got {' and '.join(shown)}: "

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from torchmetrics_fmiqa.metrics.feature_distance import FeatureDistance
-from torchmetrics_fmiqa.monitoring.report_logging import draw, free_run, suffix
+from torchmetrics_fmiqa.monitoring.report_logging import draw, file_start, free_run, suffix
 from torchmetrics_fmiqa.monitoring.worst_images import WorstImages, gather_worst
 from torchmetrics_fmiqa.monitoring.writers import Entry, logger_writer
 
@@ -66,7 +66,7 @@ class WorstImageLogger:
         """Number of this evaluation at the step, from 1: by this process, and by the pictures that the logger has."""
         run = self.times.get(key, 0) + 1
         try:
-            return free_run(logger_writer(logger), folder, f"{end}/{self.ranking}_worst_", run)
+            return free_run(logger_writer(logger), folder, f"{end}/{file_start(self.ranking)}", run)
         except Exception as error:
             self._failed(logger, error)
             return run

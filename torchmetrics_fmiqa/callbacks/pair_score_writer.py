@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from torchmetrics_fmiqa.callbacks.distributed_samples import flatten_loaders
 from torchmetrics_fmiqa.data.run_folder import open_run_folder
 from torchmetrics_fmiqa.scoring import ScorePairs
 from torchmetrics_fmiqa.scoring.batches import Loaded, Scored
@@ -42,7 +44,7 @@ class PairScoreWriter(BasePredictionWriter):
 
     Raises:
         ValueError: at the start, if the folder has other scores or another run writes there; for predictions without
-            these names or of unequal length.
+            these names or of unequal length, and for an id that comes twice.
 
     >>> from tempfile import mkdtemp
     >>> writer = PairScoreWriter(mkdtemp(), "default", rows=100)
@@ -61,10 +63,15 @@ class PairScoreWriter(BasePredictionWriter):
         self._scorer = ScorePairs(self._recipe, device=pl_module.device, **self._options)
         inputs = {**self._scorer.identity, "count": _images(trainer)}
         open_run_folder(self._folder, inputs)
-        self._parts, self._stack = Parts(self._folder, inputs), ExitStack()
+        self._parts, self._stack, self._waiting = Parts(self._folder, inputs), ExitStack(), list[Scored[str]]()
         self._own, _ = self._stack.enter_context(self._parts.writing(Shard(trainer.global_rank, trainer.world_size)))
         ids = (name for path in self._parts for name in self._parts.read(path, ["id"]).column("id").to_pylist())
-        self._done, self._waiting = set(ids), list[Scored[str]]()
+        self._done, self._seen = set(ids), set[str]()
+        if self._done:
+            rank_zero_warn(
+                f"{len(self._done)} images have a row in {self._folder} and are not scored again: what another model "
+                "predicts belongs in another folder"
+            )
 
     def write_on_batch_end(
         self,
@@ -81,10 +88,13 @@ class PairScoreWriter(BasePredictionWriter):
             got = ", ".join(prediction) if isinstance(prediction, Mapping) else type(prediction).__name__
             raise ValueError(f"`predict_step` must give a mapping with id, preds and target, got {got}")
         ids = [str(name.item() if isinstance(name, Tensor) else name) for name in prediction["id"]]
+        for name in ids:
+            if name in self._seen:
+                raise ValueError(f"the id {name!r} came twice: give each image of all dataloaders an id of its own")
+            self._seen.add(name)
         rows = zip(ids, prediction["preds"], prediction["target"], strict=True)
         new = (_loaded(*row) for row in rows if row[0] not in self._done)
         for result in self._scorer.score_loaded(new):
-            self._done.add(result.pair)
             self._waiting.append(result)
             if len(self._waiting) >= self._rows:
                 self._write()
@@ -122,8 +132,7 @@ def _loaded(name: str, preds: Any, target: Any) -> Any:
 
 def _images(trainer: Trainer) -> int:
     """The number of images of all ranks."""
-    loaders: Any = trainer.predict_dataloaders
     try:
-        return sum(len(one.dataset) for one in (loaders if isinstance(loaders, (list, tuple)) else [loaders]))
-    except TypeError:
+        return sum(len(loader.dataset) for loader in flatten_loaders(trainer.predict_dataloaders))
+    except (TypeError, AttributeError):
         raise ValueError("PairScoreWriter needs to know how many images there are: give the dataset a length") from None

@@ -58,14 +58,14 @@ def record_golden(
     from torchmetrics_fmiqa.gate.check import record
     from torchmetrics_fmiqa.gate.golden import Golden, is_golden, read_golden, write_golden
     from torchmetrics_fmiqa.gate.harmless import check_harmless
-    from torchmetrics_fmiqa.one_writer import one_writer
+    from torchmetrics_fmiqa.one_writer import is_result, one_writer
 
     before = None
     if is_golden(golden):
         if not update:
             raise ValueError(f"{str(golden)!r} holds golden results: give --update to replace them")
         before = read_golden(golden, other_recipe=True)
-    elif golden.is_dir() and any(golden.iterdir()):
+    elif golden.is_dir() and any(map(is_result, golden.iterdir())):
         raise ValueError(f"{str(golden)!r} is not empty and holds no golden results: give a new folder")
     _check_apart(golden, [outputs, *(repeat or ())])
     for folder in repeat or ():

@@ -28,6 +28,7 @@ def video(
         typer.Option(help="Write a row for each frame to a .csv, .json or .parquet file; one there is replaced."),
     ] = None,
     crop_border: options.CropOption = 0,
+    to_rgb: options.RgbOption = False,
     device: options.DeviceOption = "cpu",
     precision: options.PrecisionOption = "float32",
 ) -> None:
@@ -48,7 +49,7 @@ def video(
         if any(folder.resolve() in out.resolve().parents for folder in (ref, dist)):
             raise ValueError(f"`--out` {str(out)!r} lies in a folder of frames: give another place")
         check_table_path(out, [ref, dist, *options.recipe_files(recipe, resolved)])
-    of_reference, under_test = open_clip(ref), open_clip(dist)
+    of_reference, under_test = open_clip(ref, to_rgb), open_clip(dist, to_rgb)
     comparator = ClipComparator(resolved, precision)  # type: ignore[arg-type]
     frames = score_clip(comparator, of_reference, under_test, options.check_device(device), crop_border)
     scored = list(track_pairs(frames, len(under_test.names)))

@@ -29,8 +29,12 @@ class Clip:
     read: Callable[[], Iterator[Tensor]]
 
 
-def open_clip(path: Path) -> Clip:
+def open_clip(path: Path, to_rgb: bool = False) -> Clip:
     """A folder of frames, in the order of the numbers in their names; or a file of video (needs torchcodec).
+
+    Args:
+        path: the folder or file.
+        to_rgb: of frames: as in :func:`~torchmetrics_fmiqa.data.images.read_image`.
 
     Raises:
         ValueError: for a path that is neither, a folder without images or with other files among them, and a video that
@@ -43,7 +47,7 @@ def open_clip(path: Path) -> Clip:
         if strange:
             raise ValueError(f"the folder of frames {str(path)!r} holds other things ({strange[0]}): move them out")
         frames = sorted(listing.images, key=_by_numbers)
-        return Clip([frame.name for frame in frames], lambda: map(read_image, frames))
+        return Clip([frame.name for frame in frames], lambda: (read_image(frame, to_rgb) for frame in frames))
     if not path.is_file():
         raise ValueError(f"there is no folder of frames or video {str(path)!r}")
     if path.suffix.lower() not in VIDEO_ENDINGS:
@@ -55,7 +59,7 @@ def open_clip(path: Path) -> Clip:
 def _by_numbers(path: Path) -> list[tuple[int, int | str]]:
     """What puts ``frame_10`` after ``frame_9``."""
     parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
 def _open_video(path: Path) -> Clip:

@@ -59,9 +59,14 @@ def suffix_of(file: Place) -> str:
     return Path(urlsplit(file).path if isinstance(file, str) else file).suffix.lower()
 
 
+def absolute(place: Place) -> Place:
+    """A place that is the same from every folder: a process of Ray may have another one."""
+    return place.absolute() if isinstance(place, Path) else place
+
+
 def shown(place: Place) -> str:
     """A place as the note of a run has it: paths are absolute."""
-    return str(place.absolute()) if isinstance(place, Path) else place
+    return str(absolute(place))
 
 
 def size_of(file: Place) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torchmetrics_fmiqa.data.remote import Place, shown
+from torchmetrics_fmiqa.data.remote import Place, absolute, shown
 from torchmetrics_fmiqa.data.stored_pairs import StoredPair, check_keys, digest_of, image_at, keys_of
 
 _SPLITS, _ONE = "dataset_dict.json", "state.json"
@@ -60,7 +60,7 @@ class SavedDatasetPairs:
         if len(texts) < 2 and "id" not in data.column_names:
             raise ValueError(f"{str(folder)!r} holds images and nothing that names them: add a column `id`")
         named = [*(["id"] if "id" in data.column_names else []), *texts]
-        self._data, self._root = data.select_columns(["ref", "dist"]).with_format(None), root
+        self._data, self._root = data.select_columns(["ref", "dist"]).with_format(None), absolute(root)
         self.names = data.select_columns(named).with_format("arrow")[:].combine_chunks()
         if not self.names.num_rows:
             raise ValueError(f"{str(folder)!r} has no rows")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from torchmetrics_fmiqa.data.images import StoredImage
 from torchmetrics_fmiqa.data.pairs import Pair
 from torchmetrics_fmiqa.data.parquet import open_parquet, read_parquet
-from torchmetrics_fmiqa.data.remote import Place, join_place, shown, size_of
+from torchmetrics_fmiqa.data.remote import Place, absolute, join_place, shown, size_of
 from torchmetrics_fmiqa.safe_write import printable
 
 #: Rows that are read from a Parquet file at once; encoded images take 1 MB each, at most a few.
@@ -68,12 +68,12 @@ class ListedPairs:
         import pyarrow
 
         ids, refs, dists = list[str](), list[str](), list[str]()
-        self._roots, self._odd = (ref_root, dist_root), dict[int, tuple[Place, Place]]()
+        self._roots, self._odd = (absolute(ref_root), absolute(dist_root)), dict[int, tuple[Place, Place]]()
         for row, pair in enumerate(pairs):
             for column, text in ((ids, pair.id), (refs, pair.ref), (dists, pair.dist)):
                 column.append(printable(text))
             if (refs[-1], dists[-1]) != (pair.ref, pair.dist):  # bytes that are no UTF-8
-                self._odd[row] = pair.images
+                self._odd[row] = absolute(pair.ref_path), absolute(pair.dist_path)
         if not refs:
             raise ValueError("there are no pairs: the table has no rows")
         without = ids.count("")
@@ -112,7 +112,7 @@ class ParquetPairs:
     def __init__(self, files: Sequence[Place], root: Place) -> None:
         import pyarrow
 
-        self._files, self._root = files, root
+        self._files, self._root = [absolute(path) for path in files], absolute(root)
         try:
             tables = [_named(path) for path in files]
             named = pyarrow.concat_tables(tables)
@@ -171,7 +171,7 @@ def _named(path: Place) -> Any:
         texts = [name for name in ("ref", "dist") if _is_text(schema.field(name).type)]
         if len(texts) < 2 and "id" not in schema.names:
             raise ValueError("it holds images and nothing that names them: add a column `id`")
-        return read_parquet(path, [*(["id"] if "id" in schema.names else []), *texts])
+        return _decoded(read_parquet(path, [*(["id"] if "id" in schema.names else []), *texts]))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is no table of pairs: {error}") from None
 
@@ -207,14 +207,18 @@ def check_keys(keys: Any) -> None:
     """Check that each pair has a name of its own.
 
     Raises:
-        ValueError: naming a column with an empty cell, or a name that is there twice.
+        ValueError: naming a column with an empty cell or of a type that is no text, or a name that is there twice.
     """
     from pyarrow import compute
 
     for name, column in zip(keys.column_names, keys.columns, strict=True):
         if column.null_count:
             raise ValueError(f"`{name}` of {column.null_count} rows is empty: each pair needs a name")
-    joined = joined_keys(keys)
+    try:
+        joined = joined_keys(keys)
+    except NotImplementedError:
+        kinds = " and ".join(f"`{field.name}` of {field.type}" for field in keys.schema)
+        raise ValueError(f"{kinds} names no pair: give texts or whole numbers") from None
     if len(compute.unique(joined)) < len(joined):
         counted = compute.value_counts(joined)
         twice = counted.filter(compute.greater(counted.field("counts"), 1))[0]["values"].as_py()
@@ -236,4 +240,15 @@ def digest_of(table: Any) -> str:
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
+    kind = kind.value_type if types.is_dictionary(kind) else kind
     return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _decoded(table: Any) -> Any:
+    """A table with plain values in place of categories, which pandas and polars write as dictionaries."""
+    from pyarrow import types
+
+    for place, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if types.is_dictionary(column.type):
+            table = table.set_column(place, name, column.cast(column.type.value_type))
+    return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[s
     if ending == ".csv":
         write_text(path, format_csv([names, *plain]))
     elif ending == ".json":
-        table = [dict(zip(names, row, strict=True)) for row in plain]
+        table = [dict(zip(names, map(json_value, row), strict=True)) for row in plain]
         write_text(path, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     else:
         import pyarrow
@@ -65,6 +66,15 @@ def format_csv(lines: Iterable[Sequence[Any]], marked: bool = True) -> str:
         lines = ([csv_text(value) if isinstance(value, str) else value for value in line] for line in lines)
     csv.writer(file).writerows(lines)
     return file.getvalue()
+
+
+def json_value(value: Any) -> Any:
+    """A value of a cell as JSON has it: ``None`` for a number that is not finite, which is no JSON.
+
+    >>> json_value(float("nan")), json_value(0.5), json_value("nan")
+    (None, 0.5, 'nan')
+    """
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def csv_text(text: str) -> str:

@@ -38,7 +38,7 @@ class TarPairs:
     def __init__(self, files: Sequence[Path]) -> None:
         import pyarrow
 
-        self._files, self.unpaired = files, list[Problem]()
+        self._files, self.unpaired = [path.absolute() for path in files], list[Problem]()
         keys: list[str] = []
         places = array("q")
         for number, path in enumerate(files):

@@ -77,6 +77,8 @@ def write_report(result: GateResult, golden: Golden, folder: Path) -> list[Path]
     files = [folder / "report.html", folder / "junit.xml"]
     for failure, content in pictures:
         path = folder / "images" / f"{re.sub('[^0-9A-Za-z._/-]+', '_', failure.name)}.png"
+        while path in files:  # names that differ in other characters alone
+            path = path.with_name(f"{path.stem}_.png")
         if content is not None:
             make_folder(path.parent)
             write_bytes(path, content)

@@ -64,10 +64,10 @@ class GridMeter:
             return torch.cat([rms[:, 0, :1], rms[:, 1:].flatten(1)], 1)
         check_lists(preds, target, None)
         groups = group_by_size(list(preds), list(target))
-        parts = [
-            self.rms(torch.stack([preds[i] for i in g]), torch.stack([target[i] for i in g]), data_range, crop_border)
-            for g in groups
-        ]
+        parts = []
+        for group in groups:
+            one, other = (torch.stack([images[place] for place in group]) for images in (preds, target))
+            parts.append(self.rms(one, other, data_range, crop_border, validate))
         places = torch.tensor([place for group in groups for place in group], device=parts[0].device)
         return torch.cat(parts)[places.argsort()]
 

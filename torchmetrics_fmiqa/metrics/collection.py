@@ -118,12 +118,14 @@ class FeatureMetricCollection(MetricCollection):
     def last_scores(self, name: str) -> Tensor | None:
         """What each image of this thread's last batch scored by a member, ``(N,)``.
 
-        ``None`` of a member that shares nothing.
+        ``None`` of a member that shares nothing, or is of whole sets.
         """
         if name not in self._last.measured:
             return None
         metric = dict(self.items(keep_base=True, copy_state=False))[name]
-        return metric.scores_of(self._last.measured[name]) if isinstance(metric, PairMetric) else None
+        if not isinstance(metric, PairMetric) or not metric.scores_images:
+            return None
+        return metric.scores_of(self._last.measured[name])
 
     @contextmanager
     def _serving(

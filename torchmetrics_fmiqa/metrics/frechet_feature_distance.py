@@ -106,6 +106,7 @@ class FrechetFeatureDistance(SetDistance):
         images = (data_range, crop_border, precision, tile_batch, validate, nan_strategy)
         super().__init__(recipe, tap, pool, unit, interval, reference, *images, kwargs)
         self._folds = FOLDS if self.interval else 1
+        self._before: dict[Side, int] = {}
         digest = self._state_digest()
         self._states: dict[str, str] = {side: f"{side}_moments_{digest}" for side in ("preds", "target")}
         empty = pack(moments(torch.empty(0, self.channels, device=self.device), None, self._folds))
@@ -132,10 +133,22 @@ class FrechetFeatureDistance(SetDistance):
     def _moments(self, side: Side) -> Moments:
         return unpack(getattr(self, self._states[side]))
 
+    @torch.jit.unused
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Add images to the state and return the batch's own result. An error leaves the state as it was."""
+        with self._lock:
+            # torchmetrics measures the batch in an empty state: its folds must go on from those that are full.
+            self._before = {side: self._images(side) for side in ("preds", "target")}
+            try:
+                return super().forward(*args, **kwargs)
+            finally:
+                self._before = {}
+
     def _keep(self, side: Side, features: Tensor) -> None:
         folds = None
         if self._folds > 1:
-            folds = fold_of(len(features), self._images(side)).to(features.device)
+            start = self._before.get(side, self._images(side))
+            folds = fold_of(len(features), start).to(features.device)
         added = pack(moments(features, folds, self._folds))
         setattr(self, self._states[side], join_packed(torch.stack([getattr(self, self._states[side]), added])))
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.wrappers.abstract import WrapperMetric
 
+from torchmetrics_fmiqa.arguments import short_repr
 from torchmetrics_fmiqa.comparator import Images
 from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
 from torchmetrics_fmiqa.metrics.frechet_feature_distance import FrechetFeatureDistance
@@ -51,6 +53,7 @@ class MeanFrechetRatio(WrapperMetric):
     higher_is_better = False
     is_differentiable = False
     full_state_update = False
+    scores_images = False
 
     def __init__(
         self,
@@ -104,9 +107,27 @@ class MeanFrechetRatio(WrapperMetric):
             raise ValueError("there are no `baselines`: give what distances() says of held-out real images")
         return torch.stack([value / self.baselines[name] for name, value in distances.items()]).mean()
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, preds: Images, target: Images | bool | None = None, *, real: bool | None = None) -> Tensor:
         """Add images and return the batch's own result."""
-        return self._mean(self.metrics(*args, **kwargs))
+        if target is not None and not isinstance(target, bool) and real is None:
+            return self._mean(self.metrics(preds, target))
+        members = self.metrics.items(copy_state=False)
+        return self._mean({name: metric(preds, target, real=real) for name, metric in members})
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add what another ratio has seen.
+
+        Raises:
+            ValueError: for anything but a ratio of the same networks and settings.
+        """
+        others = (
+            dict(incoming_state.metrics.items(copy_state=False)) if isinstance(incoming_state, MeanFrechetRatio) else {}
+        )
+        own = dict(self.metrics.items(copy_state=False))
+        if own.keys() != others.keys():
+            raise ValueError(f"merge a MeanFrechetRatio of {', '.join(own)}, got {short_repr(incoming_state)}")
+        for name, metric in own.items():
+            metric.merge_state(others[name])
 
     def reset(self) -> None:
         """Forget all images."""

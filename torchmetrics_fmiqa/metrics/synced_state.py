@@ -231,6 +231,11 @@ def states_of(metric: Metric) -> States:
     }
 
 
+def has_seen(metric: Metric) -> bool:
+    """Whether a metric was updated; a wrapper does not count its updates, and the metrics inside it do."""
+    return any(part.update_count for _, part in _metrics_in(metric))
+
+
 def unsynced(metric: Metric) -> Metric:
     """A copy of a metric that has seen nothing and never syncs. Networks in it are shared, not copied."""
     copied = copy.deepcopy(metric, {id(one): one for one in (*metric.parameters(), *metric.buffers())})

@@ -24,7 +24,7 @@ from torchmetrics_fmiqa.features.reference_cache import ReferenceCache, Referenc
 from torchmetrics_fmiqa.metrics.collection import FeatureMetricCollection
 from torchmetrics_fmiqa.metrics.equal_settings import check_equal_settings
 from torchmetrics_fmiqa.metrics.image_pair_metric import PairMetric
-from torchmetrics_fmiqa.metrics.synced_state import States, joined, states_of, unsynced
+from torchmetrics_fmiqa.metrics.synced_state import States, has_seen, joined, states_of, unsynced
 from torchmetrics_fmiqa.monitoring.batch import Batch, same_size_groups
 from torchmetrics_fmiqa.monitoring.options import EvaluationOptions
 from torchmetrics_fmiqa.monitoring.ranks import gather_objects, several_ranks
@@ -106,6 +106,7 @@ class Evaluation:
         own = {name: metric for name, metric in self.members.items() if isinstance(metric, PairMetric)}
         self._own = FeatureMetricCollection(own) if own else None  # type: ignore[arg-type]
         self._others = [name for name in self.members if name not in own]
+        self._of_sets = [name for name, metric in self.members.items() if not getattr(metric, "scores_images", True)]
         self.worst = WorstImages(options.worst, bool(self.members[options.worst_by].higher_is_better))
         self.start(torch.device("cpu"))
 
@@ -209,6 +210,8 @@ class Evaluation:
             self._counts.update(samples=len(preds), outside=sum(far), size=preds.numel())
             ranked = self._scores(self.options.worst_by, preds, target) if self.worst.count else []
         else:
+            for name in set(self._others) & set(self._of_sets):
+                self.members[name].update(preds, target)
             scores = {name: self._scores(name, preds, target, batch.ids) for name in self.members}
             ranked = scores[self.options.worst_by]
             for place, label in enumerate(batch.ids):
@@ -235,6 +238,8 @@ class Evaluation:
         shared = self._own.last_scores(name) if self._own is not None else None
         if shared is not None:
             return list(shared.tolist())
+        if name in self._of_sets:
+            return [None] * len(preds)
         metric, scores = self._single[name], []
         for place, (pred, reference) in enumerate(zip(preds, target, strict=True)):
             metric.reset()
@@ -245,7 +250,7 @@ class Evaluation:
         return scores
 
     def _part(self) -> _Part:
-        totals = {name: states_of(metric) for name, metric in self.members.items() if metric.update_count}
+        totals = {name: states_of(metric) for name, metric in self.members.items() if has_seen(metric)}
         columns = {name: (list(states), packed(list(states.values()))) for name, states in self._states.items()}
         if several_ranks():
             totals = on_cpu(totals)
@@ -265,6 +270,13 @@ class Evaluation:
         samples, owners, ambiguous = first_of_each([part.samples for part in parts])
         measured = {label: sample for label, sample in samples.items() if sample.finite}
         count = counts["samples"] + len(measured)
+        doubled = sum(sample.finite for part in parts for sample in part.samples.values()) - len(measured)
+        if doubled and self._of_sets:
+            warnings.warn(
+                f"{', '.join(self._of_sets)}: distances between sets count {doubled} samples again that came on "
+                "several ranks: take a sampler that does not pad",
+                stacklevel=2,
+            )
         left_out = counts["left_out"] + len(samples) - len(measured)
         values: dict[str, Any] = {}
         if count:

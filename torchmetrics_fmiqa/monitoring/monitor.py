@@ -35,6 +35,7 @@ class QualityMonitor:
 
     **Each id counts once**, over all ranks, so that the padding of a sampler does no harm: the numbers are those of one
     process over the samples, whatever rank and batch they came in. Without ids every sample counts, padding too.
+    Distances between sets keep no samples apart: one that several ranks have counts on each, with a warning.
     In Lightning :class:`~torchmetrics_fmiqa.ImageQualityMonitor` does all this by itself.
 
     Args:

@@ -66,13 +66,26 @@ def draw(images: Sequence[WorstImage], ranking: str, side: int) -> list[Picture]
     return [
         Picture(
             f"{ranking}/{place}",
-            f"{ranking}_worst_{place:02d}_{re.sub('[^0-9A-Za-z-]+', '_', image.name)}",
+            f"{file_start(ranking)}{place:02d}_{_in_a_path(image.name)}",
             picture,
             f"{image.name}, {ranking} {image.score:.6g}",
             {"place": place, "id": str(image.id), ranking: image.score},
         )
         for place, (image, picture) in enumerate(zip(images, side_by_sides(images, side), strict=True), 1)
     ]
+
+
+def file_start(ranking: str) -> str:
+    """What the names of the files of pictures start with.
+
+    >>> file_start("lpips/vgg")
+    'lpips_vgg_worst_'
+    """
+    return f"{_in_a_path(ranking)}_worst_"
+
+
+def _in_a_path(name: str) -> str:
+    return re.sub("[^0-9A-Za-z-]+", "_", name)
 
 
 def free_run(writer: Writer, folder: str, start: str, run: int = 1) -> int:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from torchmetrics_fmiqa.arguments import short_repr
+from torchmetrics_fmiqa.data.tables import json_value
 from torchmetrics_fmiqa.safe_write import atomic_write, make_folder, write_text
 
 #: What :func:`writers_of` takes, for messages.
@@ -144,9 +145,9 @@ class Mlflow(Writer):
         """Whether there is an artifact whose path starts with ``start``."""
         if not hasattr(self.client, "list_artifacts"):
             return False
-        folder = Path(start).parent.as_posix()
+        folder, _, beginning = start.rpartition("/")
         names = [Path(one.path).name for one in self.client.list_artifacts(self.run_id, folder)]
-        return any(name.startswith(Path(start).name) for name in names)
+        return any(name.startswith(beginning) for name in names)
 
 
 @dataclass(frozen=True)
@@ -180,13 +181,15 @@ class Folder(Writer):
                 Image.fromarray(picture.image).save(draft, "PNG")
         if entry.table is not None:
             worst = [{**one.row, "file": f"{one.file}.png"} for one in entry.pictures]
-            report = {"step": entry.step, "numbers": dict(entry.numbers), "worst": worst}
+            numbers = {name: json_value(number) for name, number in entry.numbers.items()}
+            worst = [{name: json_value(value) for name, value in row.items()} for row in worst]
+            report = {"step": entry.step, "numbers": numbers, "worst": worst}
             write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
 
     def is_taken(self, start: str) -> bool:
         """Whether there is a file whose path starts with ``start``."""
-        path = self.path / start
-        return any(one.name.startswith(path.name) for one in path.parent.glob("*"))
+        folder, _, beginning = start.rpartition("/")
+        return any(one.name.startswith(beginning) for one in (self.path / folder).glob("*"))
 
 
 @dataclass(frozen=True)

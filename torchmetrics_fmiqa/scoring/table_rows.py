@@ -201,12 +201,11 @@ class ScorePairs:
 
     def columns_of(self, batch: Mapping[str, Column]) -> dict[str, Column]:
         """The columns of a batch, checked without the network; raises as a call does."""
-        columns = {name: _column(values) for name, values in batch.items()}
         for name in (self._ref, self._dist):
-            if name not in columns:
-                raise ValueError(
-                    f"the batch has no column {name!r}; it has {', '.join(columns) or 'none'}: give `ref=`"
-                )
+            if name not in batch:
+                raise ValueError(f"the batch has no column {name!r}; it has {', '.join(batch) or 'none'}: give `ref=`")
+        is_row = _is_image(batch[self._ref]) and _is_image(batch[self._dist])
+        columns = {name: [values] if is_row else _column(values) for name, values in batch.items()}
         count = len(columns[self._ref])
         uneven = [name for name, values in columns.items() if len(values) != count]
         if uneven:
@@ -221,7 +220,9 @@ class ScorePairs:
     def without_images(self, columns: Mapping[str, Column]) -> dict[str, Any]:
         """Checked columns, but those of bytes and pixels."""
         images = {
-            name for name in (self._ref, self._dist) if not all(isinstance(v, (str, Path)) for v in columns[name])
+            name
+            for name in (self._ref, self._dist)
+            if any(isinstance(one, (bytes, dict, np.ndarray)) for one in columns[name])
         }
         return {
             name: values if isinstance(values, np.ndarray) else objects(values)
@@ -239,6 +240,13 @@ class ScorePairs:
         }
 
 
+def _is_image(value: Any) -> bool:
+    """Whether a value is what a single row holds of an image, not a column."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 2, 3, 4))
+    return value is None or isinstance(value, (str, bytes, Path, dict))
+
+
 def _column(values: Column) -> Column:
     """A column of a batch; the value of a single row as a column of one."""
     if isinstance(values, (str, bytes, Path, int, float, np.generic)):
@@ -249,7 +257,8 @@ def _column(values: Column) -> Column:
 def objects(values: Sequence[Any]) -> Any:
     """A column of objects, whatever they are."""
     column = np.empty(len(values), dtype=object)
-    column[:] = values
+    for place, value in enumerate(values):  # in one step NumPy would look into lists of one length
+        column[place] = value
     return column
 
 
