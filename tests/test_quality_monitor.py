@@ -25,6 +25,7 @@ from tests.simulated_ranks import ranks
 from torchmetrics_fmiqa import ImageQualityMonitor, QualityMonitor
 from torchmetrics_fmiqa.features.network import load_network
 from torchmetrics_fmiqa.monitoring import QualityReport
+from torchmetrics_fmiqa.monitoring.samples import Sample, first_of_each
 from torchmetrics_fmiqa.recipes import as_recipe
 
 
@@ -336,6 +337,16 @@ def test_predictions_that_are_not_finite(with_ids: bool) -> None:
     with pytest.warns(UserWarning, match="they are left out"):
         monitor.step(preds, target, ids)
     assert monitor.report().numbers == {**by_hand(preds[[0, 2]], target[[0, 2]]), "share_not_finite": 0.5}
+
+
+def test_of_samples_with_one_id_the_first_finite_one_counts() -> None:
+    ranks = [
+        {1: Sample(0.5, False), 2: Sample(0.5, True)},
+        {1: Sample(0.5, True)},
+        {1: Sample(0.5, True), 2: Sample(0.5, True)},
+    ]
+    _, owners, _ = first_of_each(ranks)
+    assert owners == {1: 1, 2: 0}
 
 
 def test_an_id_that_is_finite_on_one_rank_counts() -> None:
