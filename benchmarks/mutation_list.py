@@ -76,11 +76,11 @@ MUTATIONS = (
     Mutation("the maps leave out the overlap of tiles", "comparator/maps.py", "* self.shares[[tile for _, tile in portion]]", "* 1", ("metric", "tiles", "plots", "cli")),
     Mutation("the maps do not weigh taps", "comparator/maps.py", "painted * self.weights[name][column]", "painted", ("metric", "tiles", "cli")),
     # clips
-    Mutation("a cut between two clips counts as a change", "comparator/video.py", "torch.where(first[:, None], 0.0, 0.5 * step.square().sum(-1))", "0.5 * step.square().sum(-1)", ("video",)),
+    Mutation("the change into a clip counts", "comparator/video.py", "of_features.view(count, times)[:, 1:]", "of_features.view(count, times)[:, :-1]", ("video",)),
     Mutation("the last frame of a portion is forgotten", "comparator/video.py", "self._last = [values[-1:] for values in errors_now]", "self._last = [values[:1] for values in errors_now]", ("video",)),
     Mutation("channel weights of a change are dropped", "comparator/video.py", "weights = None if term.channel_weights is None else", "weights = None if True else", ("video",)),
     Mutation("the axes of a clip stay as they are", "comparator/video.py", 'clips.transpose(1, 2) if layout == "BCTHW" else clips', "clips", ("video",)),
-    Mutation("equal frames have a change", "comparator/video.py", "zero_where_equal(errors(ours, theirs, weights), differ)", "errors(ours, theirs, weights) + 1e-4", ("video",)),
+    Mutation("changes are shown out of range", "comparator/video.py", "((side.diff(dim=1) + 1) / 2)", "(side.diff(dim=1) / 2)", ("video",)),
     # LPIPS
     Mutation("weights of channels go to taps by their order", "comparator/channel_weights.py", "check_same_taps(\"channel_weights\", weights, names)", "weights = dict(zip(names, weights.values()))", ("lpips", "recipes")),
     Mutation("weights of channels count by their root", "distances/pointwise.py", "squares if weights is None else squares * weights", "squares if weights is None else squares * weights.sqrt()", ("lpips", "distances")),

@@ -16,13 +16,16 @@ from torchmetrics_fmiqa.comparator.forward_pass import full_precision, needs_gra
 from torchmetrics_fmiqa.comparator.precision import Precision, backbone_dtype, image_dtype
 from torchmetrics_fmiqa.comparator.preprocess import portions
 from torchmetrics_fmiqa.distances.pointwise import errors
-from torchmetrics_fmiqa.features.image_checks import DataRange
-from torchmetrics_fmiqa.features.tiles import Portion, cut
+from torchmetrics_fmiqa.features.image_checks import DataRange, crop, to_unit
+from torchmetrics_fmiqa.features.tiles import cut
 from torchmetrics_fmiqa.features.tokens import Tokens
 from torchmetrics_fmiqa.recipes import Recipe
 
 #: Order of a clip's axes: batch, time, channel, height, width; or the channels before the time.
 Layout = Literal["BTCHW", "BCTHW"]
+
+# Weight of the features of changes beside the changes of features; chosen in docs/how-to/score-video.md.
+_OF_CHANGES = 1 / 3
 
 
 class ClipDistances(NamedTuple):
@@ -42,13 +45,18 @@ class ClipDistances(NamedTuple):
 
 
 class ClipComparator(FeatureComparator):
-    """Measures clips by a recipe of images, in one forward pass of each frame. Immutable and shared.
+    """Measures clips by a recipe of images: their frames, and what changes from a frame to the next.
 
-    A frame's error at a position is the difference of the unit vectors of both sides: half its squared length is the
-    cosine distance. The distance of a change is half the squared length of what the error changes by from a frame to
-    the next. So an error that stays the same costs nothing, and one that comes and goes costs twice. Positions and taps
-    count as in the recipe's score, but all positions the same: what is weighed by the information of a reference would
-    be small where nothing is, and flicker shows there. Channel weights count in both.
+    The distance of a change is two thirds of one and a third of another, which see different faults best:
+
+    - *changes of features*: a frame's error at a position is the difference of the unit vectors of both sides, half of
+      whose squared length is the cosine distance. Measured is half the squared length of what the error changes by.
+      Taps count as in the recipe's score, and all positions the same: weighed by the information of a reference, what
+      happens where nothing is would hardly count, and flicker shows there. Channel weights count.
+    - *features of changes*: half the difference of two frames, around grey, is an image. Measured is the recipe's
+      distance of that image from the reference's.
+
+    So an error that stays the same costs nothing, or next to nothing where the image moves under it.
 
     Args:
         recipe: what to measure by, with a single result.
@@ -107,16 +115,33 @@ class ClipComparator(FeatureComparator):
         """
         preds, target = check_clips(preds, target, layout)
         count, times = preds.shape[:2]
-        preds, target = preds.flatten(0, 1), target.flatten(0, 1)
+        flat = preds.flatten(0, 1), target.flatten(0, 1)
+        scores, of_features = self._by_frame(*flat, data_range, crop_border, validate)
+        dtype = image_dtype(self.precision, preds)
+        with full_precision(preds):
+            preds, target = (
+                crop(to_unit(side, data_range, dtype, name), crop_border)
+                for name, side in (("preds", preds), ("target", target))
+            )
+            ours, theirs = (((side.diff(dim=1) + 1) / 2).flatten(0, 1) for side in (preds, target))
+        (distances,) = self(ours, theirs, validate=False)
+        (of_changes,) = distances.scores().values()
+        changes = torch.lerp(of_features.view(count, times)[:, 1:], of_changes.view(count, times - 1), _OF_CHANGES)
+        return ClipDistances(scores.view(count, times), changes)
+
+    def _by_frame(
+        self, preds: Tensor, target: Tensor, data_range: DataRange, border: int, validate: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Distance of each frame ``(N,)``, and of what its features change by from the frame before."""
         dtype = backbone_dtype(self.precision, preds)
         with full_precision(preds):
             preds, target = self.preprocess.pair(
-                preds, target, image_dtype(self.precision, preds), data_range, crop_border, validate
+                preds, target, image_dtype(self.precision, preds), data_range, border, validate
             )
             plan = self.preprocess.plan(preds)
             frames = Accumulator(plan, preds, self.preprocess.weights(target), self._terms)
             changes = Accumulator(plan, preds, None, self._changes)
-            errors_before = _ErrorsBefore(times)
+            errors_before = _ErrorsBefore()
             with torch.set_grad_enabled(needs_grad(preds)):
                 # All frames at one tile in their order, then at the next tile.
                 for portion in portions(plan, preds.shape[0], self.at_once(plan, preds.shape[0])):
@@ -125,12 +150,11 @@ class ClipComparator(FeatureComparator):
                     frames.add(portion, values, sides[1])
                     differ = differing(*tiles)
                     errors_now = [self._errors(term, *sides, differ) for term in self._changes]
-                    changes.add(portion, errors_before.changes_to(errors_now, portion), sides[1])
+                    changes.add(portion, errors_before.changes_to(errors_now), sides[1])
                     del values, sides, errors_now  # before those of the next portion come
         (scores,) = self._scoring(0).result(frames.sums).scores().values()
         (weights,) = self.weights().values()
-        changed = combine(torch.stack(changes.sums, 1), weights)
-        return ClipDistances(scores.view(count, times), changed.view(count, times)[:, 1:])
+        return scores, combine(torch.stack(changes.sums, 1), weights)
 
     def _errors(self, term: DistanceTerm, preds: Sequence[Tokens], target: Sequence[Tokens], differ: Tensor) -> Tensor:
         """Errors ``(n, T, C)`` at a tap; 0 to the last digit where the images are equal."""
@@ -140,25 +164,19 @@ class ClipComparator(FeatureComparator):
 
 
 class _ErrorsBefore:
-    """The errors of the frame before, from one portion to the next.
+    """The errors of the frame before, from one portion to the next."""
 
-    Args:
-        times: frames of a clip.
-    """
-
-    def __init__(self, times: int) -> None:
-        self.times = times
+    def __init__(self) -> None:
         self._last: list[Tensor] | None = None
 
-    def changes_to(self, errors_now: list[Tensor], portion: Portion) -> list[Tensor]:
-        """Distances ``(n, T)`` of the changes that lead to each frame of a portion; 0 for the first of a clip."""
-        first = torch.tensor([image % self.times == 0 for image, _ in portion], device=errors_now[0].device)
+    def changes_to(self, errors_now: list[Tensor]) -> list[Tensor]:
+        """Distances ``(n, T)`` of the changes that lead to each frame of a portion; none leads to a clip's first."""
         last = self._last or [values[:1] for values in errors_now]
         self._last = [values[-1:] for values in errors_now]
         found = []
         for values, before in zip(errors_now, last, strict=True):
             step = values - torch.cat([before, values[:-1]])
-            found.append(torch.where(first[:, None], 0.0, 0.5 * step.square().sum(-1)))
+            found.append(0.5 * step.square().sum(-1))
         return found
 
 
