@@ -7,8 +7,8 @@ frame, or the same in all, and as strong that the mean distance of frames is tha
 the middle ratio of the temporal distances over all clips, and the share of clips in which the fault costs more.
 
 `--temporal features` takes one part alone, how the features' difference changes, and `--temporal changes` the other,
-the features of what changes. Their weights were chosen by the first six photographs; `--skip 6` leaves these out. `--equal
-mse` takes noise of the fault's mean squared error.
+the features of what changes. Their weights were chosen by the first six photographs; `--skip 6` leaves these out.
+`--equal mse` takes noise of the fault's mean squared error.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ def main() -> None:
     given = parser.parse_args()
     options = given.temporal, given.equal == "mse"
     stills = [read(path) for path in sorted((ASSETS / "images/kodak").glob("*.png"))[given.skip :][: given.stills]]
+    if not stills:
+        parser.error(f"no photographs in {ASSETS / 'images/kodak'} after the first {given.skip}: set FMIQA_ASSETS")
     print("| recipe | fault | fresh noise: smallest, middle | the same noise: smallest, middle | more | by motion |")
     print("|---|---|---|---|---|---|")
     for recipe in given.recipes:
