@@ -167,7 +167,7 @@ def video_feature_distance(
     validate: bool = True,
     **overrides: Unpack[RecipeFields],
 ) -> dict[str, Tensor]:
-    """Perceptual distance between clips: of their frames, and of how errors change over time. Lower is better.
+    """Perceptual distance between clips: of their frames, and of what changes between them. Lower is better.
 
     This is the function of :class:`~torchmetrics_fmiqa.VideoFeatureDistance`; it is differentiable with respect to
     ``preds``.

@@ -27,12 +27,12 @@ from torchmetrics_fmiqa.reduction import Reduction
 
 
 class VideoFeatureDistance(PairMetric):
-    """Perceptual distance between clips: of their frames, and of how their errors change over time.
+    """Perceptual distance between clips: of their frames, and of what changes from frame to frame.
 
     **Lower is better; 0 for equal clips**, never negative. Distances of single frames do not see flicker. ``temporal``
-    does: it measures how much a frame's error, the difference of its unit feature vectors from the reference's, changes
-    to the next frame. Flickering brightness, and a frozen, dropped or swapped frame, mostly cost more in it than
-    noise that is as bad frame by frame. :doc:`/how-to/score-video` has the numbers.
+    does: it joins how much the error of features changes to the next frame, and the distance of what changes, taken as
+    an image. Flickering brightness, and a frozen, dropped or swapped frame, cost more in it than noise that is as bad
+    frame by frame. :doc:`/how-to/score-video` has the numbers.
 
     As input to ``forward`` and ``update`` the metric accepts
 
@@ -46,7 +46,7 @@ class VideoFeatureDistance(PairMetric):
 
     - ``"frames"``: the mean distance of a clip's frames
     - ``"worst"``: the largest distance of a clip's frames
-    - ``"temporal"``: the mean change of the error from a frame to the next
+    - ``"temporal"``: the mean distance of what changes from a frame to the next
 
     Args:
         recipe: name of a recipe, a :class:`~torchmetrics_fmiqa.Recipe` or a YAML file, with a single distance or
