@@ -26,6 +26,7 @@ from torch import Tensor
 from benchmarks.common import ASSETS, SQUEEZENET, VIT_TINY
 from tests.made_clips import FAULTS, MOTIONS, moving, noisy_to
 from torchmetrics_fmiqa import feature_distance, video_feature_distance
+from torchmetrics_fmiqa.comparator.video import SHARE_OF_CHANGES
 
 WEIGHTS = {"squeezenet": SQUEEZENET, "vit-tiny": VIT_TINY}
 
@@ -57,7 +58,7 @@ def ratios(recipe: str, target: Tensor, preds: Tensor, part: str, mse: bool) -> 
         if part == "changes":
             return changes
         both = float(video_feature_distance(clip[None], target[None], recipe, **options)["temporal"])
-        return both - changes / 3
+        return both - SHARE_OF_CHANGES * changes
 
     for same in (False, True):
         yield temporal(preds) / temporal(noisy_to(target, frames, frames(preds), same))

@@ -24,8 +24,9 @@ from torchmetrics_fmiqa.recipes import Recipe
 #: Order of a clip's axes: batch, time, channel, height, width; or the channels before the time.
 Layout = Literal["BTCHW", "BCTHW"]
 
-# Weight of the features of changes beside the changes of features; chosen in docs/how-to/score-video.md.
-_OF_CHANGES = 1 / 3
+#: Share of the features of changes in the distance of a change, beside the changes of features; chosen in
+#: docs/how-to/score-video.md.
+SHARE_OF_CHANGES = 1 / 3
 
 
 class ClipDistances(NamedTuple):
@@ -126,7 +127,7 @@ class ClipComparator(FeatureComparator):
             ours, theirs = (((side.diff(dim=1) + 1) / 2).flatten(0, 1) for side in (preds, target))
         (distances,) = self(ours, theirs, validate=False)
         (of_changes,) = distances.scores().values()
-        changes = torch.lerp(of_features.view(count, times)[:, 1:], of_changes.view(count, times - 1), _OF_CHANGES)
+        changes = torch.lerp(of_features.view(count, times)[:, 1:], of_changes.view(count, times - 1), SHARE_OF_CHANGES)
         return ClipDistances(scores.view(count, times), changes)
 
     def _by_frame(

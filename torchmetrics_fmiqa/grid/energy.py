@@ -43,10 +43,10 @@ class _Residual(NamedTuple):
 
     #: ``|P - H T|^2``
     energy: Tensor
-    #: how far ``P - H T`` one bin after is from the conjugate of that before, in the phase of the harmonic: its square
-    drift: Tensor
     #: the mean of the same over the neighbours
     beside: Tensor
+    #: how far ``P - H T`` one bin after is from the conjugate of that before, in the phase of the harmonic: its square
+    drift: Tensor
     #: ``|T|^2``
     target: Tensor
     #: the median of ``|T|^2`` over the neighbours
@@ -148,8 +148,8 @@ def _residual(difference: Tensor, target: Tensor, harmonics: Harmonics, rounding
     drift = _square(after - before.conj()).amax(-1)
     return _Residual(
         _square(locked),
-        drift,
         left(change),
+        drift,
         _square(here),
         _square(around).median(-1).values,
         (information - _CERTAIN * rounding * count).clamp_min(0),
@@ -160,13 +160,14 @@ def _residual(difference: Tensor, target: Tensor, harmonics: Harmonics, rounding
 def _excess(residual: _Residual, harmonics: Harmonics, rounding: float) -> Tensor:
     """Energy of a grid at the harmonics, ``(N, 3, K)``: what exceeds the neighbours and the doubt about the filter."""
     excess = residual.energy - residual.beside
-    noise = harmonics.bandwidth * (residual.beside + rounding)
+    beside = residual.beside + rounding
+    noise = harmonics.bandwidth * beside
     prominence = residual.target / (residual.typical + rounding)
     own = ((prominence - _PROMINENT) / _PROMINENT).clamp(0, 1) * (1 + residual.gain)
     doubt = residual.target * (noise / (noise + residual.information) + _OWN_CHANGE**2 * residual.gain + own)
     # the phase of a pattern that repeats with whole pixels stays, wherever and however strong it is; noise moves it too
-    energy, noise = residual.energy, residual.beside + rounding
-    off = (residual.drift - _BY_NOISE * noise * energy) / (_OFF**2 * energy.square() + rounding**2)
+    energy = residual.energy
+    off = (residual.drift - _BY_NOISE * beside * energy) / (_OFF**2 * energy.square() + rounding**2)
     doubt = doubt + excess.clamp_min(0) * (off - 1).clamp(0, 1)
     # the target's own pattern can hide a grid of the same frequency, not one of another
     return excess - torch.minimum(excess.clamp_min(0), doubt)
